@@ -1,0 +1,78 @@
+"""Guards that hold for every test, and the way to the optional data."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--slow"):
+        return
+    skip = pytest.mark.skip(reason="slow: run with --slow (make test-all)")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+def required(what: str) -> bool:
+    """True when VIDRASE_REQUIRE turns the skip of `what` into a failure."""
+    return what in os.environ.get("VIDRASE_REQUIRE", "").split(",")
+
+
+def _folder(variable: str, what: str) -> Path:
+    value = os.environ.get(variable, "")
+    if value and Path(value).is_dir():
+        return Path(value)
+    reason = f"{variable} is not set to a folder: {what}"
+    if required(variable):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def model_dir() -> Path:
+    """Folder with yolov8n-seg.pt."""
+    return _folder("VIDRASE_MODEL_DIR", "COCO weights are not at hand")
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """Folder with clips/, seg/, images/, masks/."""
+    return _folder("VIDRASE_DATA", "the reference clips are not at hand")
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> Iterator[None]:
+    state, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    yield
+    random.setstate(state)
+    np.random.set_state(legacy)  # noqa: NPY002
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> Iterator[None]:
+    yield
+    deadline = time.monotonic() + 1.0
+    while alive := [t.name for t in threading.enumerate() if t.name.startswith("vidrase-")]:
+        if time.monotonic() > deadline:
+            pytest.fail(f"threads still alive: {alive}")
+        time.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def _no_part_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    parts = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.part*")]
+    assert not parts, f"unfinished output left: {parts}"

@@ -1,0 +1,122 @@
+"""What a user may choose: frozen dataclasses, checked when made. The command line and Python share them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from vidrase.errors import OptionError
+
+FillMode = Literal["auto", "plate", "flow", "image"]
+Quality = Literal["fast", "default", "best"]
+MaskShape = Literal["dilated", "mask", "box"]
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise OptionError(f"{name}: expected one of {', '.join(allowed)}, got '{value}'")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise OptionError(f"{name}: expected {low} to {high}, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """The detector and where it runs."""
+
+    model: str | None = None
+    """Path or known name of YOLOv8-seg weights; None: the first found (see `vidrase models`)."""
+    device: str = "auto"
+    """"auto", "cpu", "cuda", "cuda:1", "mps"."""
+    precision: str = "auto"
+    """"auto", "fp32", "bf16", "fp16"."""
+    imgsz: int = 640
+    """Long side the detector sees, px, a multiple of 32."""
+    conf: float | None = None
+    """Least confidence, 0..1; None: the model's own recommendation (0.25 for COCO weights)."""
+    tracker: str = "bytetrack"
+    batch: int = 4
+    """Frames a detector call."""
+    detect_every: int | None = None
+    """Run the detector on every n-th frame and carry masks by flow between; None: chosen automatically."""
+
+    def __post_init__(self) -> None:
+        if self.conf is not None:
+            _within("conf", self.conf, 0.0, 1.0)
+        _within("imgsz", self.imgsz, 64, 4096)
+        _one_of("precision", self.precision, ("auto", "fp32", "bf16", "fp16"))
+        _one_of("tracker", self.tracker, ("bytetrack", "botsort"))
+        if self.detect_every is not None:
+            _within("detect-every", self.detect_every, 1, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectOptions:
+    """What is to go."""
+
+    remove: tuple[str, ...] = ()
+    """Class names, class ids, `all`, instance ids `id:3`."""
+    keep: tuple[str, ...] = ()
+    mask: tuple[Path, ...] = ()
+    """Mask files (image, folder, video; white = remove), displayed orientation."""
+    times: tuple[tuple[float, float], ...] = ()
+    """Spans in seconds from the first frame, half-open; frames outside pass unchanged. Empty: the whole clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskOptions:
+    """How the chosen things become holes."""
+
+    dilate: int | None = None
+    """Growth in px of the frame; None: scaled to frame and object; 0: masks taken exactly as they are."""
+    shape: MaskShape = "dilated"
+
+    def __post_init__(self) -> None:
+        if self.dilate is not None:
+            _within("dilate", self.dilate, 0, 1000)
+        _one_of("mask-shape", self.shape, ("dilated", "mask", "box"))
+
+
+@dataclass(frozen=True, slots=True)
+class FillOptions:
+    """How holes are filled."""
+
+    mode: FillMode = "auto"
+    quality: Quality = "default"
+    inpainter: str = "auto"
+    shadows: bool | None = None
+    """None: on when the background is known well enough and the hole comes from a detector."""
+
+    def __post_init__(self) -> None:
+        _one_of("fill", self.mode, ("auto", "plate", "flow", "image"))
+        _one_of("quality", self.quality, ("fast", "default", "best"))
+
+
+@dataclass(frozen=True, slots=True)
+class SinkOptions:
+    """How the result is written."""
+
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    lossless: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.lossless and self.crf is not None:
+            raise OptionError(f"--lossless and --crf {self.crf:g} exclude each other; give one of them")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything one run needs to know."""
+
+    models: ModelOptions = field(default_factory=ModelOptions)
+    select: SelectOptions = field(default_factory=SelectOptions)
+    masks: MaskOptions = field(default_factory=MaskOptions)
+    fill: FillOptions = field(default_factory=FillOptions)
+    sink: SinkOptions = field(default_factory=SinkOptions)

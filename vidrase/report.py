@@ -1,0 +1,85 @@
+"""What happened in one run: counted while it runs, written as strict JSON."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+Note = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class FillStats:
+    """Pixels of all holes by where they came from (luma pixels, core and ring)."""
+
+    copied: int = 0
+    """Seen in another frame of this clip."""
+    invented: int = 0
+    """Never seen: made up by the inpainter, or carried from where it was made up."""
+    unfilled: int = 0
+    """Left as it was, e.g. because the whole frame is hole."""
+    modes: dict[str, int] = field(default_factory=dict)
+    """Shots by the way they were filled: {"plate": 1, "flow": 2}."""
+    doubtful: list[int] = field(default_factory=list)
+    """Frame indices where the result deserves a look."""
+    self_check_db: float | None = None
+    """PSNR of hidden-and-refilled visible pixels, when it was measured."""
+
+
+@dataclass(slots=True)
+class Report:
+    """The result of a run."""
+
+    source: str = ""
+    output: str = ""
+    frames: int = 0
+    frames_with_hole: int = 0
+    hole_share: float = 0.0
+    """Mean share of the frame that was hole, over frames with a hole."""
+    removed: dict[str, int] = field(default_factory=dict)
+    """Tracks removed, by class."""
+    fill: FillStats = field(default_factory=FillStats)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall seconds spent inside each stage (stages overlap: the sum may exceed `wall_seconds`)."""
+    wall_seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+    peak_frames_in_flight: int = 0
+    models: dict[str, str] = field(default_factory=dict)
+    """Role -> name and sha256 of what was loaded."""
+    fallbacks: dict[str, int] = field(default_factory=dict)
+    """Message -> how often: everything that was done in another way than asked or expected."""
+    encoder: str = ""
+
+    @property
+    def share_copied(self) -> float:
+        """Share of hole pixels that are real pixels of another frame, 0..1."""
+        total = self.fill.copied + self.fill.invented + self.fill.unfilled
+        return self.fill.copied / total if total else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types only, for JSON."""
+        return {**asdict(self), "share_copied": round(self.share_copied, 4)}
+
+    def save(self, path: Path) -> None:
+        """Write strict JSON (no NaN) to `path`."""
+        path.write_text(json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+class Notes:
+    """Collects fallbacks: tells each text once through `say`, counts every time. Safe to call from any thread."""
+
+    def __init__(self, say: Note | None = None) -> None:
+        self.counts: dict[str, int] = {}
+        self._say = say
+        self._lock = threading.Lock()
+
+    def __call__(self, text: str) -> None:
+        with self._lock:
+            first = text not in self.counts
+            self.counts[text] = self.counts.get(text, 0) + 1
+        if first and self._say is not None:
+            self._say(text)

@@ -1,0 +1,134 @@
+"""Generator plumbing: threads between stages and windows over a stream. Knows nothing of video.
+
+Invariant: whoever stops consuming (end, error or `close()`) leaves no thread and no open generator behind.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from vidrase.errors import OptionError
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.05  # how long a stopped worker may go on waiting for room
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Generic[T]):
+    """A run of items with context: each item of the stream is in exactly one `core`."""
+
+    before: tuple[T, ...]
+    core: tuple[T, ...]
+    after: tuple[T, ...]
+
+
+def windows(upstream: Iterable[T], *, core: int, before: int, after: int) -> Iterator[Window[T]]:
+    """Cut `upstream` into runs of `core` items with up to `before` and `after` neighbours; holds no more than their sum."""
+    if core < 1 or before < 0 or after < 0:
+        raise OptionError(f"expected core >= 1, before >= 0, after >= 0, got {core}, {before}, {after}")
+    past: deque[T] = deque(maxlen=before) if before else deque(maxlen=0)
+    held: deque[T] = deque()
+    source = iter(upstream)
+    ended = False
+    try:
+        while True:
+            while not ended and len(held) < core + after:
+                try:
+                    held.append(next(source))
+                except StopIteration:
+                    ended = True
+            if not held:
+                return
+            middle = tuple(held.popleft() for _ in range(min(core, len(held))))
+            yield Window(tuple(past), middle, tuple(held)[:after])
+            past.extend(middle)
+    finally:
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()
+
+
+class _End:
+    """The worker's last word: the error it met, or none."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+def prefetch(upstream: Iterable[T], *, depth: int, name: str) -> Generator[T, None, None]:
+    """The items of `upstream`, made up to `depth` ahead in a thread called `vidrase-<name>`.
+
+    An error in the worker is raised here, in order. Leaving early stops and joins the worker, which closes `upstream` itself.
+    The thread starts at the first `next()`, so a chain that is built but never run leaks nothing.
+    """
+    if depth < 1:
+        raise OptionError(f"expected a prefetch depth of at least 1, got {depth}")
+    return _prefetch(upstream, depth, name)
+
+
+def _prefetch(upstream: Iterable[T], depth: int, name: str) -> Generator[T, None, None]:
+    ready: queue.Queue[T | _End] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(item: T | _End) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=POLL_SECONDS)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        error: BaseException | None = None
+        source = iter(upstream)
+        try:
+            for item in source:
+                if not put(item):
+                    break
+                del item  # the consumer's copy must be the last one, or one frame more than the formula is alive
+        except BaseException as caught:  # noqa: BLE001 - handed to the consumer, who raises it
+            error = caught
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                try:
+                    close()
+                except BaseException as caught:  # noqa: BLE001 - the first error is the one to tell
+                    error = error or caught
+            put(_End(error))
+
+    thread = threading.Thread(target=work, name=f"vidrase-{name}", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = ready.get()
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+            del item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def closing_all(items: Iterable[T]) -> closing[Iterator[T]]:
+    """`items` as a context that closes the generator, when it is one."""
+    source = iter(items)
+    return closing(source if hasattr(source, "close") else iter_closable(source))  # type: ignore[type-var]
+
+
+def iter_closable(source: Iterator[T]) -> Generator[T, None, None]:
+    """Any iterator as a generator, so that it can be closed."""
+    yield from source
