@@ -55,10 +55,10 @@ def data_dir() -> Path:
 
 @pytest.fixture(autouse=True)
 def _same_random_numbers() -> Iterator[None]:
-    state, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    state, legacy = random.getstate(), np.random.get_state()
     yield
     random.setstate(state)
-    np.random.set_state(legacy)  # noqa: NPY002
+    np.random.set_state(legacy)
 
 
 @pytest.fixture(autouse=True)

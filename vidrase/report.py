@@ -78,6 +78,7 @@ class Notes:
         self._lock = threading.Lock()
 
     def __call__(self, text: str) -> None:
+        """Count `text`; say it when it is new."""
         with self._lock:
             first = text not in self.counts
             self.counts[text] = self.counts.get(text, 0) + 1

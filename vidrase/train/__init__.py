@@ -1,0 +1,1 @@
+"""Training of the networks that vidrase ships: the segmenter (`segmenter*.py`) and the inpainters."""

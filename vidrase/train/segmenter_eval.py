@@ -1,0 +1,153 @@
+"""How good a segmenter is, measured the same way for teacher and student: by our own decoding, without ultralytics' trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+GREY = 114  # what ultralytics pads with
+Image = NDArray[np.uint8]  # [H,W,3] RGB
+Mask = NDArray[np.bool_]  # [H,W]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """K things in a picture, best first: `labels` int [K], `scores` [K], `boxes` xyxy px [K,4], `masks` bool [K,H,W]."""
+
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+    masks: Mask
+
+    def union(self, label: int, conf: float = 0.0) -> Mask:
+        """All pixels of one class at or above a confidence, [H,W]."""
+        chosen = (self.labels == label) & (self.scores >= conf)
+        return self.masks[chosen].any(0) if chosen.any() else np.zeros(self.masks.shape[1:], bool)
+
+
+def letterbox(rgb: Image, imgsz: int, stride: int = 32) -> tuple[Tensor, float, int, int]:
+    """Scale the long side to `imgsz`, pad evenly to the stride. → (float [1,3,h,w] in [0,1], scale, left, top)."""
+    height, width = rgb.shape[:2]
+    scale = imgsz / max(height, width)
+    inner_h, inner_w = max(1, round(height * scale)), max(1, round(width * scale))
+    outer_h, outer_w = -(-inner_h // stride) * stride, -(-inner_w // stride) * stride
+    top, left = (outer_h - inner_h) // 2, (outer_w - inner_w) // 2
+    canvas = np.full((outer_h, outer_w, 3), GREY, np.uint8)
+    canvas[top : top + inner_h, left : left + inner_w] = cv2.resize(
+        rgb, (inner_w, inner_h), interpolation=cv2.INTER_LINEAR
+    )
+    pixels = torch.from_numpy(canvas).permute(2, 0, 1)[None].float() / 255
+    return pixels, scale, left, top
+
+
+@torch.inference_mode()
+def find(network: nn.Module, rgb: Image, imgsz: int = 640, conf: float = 0.25, iou: float = 0.7) -> Found:
+    """Everything that a network in eval mode sees in a picture, masks at the picture's size."""
+    pixels, scale, left, top = letterbox(rgb, imgsz)
+    device = next(network.parameters()).device
+    (decoded, prototypes), _ = network(pixels.to(device))
+    return decode(decoded[0].float().cpu(), prototypes[0].float().cpu(), rgb.shape[:2], scale, left, top, conf, iou)
+
+
+def decode(
+    decoded: Tensor, prototypes: Tensor, size: tuple[int, int], scale: float, left: int, top: int, conf: float, iou: float
+) -> Found:
+    """One picture's head output (boxes cxcywh, class scores, coefficients: [4+K+M,N]; prototypes [M,h/4,w/4]) → `Found`."""
+    height, width = size
+    count = prototypes.shape[0]
+    scores, labels = decoded[4:-count].max(0)
+    chosen = (scores >= conf).nonzero()[:, 0]
+    chosen = chosen[scores[chosen].argsort(descending=True)][:1000]
+    centre, extent = decoded[:2, chosen].T, decoded[2:4, chosen].T
+    boxes = torch.cat([centre - extent / 2, centre + extent / 2], 1)
+    kept = suppress(boxes, labels[chosen], iou)[:100]
+    boxes, chosen = boxes[kept], chosen[kept]
+    logits = torch.einsum("mk,mhw->khw", decoded[-count:, chosen], prototypes)
+    masks = np.zeros((len(chosen), height, width), bool)
+    offset = torch.tensor([left, top, left, top], dtype=torch.float32)
+    limit = torch.tensor([width, height, width, height], dtype=torch.float32)
+    placed = ((boxes - offset) / scale).clamp_min(0).minimum(limit)
+    for index, logit in enumerate(logits):
+        x0, y0, x1, y1 = (int(v) for v in placed[index].round())
+        if x1 <= x0 or y1 <= y0:
+            continue
+        # sample the quarter-size logits at this box's pixels only: pixel p lies at (p·scale + offset)/4 of them
+        columns = ((np.arange(x0, x1) + 0.5) * scale + left) / 4 - 0.5
+        rows = ((np.arange(y0, y1) + 0.5) * scale + top) / 4 - 0.5
+        grid_x, grid_y = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
+        values = cv2.remap(logit.numpy(), grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        masks[index, y0:y1, x0:x1] = values > 0
+    return Found(labels[chosen].numpy(), scores[chosen].numpy(), placed.numpy(), masks)
+
+
+def suppress(boxes: Tensor, labels: Tensor, iou: float) -> Tensor:
+    """Greedy non-maximum suppression within each class over boxes xyxy [K,4], best first → indices kept."""
+    if not len(boxes):
+        return torch.zeros(0, dtype=torch.long)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = (high - low).clamp_min(0).prod(2)
+    overlap = shared / (area[:, None] + area[None] - shared).clamp_min(1e-6)
+    rival = (overlap > iou) & (labels[:, None] == labels[None])
+    alive = torch.ones(len(boxes), dtype=torch.bool)
+    for index in range(len(boxes)):
+        if alive[index]:
+            alive[index + 1 :] &= ~rival[index, index + 1 :]
+    return alive.nonzero()[:, 0]
+
+
+def mask_iou(a: Mask, b: Mask) -> NDArray[np.float64]:
+    """IoU of every mask of [K,H,W] with every one of [L,H,W] → [K,L]."""
+    flat_a = a.reshape(len(a), -1).astype(np.float32)
+    flat_b = b.reshape(len(b), -1).astype(np.float32)
+    shared = flat_a @ flat_b.T
+    total = flat_a.sum(1)[:, None] + flat_b.sum(1)[None] - shared
+    return (shared / np.maximum(total, 1)).astype(np.float64)
+
+
+def average_precision(found: Sequence[tuple[NDArray[np.float32], Mask]], truth: Sequence[Mask], at: float = 0.5) -> float:
+    """AP of one class at a mask IoU: per picture (scores [K], masks [K,H,W]) against masks [L,H,W]; nan without truth."""
+    scores: list[float] = []
+    hits: list[bool] = []
+    for (score, masks), wanted in zip(found, truth, strict=True):
+        overlap = mask_iou(masks, wanted) if len(masks) and len(wanted) else np.zeros((len(masks), len(wanted)))
+        taken = np.zeros(len(wanted), bool)
+        for index in np.argsort(-score):
+            free = np.where(taken, 0.0, overlap[index])
+            best = int(free.argmax()) if len(free) else -1
+            hit = best >= 0 and free[best] >= at
+            if hit:
+                taken[best] = True
+            scores.append(float(score[index]))
+            hits.append(bool(hit))
+    total = sum(len(wanted) for wanted in truth)
+    if not total:
+        return float("nan")
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    hit_sum = np.cumsum(np.asarray(hits, float)[order])
+    if not len(hit_sum):
+        return 0.0
+    recall = hit_sum / total
+    precision = np.maximum.accumulate((hit_sum / np.arange(1, len(hit_sum) + 1))[::-1])[::-1]
+    grid = np.linspace(0, 1, 101)  # COCO's 101 points
+    reached = np.searchsorted(recall, grid, side="left")
+    return float(np.where(reached < len(precision), precision[np.minimum(reached, len(precision) - 1)], 0.0).mean())
+
+
+def coverage(pairs: Iterable[tuple[Mask, Mask]]) -> tuple[float, float]:
+    """(mean union-mask IoU over pictures, share of all annotated pixels covered) of (found, truth) pairs."""
+    ious: list[float] = []
+    shared_sum = truth_sum = 0
+    for found, truth in pairs:
+        shared, either = int((found & truth).sum()), int((found | truth).sum())
+        ious.append(shared / either if either else 1.0)
+        shared_sum += shared
+        truth_sum += int(truth.sum())
+    return float(np.mean(ious)) if ious else float("nan"), shared_sum / truth_sum if truth_sum else float("nan")

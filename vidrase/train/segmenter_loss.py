@@ -1,0 +1,169 @@
+"""What the student segmenter is asked to copy from its teacher.
+
+Every picture gives a target at every place of every map, so a few thousand unlabelled photographs teach as much as many
+times that number of labelled ones. Shapes below: B pictures, N anchors over the three levels (strides 8, 16, 32),
+K classes, 4·R box bins, M mask coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FEATURE_LAYERS = (4, 6, 9, 15, 18, 21)  # backbone then neck, each at strides 8, 16, 32
+LEVEL_OF_LAYER = {4: 0, 6: 1, 9: 2, 15: 0, 18: 1, 21: 2}
+BOX_BINS = 16
+INSTANCES = 8  # anchors a picture whose whole mask is compared
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """All that one network says about a batch.
+
+    `features` layer → float [B,C,H,W] · `scores` logits [B,K,N] · `boxes` bin logits [B,4R,N] ·
+    `coefficients` [B,M,N] · `prototypes` [B,M,H/4,W/4].
+    """
+
+    features: dict[int, Tensor]
+    scores: Tensor
+    boxes: Tensor
+    coefficients: Tensor
+    prototypes: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """How much each part counts; `classes` multiplies the class loss of single classes (index → factor)."""
+
+    feature: float = 2.0
+    score: float = 1.0
+    box: float = 1.0
+    coefficient: float = 1.0
+    prototype: float = 1.0
+    mask: float = 1.0
+    focus: float = 4.0  # how much more a place counts where the teacher sees something
+    classes: Mapping[int, float] = field(default_factory=lambda: {0: 2.0})
+
+
+def run(network: nn.Module, pixels: Tensor, layers: tuple[int, ...] = FEATURE_LAYERS) -> Outputs:
+    """Forward pass of an ultralytics `SegmentationModel` over pixels float [B,3,H,W] in [0,1], keeping `layers`."""
+    kept: dict[int, Tensor] = {}
+    passed: list[Tensor] = []
+    x: Tensor | list[Tensor] = pixels
+    for layer in _layers(network):
+        if layer.f != -1:
+            x = passed[layer.f] if isinstance(layer.f, int) else [x if j == -1 else passed[j] for j in layer.f]
+        x = layer(x)
+        passed.append(x)
+        if layer.i in layers:
+            kept[layer.i] = x
+    raw = x if isinstance(x, dict) else x[1]  # in eval the head returns (decoded, raw)
+    return Outputs(kept, raw["scores"], raw["boxes"], raw["mask_coefficient"], raw["proto"])
+
+
+def distillation_loss(student: Outputs, teacher: Outputs, weights: LossWeights) -> tuple[Tensor, dict[str, float]]:
+    """The weighted sum to minimise (scalar) and its parts as floats, for the log."""
+    probability = teacher.scores.float().sigmoid()  # [B,K,N]
+    confidence = probability.amax(1)  # [B,N]
+    parts = {
+        "feature": feature_loss(student, teacher, confidence, weights.focus),
+        "score": score_loss(student.scores.float(), probability, weights.classes),
+        "box": box_loss(student.boxes.float(), teacher.boxes.float(), confidence),
+        "coefficient": coefficient_loss(student.coefficients.float(), teacher.coefficients.float(), confidence),
+        "prototype": normalised_mse(student.prototypes.float(), teacher.prototypes.float()),
+        "mask": mask_loss(student, teacher, confidence),
+    }
+    total = torch.stack([getattr(weights, name) * part for name, part in parts.items()]).sum()
+    return total, {name: float(part.detach()) for name, part in parts.items()}
+
+
+def normalised_mse(student: Tensor, teacher: Tensor, place: Tensor | None = None) -> Tensor:
+    """Squared error over the teacher's variance: 1 for a constant guess. `place` weighs positions, [B,1,H,W]."""
+    error = (student - teacher).square()
+    scale = teacher.var() + 1e-6
+    if place is None:
+        return error.mean() / scale
+    return (error.mean(1, keepdim=True) * place).sum() / place.sum() / scale
+
+
+def feature_loss(student: Outputs, teacher: Outputs, confidence: Tensor, focus: float) -> Tensor:
+    """Mean over the layers of the normalised error, counting more where the teacher sees things. Widths must match."""
+    maps = list(_levels(confidence, teacher.features))
+    losses = []
+    for layer, target in teacher.features.items():
+        place = 1.0 + focus * maps[LEVEL_OF_LAYER[layer]]
+        losses.append(normalised_mse(student.features[layer].float(), target.float(), place))
+    return torch.stack(losses).mean()
+
+
+def score_loss(logits: Tensor, probability: Tensor, classes: Mapping[int, float]) -> Tensor:
+    """Binary cross-entropy above its floor (the teacher's own entropy), over the number of things in the batch."""
+    loss = F.binary_cross_entropy_with_logits(logits, probability, reduction="none")
+    floor = -(torch.xlogy(probability, probability) + torch.xlogy(1 - probability, 1 - probability))
+    loss = loss - floor
+    for index, factor in classes.items():
+        if index < loss.shape[1]:
+            loss[:, index] = loss[:, index] * factor
+    return loss.sum() / probability.amax(1).sum().clamp_min(1.0)
+
+
+def box_loss(student: Tensor, teacher: Tensor, confidence: Tensor) -> Tensor:
+    """KL of the four side distributions [B,4R,N], weighted by the teacher's confidence [B,N]."""
+    batch, _, anchors = student.shape
+    wanted = teacher.view(batch, 4, BOX_BINS, anchors).log_softmax(2)
+    given = student.view(batch, 4, BOX_BINS, anchors).log_softmax(2)
+    divergence = F.kl_div(given, wanted, reduction="none", log_target=True).sum(2).mean(1)  # [B,N]
+    return _weighted(divergence, confidence)
+
+
+def coefficient_loss(student: Tensor, teacher: Tensor, confidence: Tensor) -> Tensor:
+    """Squared error of the mask coefficients [B,M,N], weighted by the teacher's confidence, over their mean square."""
+    error = (student - teacher).square().mean(1)
+    return _weighted(error, confidence) / (_weighted(teacher.square().mean(1), confidence) + 1e-6)
+
+
+def mask_loss(student: Outputs, teacher: Outputs, confidence: Tensor) -> Tensor:
+    """Cross-entropy of whole soft masks at each picture's most confident anchors.
+
+    The masks are products of coefficients and prototypes; matching each factor alone lets their errors add up.
+    """
+    count = min(INSTANCES, confidence.shape[1])
+    trust, best = confidence.topk(count, dim=1)  # [B,I]
+    trust = torch.where(trust > 0.2, trust, 0.0)
+    if not bool((trust > 0).any()):
+        return student.prototypes.float().sum() * 0.0
+
+    def masks(outputs: Outputs) -> Tensor:
+        width = outputs.coefficients.shape[1]
+        chosen = outputs.coefficients.float().gather(2, best[:, None].expand(-1, width, -1))  # [B,M,I]
+        return torch.einsum("bmi,bmhw->bihw", chosen, outputs.prototypes.float())
+
+    wanted = masks(teacher).sigmoid()
+    loss = F.binary_cross_entropy_with_logits(masks(student), wanted, reduction="none")
+    # a mask is cut to its box later: count inside much, outside little
+    place = 0.1 + wanted
+    each = (loss * place).sum((2, 3)) / place.sum((2, 3))
+    return (each * trust).sum() / trust.sum()
+
+
+def _layers(network: nn.Module) -> Iterator[nn.Module]:
+    yield from network.model  # type: ignore[union-attr,misc]
+
+
+def _levels(confidence: Tensor, features: Mapping[int, Tensor]) -> Iterator[Tensor]:
+    """Split [B,N] into the three levels' maps [B,1,H,W]; every level has to be among `features`."""
+    start = 0
+    for level in range(3):
+        shape = next(f.shape for layer, f in features.items() if LEVEL_OF_LAYER[layer] == level)
+        size = shape[-2] * shape[-1]
+        yield confidence[:, start : start + size].view(-1, 1, shape[-2], shape[-1])
+        start += size
+
+
+def _weighted(values: Tensor, weight: Tensor) -> Tensor:
+    weight = torch.where(weight > 0.01, weight, 0.0)
+    return (values * weight).sum() / weight.sum().clamp_min(1e-3)

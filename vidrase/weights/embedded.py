@@ -1,0 +1,133 @@
+"""The segmenter that comes inside the package: read and written without pickle, checked by its digest.
+
+A file is a safetensors archive whose metadata holds, as JSON, the network's layout (the dictionary that ultralytics
+builds from), the class names and what the model card says about them. Beside it lies `NAME.json` with the digest.
+Convolutions are kept in fp16; normalisation in fp32, where fp16 would clip the variances.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vidrase.errors import WeightsCorrupt
+
+EMBEDDED = Path(__file__).with_name("vidrase-seg.safetensors")
+_KEY = "vidrase"  # the one metadata entry, JSON
+_KIND = "yolo-segment"
+
+
+def build_segmenter(layout: Mapping[str, Any], names: Mapping[int, str]) -> nn.Module:
+    """A randomly initialised ultralytics `SegmentationModel` from its layout dictionary; input float [B,3,H,W] in [0,1]."""
+    from vidrase.segment.quiet import import_ultralytics
+
+    import_ultralytics()
+    from ultralytics.nn.tasks import SegmentationModel
+
+    network = SegmentationModel(dict(layout), ch=3, nc=len(names), verbose=False)
+    network.names = dict(names)
+    network.task = "segment"
+    network.args = SimpleNamespace()
+    return network
+
+
+def load_embedded(path: Path | None = None, *, fuse: bool = True) -> nn.Module:
+    """The shipped segmenter (or another of its kind at `path`) in eval mode, fp32, on the processor.
+
+    Has `.names` {index: label}, `.stride` Tensor[3], `.offered` (labels good enough to ask for), `.conf` (the
+    confidence recommended for removing things) and `.card` (all the metadata). `fuse` folds the normalisation into the
+    convolutions, which is faster but cannot be trained on.
+    """
+    path = EMBEDDED if path is None else Path(path)
+    _check_digest(path, required=path == EMBEDDED)
+    card, tensors = _read(path)
+    try:
+        names = {int(index): str(label) for index, label in card["names"].items()}
+        network = build_segmenter(card["layout"], names)
+        network.load_state_dict(tensors, strict=True)
+    except (KeyError, AttributeError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsCorrupt(f"{path.name}: weights and layout do not fit ({reason}); fetch the file again") from error
+    network.card = card
+    network.offered = tuple(card.get("offered", names.values()))
+    network.conf = float(card.get("conf", 0.25))
+    network.eval().requires_grad_(False)
+    if fuse:
+        network.fuse(verbose=False)
+    return network
+
+
+def save_embedded(network: nn.Module, path: Path, metadata: Mapping[str, Any]) -> str:
+    """Write an unfused network and its metadata to `path` and the digest to `path` with suffix .json; returns the digest.
+
+    `metadata` may hold `offered`, `conf` and whatever the model card wants to keep; it has to be JSON. Both files
+    appear whole or not at all.
+    """
+    path = Path(path)
+    tensors: dict[str, Tensor] = {}
+    for name, value in network.state_dict().items():
+        keep = ".bn." in name or not value.is_floating_point()
+        tensors[name] = (value if keep else value.half()).detach().cpu().contiguous()
+    card = {
+        **metadata,
+        "kind": _KIND,
+        "layout": dict(network.yaml),
+        "names": {str(index): label for index, label in network.names.items()},
+    }
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, str(part), metadata={_KEY: json.dumps(card)})
+    digest = _digest(part)
+    record = {"file": path.name, "sha256": digest, "bytes": part.stat().st_size}
+    note = path.with_suffix(".json.part")
+    note.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
+    note.replace(path.with_suffix(".json"))
+    return digest
+
+
+def read_card(path: Path | None = None) -> dict[str, Any]:
+    """Only the metadata of a weights file: layout, names, offered, conf, recipe. Reads no tensor."""
+    return _read(EMBEDDED if path is None else Path(path), tensors=False)[0]
+
+
+def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as archive:
+            card = json.loads((archive.metadata() or {})[_KEY])
+            if card.get("kind") != _KIND:
+                raise KeyError("kind")
+            found = {name: archive.get_tensor(name) for name in archive.keys()} if tensors else {}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise WeightsCorrupt(f"{path.name} is not a vidrase segmenter, or it is damaged; fetch the file again") from error
+    return card, {name: value.float() if value.is_floating_point() else value for name, value in found.items()}
+
+
+def _check_digest(path: Path, *, required: bool) -> None:
+    note = path.with_suffix(".json")
+    try:
+        wanted = json.loads(note.read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not required and not note.exists():
+            return  # a file of one's own: no pickle in it, so nothing worse than a wrong answer can come of it
+        raise WeightsCorrupt(f"{note.name}, the digest of {path.name}, is missing or unreadable") from error
+    try:
+        found = _digest(path)
+    except OSError as error:
+        raise WeightsCorrupt(f"{path.name} cannot be read ({error.strerror}); install vidrase again") from error
+    if found != wanted:
+        raise WeightsCorrupt(
+            f"{path.name} is damaged: its sha256 is {found[:12]}…, expected {wanted[:12]}…; fetch the file again"
+        )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
