@@ -105,7 +105,10 @@ def to_rgb(
     Returns float32 [h, w, 3] RGB in [0, 1], non-linear (display) light, clipped.
     """
     height, width = size or planes[0].shape
-    parts = [_resize(plane, height, width) for plane in planes[: layout.colour_planes]]
+    if size is None:
+        parts = [_upsampled(plane, layout, c, height, width) for c, plane in enumerate(planes[: layout.colour_planes])]
+    else:
+        parts = [_resize(plane, height, width) for plane in planes[: layout.colour_planes]]
     if layout.model == "gray":
         luma_0, luma_s, _, _ = _levels(layout)
         grey = (parts[0].astype(np.float32) - luma_0) / luma_s
@@ -190,6 +193,12 @@ def _resize(plane: NDArray, height: int, width: int) -> NDArray:
     shrinking = height <= plane.shape[0] and width <= plane.shape[1]
     how = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(plane), (width, height), interpolation=how)
+
+
+def _upsampled(plane: NDArray, layout: PixelLayout, number: int, height: int, width: int) -> NDArray:
+    """A chroma plane at luma size, by exactly its subsampling factor: odd sizes must not stretch it."""
+    shift_y, shift_x = layout.shifts(number)
+    return _resize(plane, plane.shape[0] << shift_y, plane.shape[1] << shift_x)[:height, :width]
 
 
 def _quantise(values: NDArray[np.floating], layout: PixelLayout) -> NDArray:

@@ -88,7 +88,7 @@ class SourceInfo:
         return self.orientation.displayed_size(self.height, self.width)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Frame:
     """One picture with its time. Planes are read-only and shared between stages; `with_planes` makes the changed one."""
 

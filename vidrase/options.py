@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypedDict
 
 from vidrase.errors import OptionError
 
@@ -120,3 +122,65 @@ class Options:
     masks: MaskOptions = field(default_factory=MaskOptions)
     fill: FillOptions = field(default_factory=FillOptions)
     sink: SinkOptions = field(default_factory=SinkOptions)
+
+
+class Choices(TypedDict, total=False):
+    """Every option as a flat keyword, for the Python API; meanings and units as in the dataclasses above."""
+
+    remove: str | Sequence[str]
+    keep: str | Sequence[str]
+    mask: str | Path | Sequence[str | Path]
+    times: Sequence[tuple[float, float]]
+    dilate: int | None
+    mask_shape: MaskShape
+    fill: FillMode
+    quality: Quality
+    inpainter: str
+    shadows: bool | None
+    model: str | None
+    device: str
+    precision: str
+    imgsz: int
+    conf: float | None
+    tracker: str
+    batch: int
+    detect_every: int | None
+    codec: str | None
+    crf: float | None
+    preset: str | None
+    pix_fmt: str | None
+    lossless: bool
+    overwrite: bool
+
+
+_RENAMED = {"mask_shape": "shape", "fill": "mode"}
+
+
+def options_from(choices: Choices) -> Options:
+    """`Options` of flat keywords. Raises OptionError for one that does not exist."""
+    given: dict[str, Any] = {_RENAMED.get(name, name): value for name, value in choices.items()}
+    for name in ("remove", "keep"):
+        if isinstance(given.get(name), str):
+            given[name] = [part.strip() for part in given[name].split(",") if part.strip()]
+    if isinstance(given.get("mask"), str | Path):
+        given["mask"] = [given["mask"]]
+    for name in ("remove", "keep", "mask", "times"):
+        if name in given:
+            given[name] = tuple(Path(value) if name == "mask" else value for value in given[name])
+    parts: dict[str, Any] = {}
+    kinds = {
+        "models": ModelOptions,
+        "select": SelectOptions,
+        "masks": MaskOptions,
+        "fill": FillOptions,
+        "sink": SinkOptions,
+    }
+    for part, kind in kinds.items():
+        names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+        parts[part] = kind(**{name: given.pop(name) for name in list(given) if name in names})
+    if given:
+        known = sorted(Choices.__annotations__)
+        near = difflib.get_close_matches(next(iter(given)), known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(known)}"
+        raise OptionError(f"no option '{next(iter(given))}'{hint}")
+    return Options(**parts)

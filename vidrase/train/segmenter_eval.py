@@ -46,7 +46,7 @@ def letterbox(rgb: Image, imgsz: int, stride: int = 32) -> tuple[Tensor, float, 
     return pixels, scale, left, top
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def find(network: nn.Module, rgb: Image, imgsz: int = 640, conf: float = 0.25, iou: float = 0.7) -> Found:
     """Everything that a network in eval mode sees in a picture, masks at the picture's size."""
     pixels, scale, left, top = letterbox(rgb, imgsz)
@@ -73,7 +73,7 @@ def decode(
     offset = torch.tensor([left, top, left, top], dtype=torch.float32)
     limit = torch.tensor([width, height, width, height], dtype=torch.float32)
     placed = ((boxes - offset) / scale).clamp_min(0).minimum(limit)
-    for index, logit in enumerate(logits):
+    for index, logit in enumerate(logits.float()):
         x0, y0, x1, y1 = (int(v) for v in placed[index].round())
         if x1 <= x0 or y1 <= y0:
             continue

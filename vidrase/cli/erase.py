@@ -1,0 +1,173 @@
+"""`vidrase FILE …`: options to an engine run, and what is said before, during and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vidrase import engine
+from vidrase.cli import listing
+from vidrase.cli.parse import auto_or_int, spans_of, words_of
+from vidrase.cli.progress import ProgressBar
+from vidrase.errors import OptionError
+from vidrase.options import FillOptions, MaskOptions, ModelOptions, Options, SelectOptions, SinkOptions
+from vidrase.report import Report
+from vidrase.sink import default_output
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _options(*decorators: Decorator) -> Decorator:
+    def apply(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+_what = _options(
+    click.option("--remove", multiple=True, metavar="WHAT", help="Class names or ids, 'all', or 'id:3' from --list."),
+    click.option("--keep", multiple=True, metavar="WHAT", help="What stays, of what --remove names."),
+    click.option("--mask", multiple=True, type=click.Path(path_type=Path), help="Image, folder or video: white goes."),
+    click.option("--time", "times", multiple=True, metavar="A-B", help="Only there, e.g. 0:10-0:20; the rest passes."),
+    click.option("--dilate", metavar="N|auto", help="Grow the hole by N px; 0 takes masks exactly.  [auto]"),
+    click.option("--mask-shape", type=click.Choice(["dilated", "mask", "box"]), default="dilated", show_default=True),
+)
+_how = _options(
+    click.option("--fill", type=click.Choice(["auto", "plate", "flow", "image"]), default="auto", show_default=True),
+    click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", show_default=True),
+    click.option("--inpainter", default="auto", show_default=True, help="For what no frame shows."),
+    click.option("--shadows/--no-shadows", default=None, help="Take cast shadows along."),
+    click.option("--model", help="YOLOv8-seg weights: a path or a name from `vidrase models`."),
+    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
+    click.option("--precision", default="auto", show_default=True, help="fp32, bf16, fp16."),
+    click.option("--imgsz", type=int, default=640, show_default=True, help="Long side that the detector sees, px."),
+    click.option("--conf", type=float, help="Least confidence of a detection.  [the model's own]"),
+    click.option("--tracker", type=click.Choice(["bytetrack", "botsort"]), default="bytetrack", show_default=True),
+    click.option("--detect-every", metavar="N|auto", help="Run the detector on every N-th frame.  [auto]"),
+)
+_out = _options(
+    click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder.  [<name>_erased]"),
+    click.option("-y", "--overwrite", is_flag=True, help="Replace what is there."),
+    click.option("--codec", help="h264, hevc, av1, vp9, prores, ffv1, or an encoder's name."),
+    click.option("--crf", type=float, help="The encoder's quality figure."),
+    click.option("--preset", help="The encoder's speed preset."),
+    click.option("--pix-fmt", help="Pixel format to encode in.  [the source's]"),
+    click.option("--lossless", is_flag=True, help="Outside the hole every sample stays what it was."),
+    click.option("--save-masks", type=click.Path(path_type=Path), help="Folder, .mkv or .png; --mask reads it back."),
+    click.option("--preview", type=click.Path(path_type=Path), help="Contact sheet; alone: only that, and fast."),
+    click.option("--report", "report_path", type=click.Path(path_type=Path), help="What happened, as JSON."),
+    click.option("--list", "list_only", is_flag=True, help="Say what is there, change nothing."),
+    click.option("--json", "as_json", is_flag=True, help="With --list: as JSON."),
+    click.option("-q", "--quiet", is_flag=True, help="Only errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Say which encoder, models and stage times."),
+    click.option("--debug", is_flag=True, help="Tracebacks."),
+)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("sources", nargs=-1, required=True, metavar="FILE…")
+@_what
+@_how
+@_out
+def erase(sources: tuple[str, ...], **given: Any) -> None:
+    """Remove things from videos, pictures, folders of frames, URLs, or - (standard input)."""
+    options = _gather(given)
+    output: Path | None = given["output"]
+    if given["list_only"]:
+        listing.show(sources, options, as_json=given["as_json"], thumbnails=given["preview"], quiet=given["quiet"])
+        return
+    by_products = [name for name in ("preview", "save_masks", "report_path") if given[name] is not None]
+    if len(sources) > 1 and by_products:
+        names = ", ".join("--" + name.removesuffix("_path").replace("_", "-") for name in by_products)
+        raise OptionError(f"{names} names one file, but {len(sources)} inputs were given; run them one by one")
+    if len(sources) > 1 and output is not None and output.suffix and not output.is_dir():
+        raise OptionError(f"--output {output} names one file, but {len(sources)} inputs were given; name a folder")
+    if "-" in sources and output is None and given["preview"] is None:
+        raise OptionError("standard input has no name to derive the result's from; give --output FILE")
+    for source in sources:
+        _one(source, options, given, output, several=len(sources) > 1)
+
+
+def _gather(given: dict[str, Any]) -> Options:
+    """The command line as the engine's options; each value is checked where it is made."""
+    return Options(
+        models=ModelOptions(
+            model=given["model"],
+            device=given["device"],
+            precision=given["precision"],
+            imgsz=given["imgsz"],
+            conf=given["conf"],
+            tracker=given["tracker"],
+            detect_every=auto_or_int("--detect-every", given["detect_every"]),
+        ),
+        select=SelectOptions(
+            remove=words_of(given["remove"]),
+            keep=words_of(given["keep"]),
+            mask=given["mask"],
+            times=spans_of(given["times"]),
+        ),
+        masks=MaskOptions(dilate=auto_or_int("--dilate", given["dilate"]), shape=given["mask_shape"]),
+        fill=FillOptions(
+            mode=given["fill"], quality=given["quality"], inpainter=given["inpainter"], shadows=given["shadows"]
+        ),
+        sink=SinkOptions(
+            codec=given["codec"],
+            crf=given["crf"],
+            preset=given["preset"],
+            pix_fmt=given["pix_fmt"],
+            lossless=given["lossless"],
+            overwrite=given["overwrite"],
+        ),
+    )
+
+
+def _one(source: str, options: Options, given: dict[str, Any], output: Path | None, *, several: bool) -> None:
+    quiet: bool = given["quiet"]
+    with ProgressBar(quiet=quiet) as progress:
+
+        def say(text: str) -> None:
+            if not quiet:
+                progress.clear()
+                click.echo(f"vidrase: {text}", err=True)
+
+        if given["preview"] is not None and output is None:
+            engine.preview(source, given["preview"], options, say=say)
+            click.echo(str(given["preview"]))
+            return
+        to = default_output(source) if output is None else output
+        if several and output is not None:
+            to = output / default_output(source).name
+        wishes = engine.Wishes(sheet=given["preview"], masks=given["save_masks"], progress=progress)
+        report = engine.erase(source, to, options, wishes=wishes, say=say)
+    if given["report_path"] is not None:
+        report.save(given["report_path"])
+    if not quiet:
+        _summary(report, options, verbose=given["verbose"])
+    if given["preview"] is not None and not quiet:
+        click.echo(f"before / mask / after: {given['preview']}")
+
+
+def _summary(report: Report, options: Options, *, verbose: bool) -> None:
+    fps = report.frames / report.wall_seconds if report.wall_seconds else 0.0
+    if not report.frames_with_hole:
+        named = ", ".join(options.select.remove) or "the masks' area"
+        click.echo(f"{report.output}: nothing to remove ({named} never appears); every frame passed as it was")
+    else:
+        gone = ", ".join(f"{count} {label}" for label, count in sorted(report.removed.items())) or "masked area"
+        fill = report.fill
+        total = max(fill.copied + fill.invented + fill.unfilled, 1)
+        click.echo(
+            f"{report.output}: {gone} removed in {report.frames_with_hole} of {report.frames} frames; "
+            f"{100 * fill.copied / total:.0f} % real pixels from other moments, {100 * fill.invented / total:.0f} % invented"
+            + (f", {100 * fill.unfilled / total:.0f} % unfilled" if fill.unfilled else "")
+            + f"; {report.wall_seconds:.1f} s, {fps:.1f} fps, {report.peak_memory_mib:.0f} MiB"
+        )
+    if verbose:
+        for name, value in [*report.models.items(), ("encoder", report.encoder)]:
+            click.echo(f"  {name}: {value}")
+        click.echo("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items()))

@@ -1,0 +1,61 @@
+"""`vidrase FILE --list`: what is there to remove, before anything is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from vidrase import engine
+from vidrase.cli.progress import ProgressBar
+from vidrase.options import Options
+from vidrase.passes import Models, Run
+from vidrase.report import Notes
+from vidrase.sheet import thumbnails as thumbnail_sheet
+from vidrase.source import open_source
+from vidrase.store import TrackSummary
+
+
+def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails: Path | None, quiet: bool) -> None:
+    """Print what the detector finds in each source; `thumbnails`: also a picture of every thing with its id."""
+    with ProgressBar(quiet=quiet or as_json) as progress:
+
+        def say(text: str) -> None:
+            if not quiet:
+                progress.clear()
+                click.echo(f"vidrase: {text}", err=True)
+
+        notes = Notes(say)
+        models = Models.load(options, notes, segmenter=True)
+        found: dict[str, list[TrackSummary]] = {}
+        for where in sources:
+            with open_source(where, note=notes) as source:
+                found[where] = engine.list_things(source, Run(options, models, notes, progress=progress))
+    if thumbnails is not None:
+        thumbnail_sheet([thing for things in found.values() for thing in things], thumbnails)
+    if as_json:
+        click.echo(
+            json.dumps({where: [thing.as_dict() for thing in things] for where, things in found.items()}, indent=2)
+        )
+        return
+    for where, things in found.items():
+        if len(found) > 1:
+            click.echo(f"{where}:")
+        if not things:
+            click.echo("nothing that the model knows was found")
+            continue
+        click.echo(f"{'id':>4}  {'class':<16} {'first':>9} {'last':>9} {'frames':>7}  size")
+        for thing in things:
+            click.echo(
+                f"{thing.id:>4}  {thing.label:<16} {_clock(thing.first_seconds):>9} {_clock(thing.last_seconds):>9} "
+                f"{thing.frames:>7}  {100 * thing.area_share:.1f} % of the picture"
+            )
+    if thumbnails is not None:
+        click.echo(f"pictures: {thumbnails}")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes)}:{rest:05.2f}"

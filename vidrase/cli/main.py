@@ -1,0 +1,125 @@
+"""`vidrase FILE …` and `vidrase COMMAND …`, side by side, and what an error looks like from outside.
+
+Exit codes: 0 done, 1 failed on the way, 2 the request was wrong, 130 interrupted. Heavy imports wait until a command needs them,
+so that `--help` is quick and a missing system library becomes one line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from vidrase.errors import DependencyError, VidraseError
+
+COMMANDS = {  # name -> (module, attribute, what --help says)
+    "erase": ("vidrase.cli.erase", "erase", "Remove things from pictures and videos (what `vidrase FILE …` runs)."),
+    "models": ("vidrase.cli.models", "models", "List, fetch and check the weights."),
+    "bench": ("vidrase.cli.bench", "bench", "Measure quality, speed and memory."),
+    "train": ("vidrase.cli.train", "train", "Train the models that ship with the package."),
+}
+
+
+class _Commands(click.Group):
+    """Sub-commands imported when used; a first word that is none of them is a file to erase from."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        return _load(module, attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        if first and first not in COMMANDS and first not in ("--help", "-h", "--version"):
+            args = ["erase", *args]
+        return super().parse_args(ctx, args)
+
+
+def _load(module: str, attribute: str) -> click.Command:
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise explain_import(error) from error
+
+
+def explain_import(error: ImportError) -> DependencyError:
+    """One line with the remedy, for the libraries that are known to be missing on fresh machines."""
+    text = str(error)
+    if "libGL" in text or "libgthread" in text or "libglib" in text:
+        return DependencyError(
+            f"OpenCV does not load ({text}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0, "
+            "or: pip uninstall opencv-python && pip install opencv-python-headless"
+        )
+    return DependencyError(f"a library is missing or does not load ({text}); try: pip install --upgrade vidrase")
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    options_metavar="",
+    subcommand_metavar="FILE… | COMMAND …",
+)
+@click.version_option(package_name="vidrase")
+def cli() -> None:
+    """Remove people and things from video: the true background back in place.
+
+    \b
+    vidrase clip.mp4 --remove person              -> clip_erased.mp4
+    vidrase photo.jpg --remove person,dog
+    vidrase clip.mp4 --mask hole.png -o out.mp4
+    vidrase clip.mp4 --list                       what is there to remove
+    vidrase erase --help                          all options
+
+    A file that is called like a command is given as ./models.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        code = cli.main(arguments, prog_name="vidrase", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted; no output was left behind")
+        sys.exit(130)
+    except click.ClickException as error:
+        _say(f"{error.format_message()}  (see: vidrase --help)")
+        sys.exit(2)
+    except VidraseError as error:
+        if debug:
+            raise
+        _say(" ".join(str(error).split()))
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # whoever read our output has gone; pointing stdout elsewhere keeps the interpreter's own flush quiet
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except MemoryError:
+        _say("out of memory; try --quality fast or close other programs")
+        sys.exit(1)
+    except Exception as error:  # the last door: a person gets a line, --debug gets the traceback
+        if debug:
+            raise
+        _say(f"internal error, {type(error).__name__}: {' '.join(str(error).split())}  (please report it with --debug)")
+        sys.exit(1)
+
+
+def _say(text: str) -> None:
+    click.echo(f"vidrase: {text}", err=True)

@@ -1,0 +1,154 @@
+"""Runs the passes and writes the result: the whole of `vidrase FILE ...` without the command line.
+
+The first pass looks, the second erases (ARCHITECTURE.md). Memory does not grow with the length of the clip.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vidrase.errors import OptionError
+from vidrase.frames import Frame, HoleFrame
+from vidrase.holefile import MaskWriter
+from vidrase.options import Options
+from vidrase.passes import DEPTH, Models, Progress, Run, choose, fill_frames, find_holes, look
+from vidrase.report import Note, Notes, Report
+from vidrase.select import Selection
+from vidrase.sheet import Sheet
+from vidrase.sink import open_sink
+from vidrase.source import Source, open_source
+from vidrase.store import InstanceStore, TrackSummary
+from vidrase.streams import prefetch
+from vidrase.timing import peak_memory_mib
+
+SHEET_MOMENTS = 5
+
+
+@dataclass(slots=True)
+class Wishes:
+    """By-products of a run."""
+
+    sheet: Path | None = None
+    """Contact sheet, PNG or JPEG."""
+    masks: Path | None = None
+    """What was removed, in a form that `--mask` reads back."""
+    progress: Progress | None = None
+
+
+def erase(
+    where: str | Path,
+    to: Path,
+    options: Options,
+    *,
+    models: Models | None = None,
+    wishes: Wishes | None = None,
+    say: Note | None = None,
+) -> Report:
+    """Remove what `options.select` names from the picture or video `where`, write the result to `to`.
+
+    say: called once for each thing done in another way than asked or expected.
+    Raises a VidraseError; then no output is left behind.
+    """
+    begun = time.perf_counter()
+    wishes, notes = wishes or Wishes(), Notes(say)
+    _check(options)
+    report = Report(source=str(where), output=str(to))
+    sheet = Sheet() if wishes.sheet else None
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(where, note=notes))
+        for text in source.info.notes:
+            notes(text)
+        sink = stack.enter_context(open_sink(to, source.info, options.sink, note=notes))
+        run = Run(options, models or Models.load(options, notes), notes, report.fill, progress=wishes.progress)
+        store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
+        survey, report.frames = look(source, run, store)
+        selection = choose(run, store) if store is not None else None
+        if selection is not None:
+            report.removed = selection.counts()
+        writer = stack.enter_context(MaskWriter(wishes.masks, source.info)) if wishes.masks else None
+        moments = _moments(report.frames, store, selection) if sheet is not None else frozenset()
+        kept: dict[int, HoleFrame] = {}  # the few moments for the sheet, until their filling arrives
+        holes = _counted(find_holes(source, run, store, selection), report, writer, moments, kept)
+        ready = prefetch(fill_frames(holes, run, survey), depth=DEPTH, name="fill")
+        with closing(ready):
+            for done, frame in enumerate(ready, 1):
+                if sheet is not None and frame.index in kept:
+                    moment = kept.pop(frame.index)
+                    sheet.add(moment.frame, moment.hole, frame)
+                    del moment
+                start = time.perf_counter()
+                sink.write(frame)
+                run.clock.add("encode", time.perf_counter() - start)
+                if run.progress is not None:
+                    run.progress("erasing", done, report.frames)
+                del frame
+    report.encoder = sink.encoder
+    if sheet is not None and wishes.sheet is not None:
+        sheet.save(wishes.sheet)
+    report.models = run.models.described()
+    report.seconds = {name: round(seconds, 3) for name, seconds in run.clock.seconds.items()}
+    report.wall_seconds = round(time.perf_counter() - begun, 3)
+    report.peak_memory_mib = round(peak_memory_mib(), 1)
+    report.peak_frames_in_flight = run.alive.peak
+    report.fallbacks = dict(notes.counts)
+    return report
+
+
+def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
+    """The frames of a source without the things, in two passes; nothing is written."""
+    _check(run.options)
+    with ExitStack() as stack:
+        store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
+        survey, _ = look(source, run, store)
+        selection = choose(run, store) if store is not None else None
+        yield from fill_frames(find_holes(source, run, store, selection), run, survey)
+
+
+def list_things(source: Source, run: Run) -> list[TrackSummary]:
+    """Everything that the detector finds in a source, as tracks through time."""
+    with InstanceStore() as store:
+        look(source, run, store)
+        return list(store.tracks())
+
+
+def _check(options: Options) -> None:
+    if not options.select.remove and not options.select.mask:
+        raise OptionError("nothing to remove was named; give --remove CLASS or --mask FILE (see what is there: --list)")
+
+
+def _counted(
+    holes: Iterator[HoleFrame],
+    report: Report,
+    writer: MaskWriter | None,
+    moments: frozenset[int],
+    kept: dict[int, HoleFrame],
+) -> Generator[HoleFrame, None, None]:
+    """The holes as they pass, counted, saved, and a few remembered for the sheet."""
+    share = 0.0
+    for found in holes:
+        if found.hole is not None:
+            share += float(found.hole.area.sum()) / (found.hole.size[0] * found.hole.size[1])
+            report.frames_with_hole += 1
+            report.hole_share = round(share / report.frames_with_hole, 5)
+        if writer is not None:
+            writer.write(found.frame, found.hole)
+        if found.frame.index in moments:
+            kept[found.frame.index] = found
+        yield found
+        del found
+
+
+def _moments(total: int, store: InstanceStore | None, selection: Selection | None) -> frozenset[int]:
+    """Frames for the sheet, spread over those where something goes (all of them when masks come from files)."""
+    candidates = list(range(total))
+    if store is not None and selection is not None:
+        candidates = [index for index in candidates if selection.chosen(store.get(index)).any()] or candidates
+    spots = np.linspace(0, len(candidates) - 1, min(SHEET_MOMENTS + 2, len(candidates)))
+    inner = spots[1:-1] if len(spots) > 2 else spots
+    return frozenset(candidates[round(spot)] for spot in inner)

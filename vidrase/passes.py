@@ -1,0 +1,260 @@
+"""The two passes over a source: what is where (detector, tracker, survey), then every frame with its hole, then filled.
+
+Each is a chain of stages with threads between; `max_frames_in_flight` bounds what they hold, whatever the clip's length.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase import fill as fill_stage
+from vidrase import mask as mask_stage
+from vidrase.errors import SourceError
+from vidrase.flow import FlowModel, load_flow
+from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
+from vidrase.holefile import open_masks
+from vidrase.inpaint import Inpainter, load_inpainter
+from vidrase.options import Options
+from vidrase.report import FillStats, Note, Notes
+from vidrase.segment import Segmenter, load_segmenter
+from vidrase.select import Selection, select
+from vidrase.source import Source, open_source
+from vidrase.store import InstanceStore
+from vidrase.streams import prefetch
+from vidrase.survey import Survey, SurveyBuilder
+from vidrase.timing import Clock, InFlight
+from vidrase.track import track
+
+Progress = Callable[[str, int, int | None], None]
+"""(pass name "looking" | "erasing", frames done, frames in all or None)."""
+
+DEPTH = 4  # frames a prefetch runs ahead: enough to even out the encoder's and detector's bursts
+
+
+@dataclass(slots=True)
+class Models:
+    """What the stages work with; made once, usable for many clips."""
+
+    flow: FlowModel
+    inpainter: Inpainter
+    segmenter: Segmenter | None = None
+
+    @classmethod
+    def load(cls, options: Options, note: Note, *, segmenter: bool | None = None) -> Models:
+        """The models that `options` needs; the detector only when something is to be found."""
+        wanted = bool(options.select.remove) if segmenter is None else segmenter
+        found = load_segmenter(options.models, note=note) if wanted else None
+        return cls(load_flow("dis", note=note), load_inpainter(options.fill.inpainter), found)
+
+    def described(self) -> dict[str, str]:
+        """Role -> name and hash, for the report."""
+        found = {"flow": self.flow.name, "inpainter": self.inpainter.name}
+        return {**found, "segmenter": self.segmenter.description} if self.segmenter else found
+
+
+@dataclass(slots=True)
+class Run:
+    """What the stages of one run share: choices, models, and where it is counted."""
+
+    options: Options
+    models: Models
+    notes: Notes
+    stats: FillStats = field(default_factory=FillStats)
+    clock: Clock = field(default_factory=Clock)
+    alive: InFlight = field(default_factory=InFlight)
+    progress: Progress | None = None
+
+
+def max_frames_in_flight(options: Options) -> int:
+    """Most frames of a clip alive at once, whatever its length: prefetches, windows, and one in each hand between."""
+    looking = 2 * (DEPTH + 2) + options.models.batch + 2
+    erasing = 3 * (DEPTH + 2) + mask_stage.frames_held(options.masks) + fill_stage.frames_held(options.fill) + 2
+    return max(looking, erasing)
+
+
+def look(source: Source, run: Run, store: InstanceStore | None) -> tuple[Survey | None, int]:
+    """First pass: what is where. Returns (survey of the background, number of frames); instances go to `store`.
+
+    The survey is None for a still: there is no other moment to look at.
+    """
+    builder = SurveyBuilder() if source.info.kind != "image" else None
+    total = 0
+    with ExitStack() as stack:
+        frames = stack.enter_context(closing(_decoded(source, run)))
+        masks = _mask_files(stack, run, source.info)
+        seen: Iterable[tuple[Frame, Instances]]
+        if run.models.segmenter is not None and store is not None:
+            found = prefetch(run.clock.stage("detect", _tracked(frames, run)), depth=DEPTH, name="detect")
+            seen = stack.enter_context(closing(found))
+        else:
+            seen = ((frame, Instances.none(frame.displayed_size)) for frame in frames)
+        for frame, instances in seen:
+            if store is not None:
+                store.append(frame, instances)
+            if builder is not None:
+                begun = time.perf_counter()
+                builder.add(frame, _raw_hole(frame, instances, [next(reader) for reader in masks]))
+                run.clock.add("survey", time.perf_counter() - begun)
+            total += 1
+            if run.progress is not None:
+                run.progress("looking", total, source.info.frame_count)
+            del frame, instances
+    if not total:
+        raise SourceError(f"{source.info.url} holds no frame that can be decoded")
+    return builder.finish() if builder is not None else None, total
+
+
+def choose(run: Run, store: InstanceStore) -> Selection:
+    """The tracks that go, now that all are known."""
+    assert run.models.segmenter is not None
+    return select(run.options.select, store.tracks(), run.models.segmenter.names)
+
+
+def find_holes(
+    source: Source, run: Run, store: InstanceStore | None, selection: Selection | None
+) -> Generator[HoleFrame, None, None]:
+    """Second pass, first half: every frame of the source with what is to be filled in it."""
+    with ExitStack() as stack:
+        frames: Iterable[Frame] = stack.enter_context(closing(_decoded(source, run)))
+        holes: Iterable[HoleFrame] = (HoleFrame(frame) for frame in frames)
+        if store is not None and selection is not None:
+            seen = ((frame, store.get(frame.index)) for frame in frames)
+            holes = _masked(stack, seen, selection, run)
+        yield from _wanted(holes, _mask_files(stack, run, source.info), run)
+
+
+def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
+    """Frames that come once (somebody's loop, a pipe): found, masked and filled while they pass, without a survey.
+
+    A phrase or an id cannot be resolved before the clip is known: only classes select here.
+    """
+    with ExitStack() as stack:
+        holes: Iterable[HoleFrame]
+        if run.models.segmenter is not None:
+            chosen = select(run.options.select, None, run.models.segmenter.names)
+            holes = _masked(stack, _tracked(frames, run), chosen, run)
+        else:
+            holes = (HoleFrame(frame) for frame in frames)
+        first = next(iter_holes := iter(holes), None)
+        if first is None:
+            return
+        height, width = first.frame.size
+        info = SourceInfo("frames", None, "frames", width, height, first.frame.layout, first.frame.time_base)
+        masks = _mask_files(stack, run, info)
+
+        def again() -> Iterator[HoleFrame]:
+            yield first
+            yield from iter_holes
+
+        yield from fill_frames(_wanted(again(), masks, run), run, None)
+
+
+def fill_frames(holes: Iterable[HoleFrame], run: Run, survey: Survey | None) -> Generator[Frame, None, None]:
+    """The fill stage with this run's models: one frame out for each in."""
+    filled = fill_stage.fill(
+        holes,
+        options=run.options.fill,
+        flow=run.models.flow,
+        inpainter=run.models.inpainter,
+        survey=survey,
+        stats=run.stats,
+        note=run.notes,
+    )
+    return run.clock.stage("fill", filled)
+
+
+def hole_of(frame: Frame, mask: NDArray[np.bool_], options: Options) -> Hole | None:
+    """The hole of one mask, bool [H, W] displayed, grown as the options say."""
+    return next(iter(mask_stage.holes_from_masks([frame], [mask], options.masks))).hole
+
+
+def _decoded(source: Source, run: Run) -> Generator[Frame, None, None]:
+    return prefetch(run.alive.watch(run.clock.stage("decode", source)), depth=DEPTH, name="decode")
+
+
+def _masked(
+    stack: ExitStack, seen: Iterable[tuple[Frame, Instances]], selection: Selection, run: Run
+) -> Iterable[HoleFrame]:
+    holes = mask_stage.mask(seen, chosen=selection.chosen, options=run.options.masks, flow=run.models.flow)
+    return stack.enter_context(closing(prefetch(run.clock.stage("mask", holes), depth=DEPTH, name="mask")))
+
+
+def _wanted(holes: Iterable[HoleFrame], masks: Sequence[Iterator[NDArray[np.bool_]]], run: Run) -> Iterator[HoleFrame]:
+    """Holes with those of the mask files added, none outside the wanted times."""
+    start: float | None = None
+    for found in holes:
+        start = found.frame.seconds if start is None else start
+        hole, shown = found.hole, [next(reader) for reader in masks]
+        if _within(found.frame.seconds - start, run.options.select.times):
+            if shown:
+                union = np.logical_or.reduce(shown) if len(shown) > 1 else shown[0]
+                hole = _union(hole, hole_of(found.frame, union, run.options))
+            yield HoleFrame(found.frame, hole)
+        else:
+            yield HoleFrame(found.frame)
+        del found, hole
+
+
+def _tracked(frames: Iterable[Frame], run: Run) -> Iterator[tuple[Frame, Instances]]:
+    segmenter = run.models.segmenter
+    assert segmenter is not None
+    times = run.options.select.times
+    return track(
+        frames,
+        _During(segmenter, times) if times else segmenter,
+        batch=run.options.models.batch,
+        tracker=run.options.models.tracker,
+        detect_every=run.options.models.detect_every,
+        note=run.notes,
+    )
+
+
+class _During:
+    """A segmenter that is not bothered with frames outside the wanted times."""
+
+    def __init__(self, segmenter: Segmenter, times: tuple[tuple[float, float], ...]) -> None:
+        self._segmenter, self._times = segmenter, times
+        self.names, self.description = segmenter.names, segmenter.description
+        self.recommended_conf = segmenter.recommended_conf
+        self._start: float | None = None
+
+    def __call__(self, frames: Sequence[Frame]) -> list[Instances]:
+        if self._start is None and frames:
+            self._start = frames[0].seconds
+        wanted = [_within(frame.seconds - (self._start or 0.0), self._times) for frame in frames]
+        found = iter(self._segmenter([frame for frame, want in zip(frames, wanted, strict=True) if want]))
+        pairs = zip(frames, wanted, strict=True)
+        return [next(found) if want else Instances.none(frame.displayed_size) for frame, want in pairs]
+
+
+def _mask_files(stack: ExitStack, run: Run, info: SourceInfo) -> list[Iterator[NDArray[np.bool_]]]:
+    readers = []
+    for path in run.options.select.mask:
+        masks = stack.enter_context(open_source(path, note=run.notes))
+        readers.append(iter(open_masks(masks, info)))
+    return readers
+
+
+def _raw_hole(frame: Frame, instances: Instances, masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
+    """Everything that may be in the way, stored orientation: what the survey must not take for background."""
+    hole: NDArray[np.bool_] | None = None
+    for shown in [*(instances.mask(k) for k in range(len(instances))), *masks]:
+        hole = shown if hole is None else hole | shown
+    return None if hole is None else np.ascontiguousarray(frame.orientation.to_stored(hole))
+
+
+def _union(a: Hole | None, b: Hole | None) -> Hole | None:
+    if a is None or b is None:
+        return a or b
+    return Hole.of(a.full_core() | b.full_core(), a.full_area() | b.full_area())
+
+
+def _within(seconds: float, times: tuple[tuple[float, float], ...]) -> bool:
+    # half a microsecond: a user's 0:10 and a frame at 10.000000 s are the same moment
+    return not times or any(start - 5e-7 <= seconds < stop - 5e-7 for start, stop in times)

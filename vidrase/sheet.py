@@ -1,0 +1,94 @@
+"""The contact sheet: a few moments, before / what goes / after, and the same zoomed on the hole. For eyes, not for machines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.errors import SinkError
+from vidrase.frames import Frame, Hole
+
+CELL_WIDTH = 480
+GAP = 6
+CORE_COLOUR = (255, 40, 60)
+RING_COLOUR = (255, 200, 40)
+
+
+class Sheet:
+    """Collects moments, writes one picture. Holds only the small cells, never the frames."""
+
+    def __init__(self) -> None:
+        self._rows: list[NDArray[np.uint8]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, before: Frame, hole: Hole | None, after: Frame) -> None:
+        """One moment: a row of the whole picture and, when the hole is small, a row zoomed on it."""
+        old, new = before.rgb(), after.rgb()
+        shown = _overlay(before, old, hole)
+        label = f"{before.seconds:.2f} s  frame {before.index}"
+        self._rows.append(_row([old, shown, new], label))
+        if hole is None:
+            return
+        area = before.orientation.to_display(hole.full_area())
+        top, bottom, left, right = _zoom_span(area)
+        if (bottom - top) * (right - left) < 0.4 * area.size:
+            crops = [picture[top:bottom, left:right] for picture in (old, shown, new)]
+            self._rows.append(_row(crops, "zoomed"))
+
+    def save(self, path: Path) -> None:
+        """Write PNG or JPEG by suffix; appears under its name only when complete."""
+        if not self._rows:
+            return
+        width = max(row.shape[1] for row in self._rows)
+        padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=24) for row in self._rows]
+        suffix = path.suffix.lower() or ".png"
+        ok, data = cv2.imencode(suffix, cv2.cvtColor(np.concatenate(padded), cv2.COLOR_RGB2BGR))
+        if not ok:
+            raise SinkError(f"cannot write a sheet as '{suffix}'; use .png or .jpg")
+        part = path.with_name(path.name + ".part")
+        try:
+            part.write_bytes(data.tobytes())
+            os.replace(part, path)  # noqa: PTH105 - one atomic step
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _overlay(frame: Frame, rgb: NDArray[np.uint8], hole: Hole | None) -> NDArray[np.uint8]:
+    if hole is None:
+        return rgb
+    shown = rgb.copy()
+    core = frame.orientation.to_display(hole.full_core())
+    ring = frame.orientation.to_display(hole.full_area()) & ~core
+    for where, colour in ((core, CORE_COLOUR), (ring, RING_COLOUR)):
+        shown[where] = (shown[where] * 0.45 + np.array(colour) * 0.55).astype(np.uint8)
+    return shown
+
+
+def _zoom_span(area: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Rows and columns round the hole, with a third of its size as margin: the seam is what one wants to see."""
+    rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
+    margin = 16 + max(len(rows), len(columns)) // 3
+    top, bottom = max(rows[0] - margin, 0), min(rows[-1] + 1 + margin, area.shape[0])
+    left, right = max(columns[0] - margin, 0), min(columns[-1] + 1 + margin, area.shape[1])
+    return int(top), int(bottom), int(left), int(right)
+
+
+def _row(pictures: Sequence[NDArray[np.uint8]], label: str) -> NDArray[np.uint8]:
+    height, width = pictures[0].shape[:2]
+    scale = min(CELL_WIDTH / width, CELL_WIDTH * 0.75 / height)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    cells = [cv2.resize(np.ascontiguousarray(picture), size, interpolation=how) for picture in pictures]
+    spacer = np.full((size[1], GAP, 3), 24, np.uint8)
+    row = np.concatenate([part for cell in cells for part in (cell, spacer)][:-1], axis=1)
+    for thickness, colour in ((3, (0, 0, 0)), (1, (255, 255, 255))):
+        cv2.putText(row, label, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thickness, cv2.LINE_AA)
+    return row

@@ -1,0 +1,238 @@
+"""A segmenter trained from random weights by copying a teacher's maps; resumable, offline, without labels.
+
+The learning rate warms up, stays, and falls to nothing over the last part of the run. What was written just before the
+fall (`stable.pt`) is the place to go on from when more hours turn up: the fall is repeated, nothing else is lost.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vidrase.errors import ModelError, WeightsCorrupt, WeightsMissing
+from vidrase.train import segmenter_data as data
+from vidrase.train.segmenter_loss import LossWeights, Outputs, distillation_loss, run
+from vidrase.weights.embedded import build_segmenter, load_embedded, save_embedded
+
+SAVE_EVERY = 240.0  # seconds
+AHEAD = 3  # batches made while one is learnt
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What decides a run's result; kept in its checkpoints and in what it ships. Sizes px, `batch` pictures of imgsz²."""
+
+    steps: int = 6000
+    imgsz: int = 320
+    batch: int = 12
+    rate: float = 3e-3
+    decay: float = 0.35  # the last share of the steps, in which the rate falls
+    warm: int = 150
+    weight_decay: float = 0.01
+    average: float = 0.999
+    seed: int = 0
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        fall = max(1.0, self.steps * self.decay)
+        return self.rate * min(1.0, (step + 1) / self.warm, max(0.0, (self.steps - step) / fall))
+
+    def falls_at(self, step: int) -> bool:
+        """Whether this step is the first of the decay."""
+        return step == round(self.steps * (1 - self.decay))
+
+    def size_at(self, step: int) -> tuple[int, tuple[int, int]]:
+        """(pictures, (height, width)) of a step: the same number of pixels in several shapes, larger ones later."""
+        rng = np.random.default_rng([self.seed, step, 7])
+        shapes = [(1.0, 1.0), (0.8, 1.2), (1.3, 1.3), (1.2, 2.0), (2.0, 2.0)]
+        early, late = np.array([0.55, 0.15, 0.2, 0.07, 0.03]), np.array([0.15, 0.1, 0.25, 0.25, 0.25])
+        share = min(1.0, step / (0.8 * self.steps))
+        tall, wide = shapes[int(rng.choice(len(shapes), p=early + (late - early) * share))]
+        if rng.random() < 0.25:
+            tall, wide = wide, tall
+        height, width = (max(32, round(self.imgsz * side / 32) * 32) for side in (tall, wide))
+        return max(2, round(self.batch * self.imgsz**2 / (height * width))), (height, width)
+
+
+class Averaged:
+    """An exponential moving average of a network's parameters and buffers; the average is what ships."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move towards the network; quickly at first, when it changes quickly."""
+        self.updates += 1
+        decay = self.decay * (1 - math.exp(-self.updates / 300))
+        new = network.state_dict()
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(new[name], 1 - decay)
+            else:
+                value.copy_(new[name])
+
+
+def load_teacher(path: Path) -> nn.Module:
+    """An ultralytics .pt that the user named and trusts (it is a pickle), fused, in eval mode."""
+    from vidrase.segment.quiet import import_ultralytics
+
+    import_ultralytics()
+    if not path.exists():
+        raise WeightsMissing(f"no teacher at {path}; name an ultralytics YOLOv8 segmentation .pt with --teacher")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+        network = (checkpoint.get("ema") or checkpoint["model"]).float().eval().requires_grad_(False)
+    except Exception as error:  # noqa: BLE001 - whatever a pickle throws, it is the file
+        raise WeightsCorrupt(f"{path.name} is not an ultralytics checkpoint ({type(error).__name__})") from error
+    network.fuse(verbose=False)
+    return network  # type: ignore[no-any-return]
+
+
+def new_student(teacher: nn.Module, init: Path | None = None) -> nn.Module:
+    """A network of the teacher's layout with random weights, or with those of a vidrase safetensors file."""
+    if init is not None:
+        return load_embedded(init, fuse=False).requires_grad_(True).train()
+    return build_segmenter(teacher.yaml, teacher.names).train()  # type: ignore[arg-type]
+
+
+class Trainer:
+    """One run: student, average, optimiser and the step they are at."""
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        recipe: Recipe,
+        *,
+        device: str = "cpu",
+        weights: LossWeights | None = None,
+        mixed: bool = True,
+    ) -> None:
+        self.device = torch.device(device)
+        self.student = student.to(self.device)
+        self.teacher = teacher.to(self.device).eval()
+        self.recipe = recipe
+        self.weights = weights or LossWeights()
+        self.mixed = mixed
+        self.step = 0
+        self.average = Averaged(self.student, recipe.average)
+        plain = [p for p in self.student.parameters() if p.requires_grad and p.ndim < 2]
+        decayed = [p for p in self.student.parameters() if p.requires_grad and p.ndim >= 2]
+        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.99))
+
+    def learn(self, pixels: Tensor) -> dict[str, float]:
+        """One step on uint8 [B,3,H,W]; returns the loss and its parts."""
+        pixels = pixels.to(self.device).float() / 255
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.rate_at(self.step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            with torch.no_grad():
+                wanted: Outputs = run(self.teacher, pixels)
+            given = run(self.student.train(), pixels)
+        loss, parts = distillation_loss(given, wanted, self.weights)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(nn.utils.clip_grad_norm_(self.student.parameters(), 10.0))
+        if math.isfinite(norm):  # one overflowing batch must not poison the weights
+            self.optimiser.step()
+            self.average.update(self.student)
+        self.step += 1
+        return {"loss": float(loss.detach()), "norm": norm, **parts}
+
+    def save(self, path: Path) -> None:
+        """Write all that `restore` needs; appears whole or not at all."""
+        state = {
+            "step": self.step,
+            "recipe": asdict(self.recipe),
+            "student": self.student.state_dict(),
+            "average": self.average.network.state_dict(),
+            "updates": self.average.updates,
+            "optimiser": self.optimiser.state_dict(),
+        }
+        part = path.with_name(path.name + ".part")
+        torch.save(state, part)
+        part.replace(path)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a file of `save`: same weights, moments, average and place in the schedule. Executes no pickle."""
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            self.student.load_state_dict(state["student"])
+            self.average.network.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except FileNotFoundError as error:
+            raise WeightsMissing(f"nothing to resume at {path}; leave --resume away to start") from error
+        except Exception as error:  # noqa: BLE001 - zip, unpickling and shape errors all mean the same
+            raise WeightsCorrupt(f"{path.name} is no checkpoint of this segmenter ({type(error).__name__})") from error
+        self.average.updates = int(state["updates"])
+        self.step = int(state["step"])
+
+    def export(self, path: Path, metadata: dict[str, Any]) -> str:
+        """Ship the average; returns the digest."""
+        recipe = {"recipe": asdict(self.recipe), "steps": self.step, "optimiser": "AdamW"}
+        return save_embedded(self.average.network, path, {**recipe, **metadata})
+
+
+def batches(pictures: data.Pictures, recipe: Recipe, start: int) -> Iterator[Tensor]:
+    """The pictures of steps `start` … `recipe.steps`, made a few steps ahead in one thread."""
+    with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
+        queue: deque[Future[Tensor]] = deque()
+        for step in range(start, recipe.steps):
+            count, size = recipe.size_at(step)
+            queue.append(pool.submit(data.batch, pictures, recipe.seed, step, count, size))
+            if len(queue) > AHEAD:
+                yield queue.popleft().result()
+        while queue:
+            yield queue.popleft().result()
+
+
+def train(
+    trainer: Trainer,
+    pictures: data.Pictures,
+    folder: Path,
+    progress: Callable[[str], None],
+    *,
+    every: int = 50,
+    after_save: Callable[[Trainer], None] | None = None,
+) -> None:
+    """Learn to the recipe's end, writing `folder`/last.pt now and then and stable.pt before the rate falls."""
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = began = time.monotonic()
+    sums: dict[str, float] = {}
+    counted = 0
+    for pixels in batches(pictures, trainer.recipe, trainer.step):
+        if trainer.recipe.falls_at(trainer.step):
+            trainer.save(folder / "stable.pt")
+        parts = trainer.learn(pixels)
+        if not math.isfinite(parts["loss"]) and trainer.step > 100:
+            raise ModelError(f"the loss became {parts['loss']} at step {trainer.step}; lower the rate and resume")
+        counted += 1
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0.0) + value
+        if trainer.step % every == 0:
+            now = time.monotonic()
+            means = " ".join(f"{name} {value / counted:.3f}" for name, value in sums.items())
+            rate = trainer.recipe.rate_at(trainer.step)
+            progress(f"step {trainer.step}/{trainer.recipe.steps} {means} lr {rate:.1e} {(now - began) / counted:.2f} s")
+            sums, counted, began = {}, 0, now
+        if time.monotonic() - saved > SAVE_EVERY:
+            trainer.save(folder / "last.pt")
+            if after_save is not None:
+                after_save(trainer)
+            saved = time.monotonic()
+    trainer.save(folder / "last.pt")
