@@ -1,271 +1,251 @@
-"""Make the sample clip: a man walks past a brick wall, with and without him, and his masks.
+"""Make the sample clip: a man walks past a brick wall; with him, without him, and his masks.
 
     python samples/make_sample.py
 
-Everything the camera sees is photographed (SOURCES.md says by whom) but set up again as planes in space, so that
-the clip without the man is known to the pixel: same camera, same light, same noise. Frames are the same on every
-run; encoded bytes may differ between FFmpeg versions.
+Everything the camera sees was photographed (SOURCES.md says by whom) but is set up again as planes in space, so
+that the clip without the man is known to the pixel: same camera, same light, same grain. The frames are the same
+on every run; encoded bytes may differ between FFmpeg versions. backdrop.py makes the street, walker.py the man.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
+import backdrop
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
-Image = NDArray[np.uint8]
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
+from backdrop import GROUND_DEPTH_PX, GROUND_PX, HALF_WIDTH, SUN_X, SUN_Z, WALL_PX, WALL_Z, Image
+from walker import MIDDLE_X, PAD, PAD_TOP, PERSON_PX, SOLE_Y, SPEED, STRIDES, Floats, Matrix, Walker, smoothstep
 
 HERE = Path(__file__).resolve().parent
 WIDTH, HEIGHT, FRAMES = 848, 480, 156
 RATE = Fraction(30000, 1001)
-SUPER = 2  # planes are drawn at twice the size and averaged: no shimmer in the brick joints while the camera moves
-FOCAL_PX = 1000.0  # about 46 degrees across: a phone held upright would be wider, a phone's 2x lens is this
+SUPER = 2  # drawn at twice the size and averaged: no shimmer in the brick joints while the camera moves
+FOCAL_PX = 1000.0  # 46 degrees across, about the 2x lens of a phone
 EYE, HORIZON_Y = 1.5, 164.0  # metres above the ground; row of the horizon
+FACADE_Z, WALK_Z = 22.0, 5.6  # metres from the camera; the wall and the posts say theirs in backdrop.py
+ENTER_SECONDS, START_X = 0.30, -2.95  # when and where, in metres, he starts; he needs 0.3 s more to come into view
+STILL = 92  # the frame that street.jpg shows
+SKY = np.array((0.58, 0.53, 0.49), np.float32)  # what lights the floor in the shade, BGR; a blue sky
+SUN = np.array((0.50, 0.57, 0.62), np.float32)  # what the sun adds
 
-# World: metres, x right, y down (ground 0, heights negative), z away from the camera.
-FACADE_Z, WALL_Z, BOLLARD_Z, WALK_Z = 22.0, 8.0, 6.75, 5.6
-NEAR_Z, HALF_WIDTH = 3.4, 5.5
-WALL_PX, GROUND_PX, GROUND_DEPTH_PX = 240, 200, 90  # texture pixels a metre
-SUN_X, SUN_Z = -0.55, -0.45  # where the shadow of a point one metre high falls; bus.jpg has its sun there too
-
-# The walker, in pixels of person.png (281 a metre): x, y of each joint as photographed.
-PERSON_PX, SOLE_Y, HEM_Y = 281.0, 510.0, 313.0
-PAD = 110  # room around the cut-out for the legs to swing into
-SPEED, STRIDES, STANCE = 330.0, 1.0, 0.6  # px/s, cycles/s, share of a cycle that a foot stands still
-LEGS = {  # name: hip, knee, ankle, heel, toe, pitch of the photographed foot, phase, brightness
-    "far": ((115.5, 262.0), (133.7, 375.5), (154.8, 466.0), (143, 509), (206, 499), 0.10, 0.5, 0.86),
-    "near": ((65.0, 262.0), (54.0, 378.0), (36.5, 466.0), (17, 504), (70, 510), 0.0, 0.0, 1.0),
-}
-CROTCH_X = 88.0
-ENTER_SECONDS, START_X = 0.30, -2.95  # nobody in view before; metres, at the time he enters
-
-# Bricks of skimage's brick.png turned upright: (left and right height of the upper and lower joint, upright joints).
-BRICKS = [
-    ((95, 129, 137, 161), [(86, 219), (219, 331), (381, 473)]),
-    ((137, 161, 178, 191), [(52, 192), (192, 309), (309, 409), (409, 497)]),
-    ((178, 191, 220, 221), [(9, 155), (155, 277), (277, 382)]),
-    ((220, 221, 261, 251), [(123, 249), (249, 358), (358, 452)]),
-    ((261, 251, 305, 281), [(86, 217), (217, 328), (380, 471)]),
-    ((305, 281, 346, 311), [(121, 248), (248, 356), (356, 449)]),
-]
-BOLLARD = [(427, 663), (431, 661), (440, 660), (453, 661), (457, 664), (458, 676), (459, 680), (459, 707), (460, 713),
-           (460, 736), (457, 738), (453, 739), (453, 753), (459, 756), (460, 758), (453, 760), (439, 761), (429, 759),
-           (427, 756), (428, 753), (434, 751), (434, 740), (428, 737), (426, 730), (427, 714), (426, 707), (427, 680)]
+Vector = tuple[float, float, float]
 
 
-def photo(package: str, name: str, flags: int = cv2.IMREAD_COLOR) -> Image:
-    """A picture that ships inside an installed package, found without importing it (torch would take seconds)."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit(f"{package} is not installed, and its {name} is needed: pip install {package}")
-    image = cv2.imread(str(Path(spec.submodule_search_locations[0]) / name), flags)
-    if image is None:
-        raise SystemExit(f"{package} has no {name} here; this script was written for the version in SOURCES.md")
-    return image
+class Camera:
+    """A hand-held camera: slow random drift of place, direction and zoom, and a slow pan against the walker."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.phases = rng.uniform(0, 2 * np.pi, (6, 6))
+
+    def _sway(self, seconds: float) -> Matrix:
+        rates = np.array((0.21, 0.37, 0.68, 1.15, 1.9, 3.1))
+        weights = np.array((1.0, 0.8, 0.55, 0.3, 0.14, 0.05))  # a hand shakes little above 2 Hz
+        return np.sum(weights * np.sin(2 * np.pi * rates * seconds + self.phases), axis=1)
+
+    def plane(self, seconds: float, origin: Vector, step_x: Vector, step_y: Vector) -> Matrix:
+        """Homography to the picture from a plane, given by its corner and the steps of one texel, in metres."""
+        sway = self._sway(seconds)
+        tilt, turn, roll = np.radians(sway[:3] * (0.20, 0.26, 0.22))
+        rotation, _ = cv2.Rodrigues(np.array((0, 0, roll)))
+        for axis in ((tilt, 0, 0), (0, turn, 0)):
+            rotation = rotation @ cv2.Rodrigues(np.array(axis))[0]
+        eye = np.array((0.16 - 0.075 * seconds + 0.02 * sway[3], 0.012 * sway[4] - EYE, 0))
+        focal = FOCAL_PX * (1 + 0.004 * sway[5])
+        lens = np.array(((focal, 0, WIDTH / 2), (0, focal, HORIZON_Y), (0, 0, 1)))
+        # pixel centres are at whole numbers in both sizes, hence the half pixel
+        enlarge = np.array(((SUPER, 0, (SUPER - 1) / 2), (0, SUPER, (SUPER - 1) / 2), (0, 0, 1)))
+        return enlarge @ lens @ rotation @ np.column_stack((step_x, step_y, np.array(origin) - eye))
 
 
-def clouds(rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 3) -> Floats:
-    """Smooth noise, float32 [H, W], mean 0, deviation 1; `cell` is the size of its largest blobs in px."""
-    out = np.zeros(shape, np.float32)
-    for octave in range(octaves):
-        size = [max(2, round(n * 2**octave / cell)) for n in shape]
-        grid = rng.standard_normal(size).astype(np.float32)
-        out += cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_CUBIC) * 0.55**octave
-    return (out - out.mean()) / out.std()
+class View(NamedTuple):
+    """One moment as light, before the sensor, at SUPER times the size: BGR float32 and cover 0 to 1."""
+
+    street: Floats
+    clip: Floats
+    person: Floats
+    shadow: Floats
 
 
-def smoothstep(low: float, high: float, value: Floats) -> Floats:
-    t = np.clip((value - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+class Scene:
+    """Draws any frame, without and with the walker."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(20240517)
+        self.facade = cv2.cvtColor(backdrop.make_facade(), cv2.COLOR_BGR2BGRA)
+        self.wall, self.ground, self.post = (
+            make(rng) for make in (backdrop.make_wall, backdrop.make_ground, backdrop.make_post)
+        )
+        self.camera, self.walker = Camera(rng), Walker(HERE / "person.png")
+        self.drift = rng.uniform(0, 2 * np.pi, 4)
+
+    def view(self, index: int) -> View:
+        """The street and the street with the man at frame `index`."""
+        seconds = float(index / RATE)
+        size = (WIDTH * SUPER, HEIGHT * SUPER)
+
+        def upright(texel: float, left: float, top: float, depth: float) -> Matrix:
+            return self.camera.plane(seconds, (left, top, depth), (texel, 0, 0), (0, texel, 0))
+
+        def draw(canvas: Floats, layer: Image, plane: Matrix) -> Floats:
+            warped = cv2.warpPerspective(layer, plane, size).astype(np.float32)
+            cover = warped[..., 3:] / 255
+            return canvas * (1 - cover) + warped[..., :3] * cover
+
+        far_edge = (-HALF_WIDTH, 0, WALL_Z)
+        plane = self.camera.plane(seconds, far_edge, (1 / GROUND_PX, 0, 0), (0, 0, -1 / GROUND_DEPTH_PX))
+        floor = cv2.warpPerspective(self.ground, plane, size, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        sun = floor[..., 3:] / 255
+        street = floor[..., :3] * (SKY + SUN * sun)
+        texel = 1.2 * FACADE_Z / FOCAL_PX  # enlarged 1.2 times on the screen: about as sharp as the lens is there
+        street = draw(street, self.facade, upright(texel, -565 * texel, -EYE - 268 * texel, FACADE_Z))
+        texel = 1 / WALL_PX
+        street = draw(street, self.wall, upright(texel, -HALF_WIDTH, -self.wall.shape[0] * texel, WALL_Z))
+        for x in backdrop.POST_XS:
+            place = (x - self.post.shape[1] / 2 * texel, -self.post.shape[0] * texel, backdrop.POST_Z)
+            street = draw(street, self.post, upright(texel, *place))
+
+        walked = seconds - ENTER_SECONDS
+        if walked <= 0:
+            nothing = np.zeros(street.shape[:2], np.float32)
+            return View(street, street, nothing, nothing)
+        man = self.walker.at(walked)
+        x = START_X + SPEED / PERSON_PX * walked
+        shadow, soles = np.split(self._shadow(man[..., 3] / 255, x, seconds, size), 2, axis=2)
+        darker = (SKY + SUN * sun * (1 - shadow)) / (SKY + SUN * sun) * (1 - 0.22 * shadow) * (1 - soles)
+        texel = 1 / PERSON_PX
+        plane = upright(texel, x - (MIDDLE_X + PAD) * texel, -(SOLE_Y + PAD_TOP) * texel, WALK_Z)
+        man = np.clip(cv2.warpPerspective(man, plane, size), 0, 255)
+        cover = man[..., 3] / 255
+        clip = street * darker * (1 - cover[..., None]) + man[..., :3] * np.array((0.96, 0.965, 0.97), np.float32)
+        return View(street, clip, cover, 1 - darker.min(axis=2))
+
+    def _shadow(self, cover: Floats, x: float, seconds: float, size: tuple[int, int]) -> Floats:
+        """How much sun he takes from the floor, softer the higher what throws it, and the dark under his soles."""
+        scale, left, back = 100, x - 1.9, WALK_Z + 0.5  # a piece of floor around him, `scale` px a metre
+        k, sole = scale / PERSON_PX, SOLE_Y + PAD_TOP
+        rows = np.arange(cover.shape[0], dtype=np.float32)[:, None]
+        up = (sole - rows) / PERSON_PX
+        across = scale * (x - left) - k * (MIDDLE_X + PAD)
+        along = (0, SUN_Z * k, scale * (back - WALK_Z) - SUN_Z * k * sole)
+        throw = np.array(((k, -SUN_X * k, across + SUN_X * k * sole), along))
+        shadow = np.zeros((200, 330), np.float32)
+        for low, high, blur in ((-1.0, 0.45, 1.6), (0.45, 1.1, 3.2), (1.1, 9.0, 5.5)):
+            share = smoothstep(low - 0.2, low + 0.2, up) * (1 - smoothstep(high - 0.2, high + 0.2, up))
+            shadow += cv2.GaussianBlur(cv2.warpAffine(cover * share, throw, (330, 200)), (0, 0), blur)
+        throw = np.array(((k, 0, across), along))  # under the soles it is dark wherever the sun stands
+        soles = cv2.GaussianBlur(cv2.warpAffine(cover * (up < 0.07), throw, (330, 200)), (0, 0), 2.5)
+        both = np.dstack((0.82 * np.clip(shadow, 0, 1), np.clip(2.2 * soles, 0, 0.6))).astype(np.float32)
+        plane = self.camera.plane(seconds, (left, 0, back), (1 / scale, 0, 0), (0, 0, -1 / scale))
+        return cv2.warpPerspective(both, plane, size)
+
+    def expose(self, light: Floats, index: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Image:
+        """What the sensor makes of it: lens blur, vignette, drifting exposure and white balance, this frame's grain."""
+        waves = np.sin(2 * np.pi * np.array((0.13, 0.31, 0.17, 0.9)) * float(index / RATE) + self.drift)
+        gain = 1 + 0.035 * waves[0] + 0.015 * waves[1] + 0.004 * waves[3]
+        balance = np.array((1 - 0.016 * waves[2], 1, 1 + 0.016 * waves[2]), np.float32)
+        width, height = size
+        y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+        small = cv2.GaussianBlur(cv2.resize(light, size, interpolation=cv2.INTER_AREA), (0, 0), 0.45)
+        small *= (1 - 0.035 * (x * x + y * y))[..., None] * balance * gain
+        rng = np.random.default_rng((7, index))  # the same grain with the man and without him
+        grain = rng.standard_normal((height, width, 1), np.float32) * 1.7
+        colour = rng.standard_normal((height // 2, width // 2, 3), np.float32) * 1.3
+        return backdrop.to_bytes(small + grain + cv2.resize(colour, size))
 
 
-def tint(grey: Floats, dark: tuple[int, int, int], light: tuple[int, int, int]) -> Floats:
-    """Colour for a grey texture: BGR from `dark` at 0 to `light` at 1."""
-    return np.array(dark, np.float32) + grey[..., None] * (np.array(light, np.float32) - np.array(dark, np.float32))
+def make_mask(cover: Floats, threshold: float) -> Image:
+    """255 where `cover` is above `threshold` after the averaging and the lens blur that the picture gets."""
+    small = cv2.GaussianBlur(cv2.resize(cover, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), (0, 0), 0.45)
+    return (small > threshold).astype(np.uint8) * 255
 
 
-def to_bytes(values: Floats) -> Image:
-    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+def make_sound() -> Floats:
+    """Stereo float32 [2, samples] at 48 kHz: a quiet street, and a step whenever a heel meets the ground."""
+    rng, rate = np.random.default_rng(11), 48000
+    count = int(FRAMES / RATE * rate)
+    spectrum = np.fft.rfft(rng.standard_normal((2, count)))
+    hertz = np.fft.rfftfreq(count, 1 / rate)
+    hum = np.fft.irfft(spectrum / (1 + (hertz / 180) ** 1.3), count)
+    sound = hum / np.abs(hum).max() * 0.10
+    walk_seconds = count / rate - ENTER_SECONDS
+    for step in range(1, int(walk_seconds * 2 * STRIDES) + 1):
+        seconds = step / (2 * STRIDES)
+        x = START_X + SPEED / PERSON_PX * seconds
+        pan, near = np.clip(0.5 + x / 6, 0.1, 0.9), 1 / (1 + (x / 3) ** 2)
+        length = int(0.16 * rate)
+        t = np.arange(length) / rate
+        noise = np.fft.rfft(rng.standard_normal(length)) / (1 + (np.fft.rfftfreq(length, 1 / rate) / 900) ** 2)
+        scrape = np.fft.irfft(noise, length)
+        thud = scrape / np.abs(scrape).max() * np.exp(-t * 45) + 0.7 * np.sin(2 * np.pi * 85 * t) * np.exp(-t * 60)
+        thud *= np.minimum(1, t * 900) * 0.22 * near
+        start = int((ENTER_SECONDS + seconds) * rate)
+        part = slice(start, min(start + length, count))
+        sound[:, part] += (np.array((1 - pan, pan))[:, None] ** 0.5 * thud)[:, : part.stop - part.start]
+    fade = np.minimum(1, np.minimum(np.arange(count), np.arange(count)[::-1]) / (0.08 * rate))
+    return (sound * fade).astype(np.float32)
 
 
-def make_facade() -> Image:
-    """The houses of bus.jpg above the bus; mirrored at both ends so that no camera shake shows an end."""
-    upper = cv2.convertScaleAbs(photo("ultralytics", "assets/bus.jpg")[:229], alpha=0.97, beta=0)
-    return cv2.copyMakeBorder(upper, 60, 40, 160, 160, cv2.BORDER_REFLECT_101)
+class Film:
+    """One file being written: H.264 with sound for pictures, FFV1 without for masks."""
+
+    def __init__(self, name: str, sound: Floats | None = None) -> None:
+        self.file = av.open(str(HERE / name), "w")
+        self.sound, self.audio = sound, None
+        if sound is None:
+            self.layout = "gray"
+            self.video = self.file.add_stream("ffv1", rate=RATE)
+            self.video.pix_fmt = "gray"
+        else:
+            self.layout = "bgr24"
+            # constant quality, not rate: clip and truth are then equally good where they are the same picture
+            options = {"crf": "19", "preset": "slow", "bf": "2", "threads": "2"}
+            self.video = self.file.add_stream("libx264", rate=RATE, options=options)
+            self.video.pix_fmt = "yuv420p"
+            # BT.601, limited range: what players assume for 480 lines, said so that nobody has to assume
+            context = self.video.codec_context
+            context.colorspace, context.color_primaries, context.color_trc, context.color_range = 6, 6, 6, 1
+            self.audio = self.file.add_stream("aac", rate=48000, layout="stereo")
+            self.audio.bit_rate = 96000
+        self.video.width, self.video.height = WIDTH, HEIGHT
+
+    def write(self, picture: Image) -> None:
+        frame = av.VideoFrame.from_ndarray(picture, format=self.layout)
+        if self.audio is not None:
+            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG")
+        self.file.mux(self.video.encode(frame))
+
+    def close(self) -> None:
+        self.file.mux(self.video.encode(None))
+        if self.audio is not None and self.sound is not None:
+            for start in range(0, self.sound.shape[1], 1024):
+                block = np.ascontiguousarray(self.sound[:, start : start + 1024])
+                frame = av.AudioFrame.from_ndarray(block, "fltp", "stereo")
+                frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+                self.file.mux(self.audio.encode(frame))
+            self.file.mux(self.audio.encode(None))
+        self.file.close()
 
 
-def brick_bank() -> list[Floats]:
-    """Real bricks with half their joints around them, float32 [18, 54], 0 the clay to 1 the mortar."""
-    wall = cv2.rotate(photo("skimage", "data/brick.png", cv2.IMREAD_GRAYSCALE), cv2.ROTATE_90_CLOCKWISE)
-    bank = []
-    for (left_top, right_top, left_low, right_low), spans in BRICKS:
-        for x0, x1 in spans:
-            top, low = ([a + (b - a) * x / 512 for x in (x0, x1)] for a, b in
-                        ((left_top, right_top), (left_low, right_low)))
-            corners = np.float32([(x0, top[0]), (x1, top[1]), (x1, low[1]), (x0, low[0])])
-            goal = np.float32([(0, 0), (216, 0), (216, 72), (0, 72)])
-            big = cv2.warpPerspective(wall, cv2.getPerspectiveTransform(corners, goal), (216, 72))
-            grey = cv2.resize(big, (54, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
-            low_grey, high_grey = np.percentile(grey, (20, 97))
-            bank.append((grey - low_grey) / (high_grey - low_grey))
-    return bank
+def main() -> None:
+    scene, sound = Scene(), make_sound()
+    clip, truth = Film("walk.mp4", sound), Film("walk_truth.mp4", sound)
+    masks, shadow_masks = Film("walk_masks.mkv"), Film("walk_shadow_masks.mkv")
+    for index in range(FRAMES):
+        view = scene.view(index)
+        clip.write(scene.expose(view.clip, index))
+        truth.write(scene.expose(view.street, index))
+        masks.write(make_mask(view.person, 0.1))
+        shadow_masks.write(make_mask(view.shadow, 0.01))
+        if index == STILL:
+            still = scene.expose(view.clip, index, (WIDTH * 3 // 2, HEIGHT * 3 // 2))
+            cv2.imwrite(str(HERE / "street.jpg"), still, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    for film in (clip, truth, masks, shadow_masks):
+        film.close()
 
 
-def make_poster(rng: np.random.Generator, picture: Image, crop: tuple[int, int, int, int], ink: tuple[int, int, int],
-                words: tuple[str, str]) -> Image:
-    """A printed sheet 3:4.4 with a picture and two lines of type; BGR, 4x the size it is pasted at."""
-    x, y, w, h = crop
-    sheet = np.full((792, 540, 3), (226, 236, 240), np.uint8)
-    sheet[24:584, 24:516] = cv2.resize(picture[y:y + h, x:x + w], (492, 560), interpolation=cv2.INTER_CUBIC)
-    sheet[584:768, 24:516] = ink
-    for line, (word, scale, thick, row) in enumerate(((words[0], 3.4, 11, 684), (words[1], 1.25, 3, 744))):
-        width = cv2.getTextSize(word, cv2.FONT_HERSHEY_DUPLEX, scale, thick)[0][0]
-        colour = (235, 240, 242) if line == 0 else (190, 215, 225)
-        cv2.putText(sheet, word, (270 - width // 2, row), cv2.FONT_HERSHEY_DUPLEX, scale, colour, thick, cv2.LINE_AA)
-    creases = 1 + 0.035 * clouds(rng, sheet.shape[:2], 160)[..., None]
-    return to_bytes(sheet * creases * 0.92)
-
-
-def paste(base: Floats, sheet: Image, centre: tuple[float, float], width: float, degrees: float) -> None:
-    """Glue `sheet` onto `base` in place, with the thin shadow that paper throws."""
-    scale = width / sheet.shape[1]
-    small = cv2.resize(sheet, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    turn = cv2.getRotationMatrix2D((small.shape[1] / 2, small.shape[0] / 2), degrees, 1)
-    turn[:, 2] += (centre[0] - small.shape[1] / 2, centre[1] - small.shape[0] / 2)
-    size = base.shape[1::-1]
-    cover = cv2.warpAffine(np.ones(small.shape[:2], np.float32), turn, size, flags=cv2.INTER_LINEAR)
-    shade = cv2.GaussianBlur(np.roll(cover, (2, -2), (0, 1)), (0, 0), 2)
-    base *= 1 - 0.35 * shade[..., None]
-    base += (cv2.warpAffine(small, turn, size) .astype(np.float32) - base) * cover[..., None]
-
-
-def make_wall(rng: np.random.Generator) -> Image:
-    """Brick wall laid brick by brick (a tiled photograph would repeat), coping, posters, weeds; BGRA."""
-    bank, courses, columns = brick_bank(), 18, int(2 * HALF_WIDTH * WALL_PX) // 54 + 2
-    wall = np.zeros((courses * 18, columns * 54, 3), np.float32)
-    for row in range(courses):
-        for column in range(columns):
-            grey = bank[rng.integers(len(bank))]
-            grey = grey[:, ::-1] if rng.random() < 0.5 else grey
-            clay = np.array((66, 86, 146)) * rng.normal(1, 0.11) + rng.normal(0, 4, 3)
-            if rng.random() < 0.12:  # overburnt ones
-                clay = clay * (0.72, 0.66, 0.6)
-            joint = np.clip(grey, 0, 1)[..., None] ** 1.3
-            face = clay * (1 + 0.5 * (grey - 0.08)[..., None] + rng.normal(0, 0.035, (18, 54, 1)))
-            tile = face * (1 - joint) + np.array((138, 152, 160)) * joint
-            x = (column * 54 + 27 * (row % 2)) % (columns * 54 - 53)
-            wall[row * 18:(row + 1) * 18, x:x + 54] = tile
-    height, width = wall.shape[:2]
-    wall *= 1 + 0.07 * clouds(rng, (height, width), 260)[..., None]
-    damp = np.linspace(0, 1, height, dtype=np.float32)[:, None] + 0.09 * clouds(rng, (height, width), 70)
-    wall *= 1 - 0.30 * smoothstep(0.72, 1.05, damp)[..., None] * np.array((0.95, 0.8, 1.0), np.float32)
-
-    posters = [
-        (photo("skimage", "data/chelsea.png"), (75, 0, 264, 300), (38, 60, 176), ("GATOS", "teatro - 12 mayo")),
-        (photo("skimage", "data/coffee.png"), (125, 0, 351, 400), (44, 62, 40), ("CAFE", "abierto 8 - 20 h")),
-        (photo("skimage", "data/rocket.jpg"), (130, 0, 375, 427), (84, 46, 22), ("COSMOS", "museo - hasta junio")),
-    ]
-    sheets = [make_poster(rng, *poster) for poster in posters]
-    for which, metres, up, degrees in ((0, -2.22, 0.79, 1.2), (1, -1.52, 0.76, -0.8), (2, 1.62, 0.80, 0.9),
-                                       (0, 2.31, 0.75, -1.6), (1, 4.3, 0.78, 1.0), (2, -4.4, 0.77, -0.7)):
-        paste(wall, sheets[which], ((metres + HALF_WIDTH) * WALL_PX, height - up * WALL_PX), 0.56 * WALL_PX, degrees)
-
-    stone = photo("skimage", "data/gravel.png", cv2.IMREAD_GRAYSCALE)
-    stone = cv2.resize(stone, (170, 170), interpolation=cv2.INTER_AREA).astype(np.float32)
-    coping = np.zeros((26, width, 3), np.float32)
-    for x in range(0, width, 168):
-        y, u = rng.integers(0, 144), rng.integers(0, 2)
-        block = stone[y:y + 26, u:u + 168][:, :width - x]
-        coping[:, x:x + 168] = np.array((150, 160, 165)) * (0.9 + 0.45 * (block / 128 - 1) + rng.normal(0, .05))[..., None]
-        coping[:, x:x + 2] *= 0.55
-    coping[:5] *= 1.22  # its upper edge catches the sun
-    coping[-3:] *= 0.7
-    wall[:9] *= np.linspace(0.5, 0.95, 9)[:, None, None]  # and it throws a shadow on the first bricks
-    wall = np.vstack([coping, wall])
-
-    grass = photo("skimage", "data/grass.png", cv2.IMREAD_GRAYSCALE).astype(np.float32)
-    blades = np.tile(cv2.resize(grass, (140, 140), interpolation=cv2.INTER_AREA)[:60], (1, width // 140 + 1))[:, :width]
-    rows = np.arange(60, dtype=np.float32)[:, None]
-    tops = 38 - 9 * clouds(rng, (1, width), 90) - 9 * np.abs(rng.standard_normal((1, width)))
-    tops = cv2.GaussianBlur(tops.astype(np.float32), (3, 1), 0.6)
-    cover = smoothstep(0, 3, rows - tops)[..., None]
-    green = tint(blades / 255, (10, 34, 30), (92, 176, 150)) * (0.75 + 0.008 * rows[..., None])
-    wall[-60:] = wall[-60:] * (1 - cover) + green * cover
-    return np.dstack([to_bytes(wall), np.full(wall.shape[:2], 255, np.uint8)])
-
-
-def make_ground(rng: np.random.Generator) -> Image:
-    """Verge, kerb stones and paving slabs from above, far edge first; BGR and, as fourth channel, how sunny."""
-    width, depth = int(2 * HALF_WIDTH * GROUND_PX), int((WALL_Z - NEAR_Z) * GROUND_PX)
-    gravel = photo("skimage", "data/gravel.png", cv2.IMREAD_GRAYSCALE)
-    gravel = cv2.resize(gravel, (230, 230), interpolation=cv2.INTER_AREA).astype(np.float32) / 128 - 1
-    ground = np.zeros((depth, width, 3), np.float32)
-    verge, kerb, slab = int(0.62 * GROUND_PX), int(0.13 * GROUND_PX), 100
-    for row, y in enumerate(range(verge + kerb, depth, slab)):
-        for x in range(-slab + (row % 2) * slab // 2, width, slab):
-            oy, ox = rng.integers(0, 130, 2)
-            tone = 1 + rng.normal(0, 0.045)
-            tile = np.array((150, 160, 168)) * (tone + 0.34 * gravel[oy:oy + slab, ox:ox + slab, None])
-            tile += rng.normal(0, 2.0, 3)
-            tile[:2] *= 0.56
-            tile[:, :2] *= 0.56
-            ground[y:y + slab, max(x, 0):max(x + slab, 0)] = tile[:depth - y, max(-x, 0):width - x]
-    for x in range(0, width, 160):
-        oy, ox = rng.integers(0, 60, 2)
-        tile = np.array((168, 176, 180)) * (1 + rng.normal(0, 0.05) + 0.28 * gravel[oy:oy + kerb, ox:ox + 160, None])
-        tile[:, :2] *= 0.5
-        tile[-3:] *= 0.6
-        ground[verge:verge + kerb, x:x + 160] = tile[:, :width - x]
-    ground *= 1 + 0.045 * clouds(rng, (depth, width), 220)[..., None]
-    for _ in range(260):  # stains and trodden gum
-        at = (int(rng.integers(0, width)), int(rng.integers(verge + kerb, depth)))
-        spot = np.zeros(ground.shape[:2], np.float32)[max(0, at[1] - 12):at[1] + 12, max(0, at[0] - 12):at[0] + 12]
-        cv2.circle(spot, (12, 12), int(rng.integers(2, 7)), float(rng.uniform(0.05, 0.25)), -1, cv2.LINE_AA)
-        part = ground[max(0, at[1] - 12):at[1] + 12, max(0, at[0] - 12):at[0] + 12]
-        part *= 1 - spot[..., None]
-
-    grass = photo("skimage", "data/grass.png", cv2.IMREAD_GRAYSCALE).astype(np.float32)
-    grass = cv2.resize(grass, (220, 220), interpolation=cv2.INTER_AREA) / 255
-    lawn = np.tile(np.hstack([grass, grass[:, ::-1]]), (1, width // 440 + 1))[:verge + 24, :width]
-    lawn = np.clip(lawn + 0.08 * clouds(rng, lawn.shape, 90), 0, 1)
-    rows = np.arange(verge + 24, dtype=np.float32)[:, None]
-    edge = verge + 3 + 5 * clouds(rng, (1, width), 60) + 5 * np.abs(rng.standard_normal((1, width)))
-    cover = smoothstep(-2, 2, edge.astype(np.float32) - rows)[..., None]
-    ground[:verge + 24] += (tint(lawn, (12, 40, 36), (104, 190, 165)) - ground[:verge + 24]) * cover
-    for _ in range(150):  # fallen leaves, most of them near the verge
-        at = (int(rng.integers(0, width)), int(verge + abs(rng.normal(0, 170))))
-        colour = np.array((40, 110, 170)) * rng.uniform(0.6, 1.15)
-        cv2.ellipse(ground, at, (int(rng.integers(4, 8)), int(rng.integers(3, 6))), float(rng.uniform(0, 180)), 0, 360,
-                    colour.tolist(), -1, cv2.LINE_AA)
-    ground[:18] *= np.linspace(0.45, 1, 18)[:, None, None]  # the foot of the wall
-
-    leaves = clouds(rng, (depth, width), 420, 4)
-    sun = smoothstep(-0.75, 0.35, leaves) * 0.8 + 0.2
-    for x in BOLLARD_XS:  # their cast shadows never move, so they are part of the floor
-        start = np.array(((x + HALF_WIDTH) * GROUND_PX, (WALL_Z - BOLLARD_Z) * GROUND_PX))
-        end = start + 0.72 * GROUND_PX * np.array((SUN_X, -SUN_Z))
-        mark = np.zeros(sun.shape, np.float32)
-        cv2.line(mark, tuple(map(int, start)), tuple(map(int, end)), 1.0, 36, cv2.LINE_AA)
-        sun *= 1 - 0.9 * cv2.GaussianBlur(mark, (0, 0), 5)
-    floor = np.dstack([to_bytes(ground), to_bytes(sun * 255)])
-    return cv2.resize(floor, (width, int((WALL_Z - NEAR_Z) * GROUND_DEPTH_PX)), interpolation=cv2.INTER_AREA)
-
-
-BOLLARD_XS = (-3.05, -0.35, 2.75)
-
-
-def make_bollard() -> Image:
-    """The bollard of bus.jpg, cut out along its outline; BGRA."""
-    street, points = photo("ultralytics", "assets/bus.jpg"), np.array(BOLLARD, np.float32)
-    cover = np.zeros(street.shape[:2], np.uint8)
-    cv2.fillPoly(cover, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    inner = cv2.erode(cover, np.ones((3, 3), np.uint8))
-    clean = cv2.inpaint(street, ((inner < 255) & (cover > 0)).astype(np.uint8), 2, cv2.INPAINT_TELEA)
-    return np.dstack([clean, cover])[655:765, 420:466]
+if __name__ == "__main__":
+    main()

@@ -6,28 +6,30 @@ The first pass looks, the second erases (ARCHITECTURE.md). Memory does not grow 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from vidrase.errors import OptionError
-from vidrase.frames import Frame, HoleFrame
+from vidrase.frames import Frame, HoleFrame, SourceInfo
 from vidrase.holefile import MaskWriter
 from vidrase.options import Options
-from vidrase.passes import DEPTH, Models, Progress, Run, choose, fill_frames, find_holes, look
+from vidrase.passes import DEPTH, Models, Progress, Run, choose, fill_frames, find_holes, look, within
 from vidrase.report import Note, Notes, Report
 from vidrase.select import Selection
 from vidrase.sheet import Sheet
 from vidrase.sink import open_sink
-from vidrase.source import Source, open_source
+from vidrase.source import Source, open_random, open_source
 from vidrase.store import InstanceStore, TrackSummary
 from vidrase.streams import prefetch
 from vidrase.timing import peak_memory_mib
 
 SHEET_MOMENTS = 5
+PREVIEW_MOMENTS = 4
+PREVIEW_REACH = 12  # frames each side: enough for masks to settle and for most of a walker's background to show
 
 
 @dataclass(slots=True)
@@ -65,29 +67,9 @@ def erase(
         for text in source.info.notes:
             notes(text)
         sink = stack.enter_context(open_sink(to, source.info, options.sink, note=notes))
-        run = Run(options, models or Models.load(options, notes), notes, report.fill, progress=wishes.progress)
-        store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
-        survey, report.frames = look(source, run, store)
-        selection = choose(run, store) if store is not None else None
-        if selection is not None:
-            report.removed = selection.counts()
         writer = stack.enter_context(MaskWriter(wishes.masks, source.info)) if wishes.masks else None
-        moments = _moments(report.frames, store, selection) if sheet is not None else frozenset()
-        kept: dict[int, HoleFrame] = {}  # the few moments for the sheet, until their filling arrives
-        holes = _counted(find_holes(source, run, store, selection), report, writer, moments, kept)
-        ready = prefetch(fill_frames(holes, run, survey), depth=DEPTH, name="fill")
-        with closing(ready):
-            for done, frame in enumerate(ready, 1):
-                if sheet is not None and frame.index in kept:
-                    moment = kept.pop(frame.index)
-                    sheet.add(moment.frame, moment.hole, frame)
-                    del moment
-                start = time.perf_counter()
-                sink.write(frame)
-                run.clock.add("encode", time.perf_counter() - start)
-                if run.progress is not None:
-                    run.progress("erasing", done, report.frames)
-                del frame
+        run = Run(options, models or Models.load(options, notes), notes, report.fill, progress=wishes.progress)
+        _render(source, run, report, sink.write, writer, sheet, SHEET_MOMENTS)
     report.encoder = sink.encoder
     if sheet is not None and wishes.sheet is not None:
         sheet.save(wishes.sheet)
@@ -98,6 +80,59 @@ def erase(
     report.peak_frames_in_flight = run.alive.peak
     report.fallbacks = dict(notes.counts)
     return report
+
+
+def preview(where: str | Path, sheet: Path, options: Options, *, say: Note | None = None) -> None:
+    """A contact sheet of what `erase` would do, from a few short excerpts: a fraction of the whole run's time.
+
+    Ids belong to tracks of the whole clip, so with `id:N` among the wishes everything is looked at once.
+    """
+    _check(options)
+    notes, made = Notes(say), Sheet()
+    with open_source(where, note=notes) as source:
+        run = Run(options, Models.load(options, notes), notes)
+        words = (*options.select.remove, *options.select.keep)
+        whole = source.info.kind == "image" or options.select.mask or any(word.startswith("id:") for word in words)
+        if whole:
+            _render(source, run, Report(), lambda _: None, None, made, SHEET_MOMENTS)
+        else:
+            run.options = replace(options, select=replace(options.select, times=()))
+            for excerpt in _excerpts(source.info, options.select.times, notes):
+                _render(excerpt, run, Report(), lambda _: None, None, made, 1)
+    made.save(sheet)
+
+
+def _render(
+    source: Source,
+    run: Run,
+    report: Report,
+    write: Callable[[Frame], None],
+    writer: MaskWriter | None,
+    sheet: Sheet | None,
+    moments: int,
+) -> None:
+    """Both passes; every frame of the result goes to `write`, a few of them onto the sheet."""
+    with ExitStack() as stack:
+        store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
+        survey, report.frames = look(source, run, store)
+        selection = choose(run, store) if store is not None else None
+        if selection is not None:
+            report.removed = selection.counts()
+        wanted = _moments(report.frames, moments, store, selection) if sheet is not None else frozenset()
+        kept: dict[int, HoleFrame] = {}  # the few moments for the sheet, until their filling arrives
+        holes = _counted(find_holes(source, run, store, selection), report, writer, wanted, kept)
+        ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, survey), depth=DEPTH, name="fill")))
+        for done, frame in enumerate(ready, 1):
+            if sheet is not None and frame.index in kept:
+                moment = kept.pop(frame.index)
+                sheet.add(moment.frame, moment.hole, frame)
+                del moment
+            start = time.perf_counter()
+            write(frame)
+            run.clock.add("encode", time.perf_counter() - start)
+            if run.progress is not None:
+                run.progress("erasing", done, report.frames)
+            del frame
 
 
 def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
@@ -144,11 +179,38 @@ def _counted(
         del found
 
 
-def _moments(total: int, store: InstanceStore | None, selection: Selection | None) -> frozenset[int]:
+def _moments(total: int, count: int, store: InstanceStore | None, selection: Selection | None) -> frozenset[int]:
     """Frames for the sheet, spread over those where something goes (all of them when masks come from files)."""
     candidates = list(range(total))
     if store is not None and selection is not None:
         candidates = [index for index in candidates if selection.chosen(store.get(index)).any()] or candidates
-    spots = np.linspace(0, len(candidates) - 1, min(SHEET_MOMENTS + 2, len(candidates)))
+    spots = np.linspace(0, len(candidates) - 1, min(count + 2, len(candidates)))
     inner = spots[1:-1] if len(spots) > 2 else spots
     return frozenset(candidates[round(spot)] for spot in inner)
+
+
+@dataclass(slots=True)
+class _Excerpt:
+    """A few frames of a clip as a source of their own, numbered from 0; times stay as they are."""
+
+    info: SourceInfo
+    frames: list[Frame]
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self.frames)
+
+    def close(self) -> None:
+        """Let the frames go."""
+        self.frames.clear()
+
+
+def _excerpts(info: SourceInfo, times: tuple[tuple[float, float], ...], notes: Notes) -> Iterator[_Excerpt]:
+    """Short runs of frames round a few moments, spread over the clip or over the wanted times."""
+    with open_random(info.url, note=notes) as clip:
+        candidates = [n for n in range(len(clip)) if within(clip.seconds(n) - clip.seconds(0), times)]
+        if not candidates:
+            raise OptionError(f"no frame lies within --time; the clip lasts {clip.seconds(len(clip) - 1):.2f} s")
+        spots = np.linspace(0, len(candidates) - 1, PREVIEW_MOMENTS + 2)[1:-1]
+        for middle in dict.fromkeys(candidates[round(spot)] for spot in spots):
+            span = range(max(middle - PREVIEW_REACH, 0), min(middle + PREVIEW_REACH + 1, len(clip)))
+            yield _Excerpt(info, [replace(clip.frame(n), index=k) for k, n in enumerate(span)])

@@ -54,7 +54,7 @@ class SourceInfo:
     kind: Literal["video", "image", "frames"]
     """"video": one container; "image": one still; "frames": a folder or glob of stills."""
     path: Path | None
-    """The file or folder; None for a URL, a pipe or frames from memory."""
+    """The file or folder (of a pipe: its temporary copy, there until the source is closed); None for a URL or frames from memory."""
     url: str
     """What was asked for, as text, for messages."""
     width: int
@@ -79,6 +79,8 @@ class SourceInfo:
     """False for pipes and other sources that can be read only once."""
     colour: dict[str, str] = field(default_factory=dict)
     """Colour tags as the file states them: range, primaries, transfer, matrix; missing keys are unspecified."""
+    frame_names: tuple[str, ...] = ()
+    """File names of a folder's frames, in order; empty for anything else."""
     notes: tuple[str, ...] = ()
     """Things worth saying once ("interlaced: ...", "gray16 shown as ...")."""
 

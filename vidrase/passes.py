@@ -191,7 +191,7 @@ def _wanted(holes: Iterable[HoleFrame], masks: Sequence[Iterator[NDArray[np.bool
     for found in holes:
         start = found.frame.seconds if start is None else start
         hole, shown = found.hole, [next(reader) for reader in masks]
-        if _within(found.frame.seconds - start, run.options.select.times):
+        if within(found.frame.seconds - start, run.options.select.times):
             if shown:
                 union = np.logical_or.reduce(shown) if len(shown) > 1 else shown[0]
                 hole = _union(hole, hole_of(found.frame, union, run.options))
@@ -227,7 +227,7 @@ class _During:
     def __call__(self, frames: Sequence[Frame]) -> list[Instances]:
         if self._start is None and frames:
             self._start = frames[0].seconds
-        wanted = [_within(frame.seconds - (self._start or 0.0), self._times) for frame in frames]
+        wanted = [within(frame.seconds - (self._start or 0.0), self._times) for frame in frames]
         found = iter(self._segmenter([frame for frame, want in zip(frames, wanted, strict=True) if want]))
         pairs = zip(frames, wanted, strict=True)
         return [next(found) if want else Instances.none(frame.displayed_size) for frame, want in pairs]
@@ -255,6 +255,7 @@ def _union(a: Hole | None, b: Hole | None) -> Hole | None:
     return Hole.of(a.full_core() | b.full_core(), a.full_area() | b.full_area())
 
 
-def _within(seconds: float, times: tuple[tuple[float, float], ...]) -> bool:
+def within(seconds: float, times: tuple[tuple[float, float], ...]) -> bool:
+    """Whether a moment, in seconds from the first frame, is wanted; no times at all want everything."""
     # half a microsecond: a user's 0:10 and a frame at 10.000000 s are the same moment
     return not times or any(start - 5e-7 <= seconds < stop - 5e-7 for start, stop in times)

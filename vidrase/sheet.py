@@ -32,8 +32,7 @@ class Sheet:
         """One moment: a row of the whole picture and, when the hole is small, a row zoomed on it."""
         old, new = before.rgb(), after.rgb()
         shown = _overlay(before, old, hole)
-        label = f"{before.seconds:.2f} s  frame {before.index}"
-        self._rows.append(_row([old, shown, new], label))
+        self._rows.append(_row([old, shown, new], f"{before.seconds:.2f} s"))
         if hole is None:
             return
         area = before.orientation.to_display(hole.full_area())

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from vidrase.errors import ModelError, WeightsCorrupt, WeightsMissing
 from vidrase.train import segmenter_data as data
 from vidrase.train.segmenter_loss import LossWeights, Outputs, distillation_loss, run
-from vidrase.weights.embedded import build_segmenter, load_embedded, save_embedded
+from vidrase.train.segmenter_optim import Both
+from vidrase.weights.embedded import build_segmenter, load_embedded, quiet_ultralytics, save_embedded
 
 SAVE_EVERY = 240.0  # seconds
 AHEAD = 3  # batches made while one is learnt
@@ -88,15 +89,13 @@ class Averaged:
 
 def load_teacher(path: Path) -> nn.Module:
     """An ultralytics .pt that the user named and trusts (it is a pickle), fused, in eval mode."""
-    from vidrase.segment.quiet import import_ultralytics
-
-    import_ultralytics()
+    quiet_ultralytics()
     if not path.exists():
         raise WeightsMissing(f"no teacher at {path}; name an ultralytics YOLOv8 segmentation .pt with --teacher")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=False)
         network = (checkpoint.get("ema") or checkpoint["model"]).float().eval().requires_grad_(False)
-    except Exception as error:  # noqa: BLE001 - whatever a pickle throws, it is the file
+    except Exception as error:
         raise WeightsCorrupt(f"{path.name} is not an ultralytics checkpoint ({type(error).__name__})") from error
     network.fuse(verbose=False)
     return network  # type: ignore[no-any-return]
@@ -130,22 +129,18 @@ class Trainer:
         self.mixed = mixed
         self.step = 0
         self.average = Averaged(self.student, recipe.average)
-        plain = [p for p in self.student.parameters() if p.requires_grad and p.ndim < 2]
-        decayed = [p for p in self.student.parameters() if p.requires_grad and p.ndim >= 2]
-        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.99))
+        self.optimiser = Both(self.student, recipe.rate, recipe.weight_decay)
 
     def learn(self, pixels: Tensor) -> dict[str, float]:
         """One step on uint8 [B,3,H,W]; returns the loss and its parts."""
         pixels = pixels.to(self.device).float() / 255
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.rate_at(self.step)
+        self.optimiser.set_rate(self.recipe.rate_at(self.step))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             with torch.no_grad():
                 wanted: Outputs = run(self.teacher, pixels)
             given = run(self.student.train(), pixels)
         loss, parts = distillation_loss(given, wanted, self.weights)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(self.student.parameters(), 10.0))
         if math.isfinite(norm):  # one overflowing batch must not poison the weights
@@ -177,14 +172,14 @@ class Trainer:
             self.optimiser.load_state_dict(state["optimiser"])
         except FileNotFoundError as error:
             raise WeightsMissing(f"nothing to resume at {path}; leave --resume away to start") from error
-        except Exception as error:  # noqa: BLE001 - zip, unpickling and shape errors all mean the same
+        except Exception as error:
             raise WeightsCorrupt(f"{path.name} is no checkpoint of this segmenter ({type(error).__name__})") from error
         self.average.updates = int(state["updates"])
         self.step = int(state["step"])
 
     def export(self, path: Path, metadata: dict[str, Any]) -> str:
         """Ship the average; returns the digest."""
-        recipe = {"recipe": asdict(self.recipe), "steps": self.step, "optimiser": "AdamW"}
+        recipe = {"recipe": asdict(self.recipe), "steps": self.step, "optimiser": "Muon + AdamW"}
         return save_embedded(self.average.network, path, {**recipe, **metadata})
 
 
@@ -228,7 +223,9 @@ def train(
             now = time.monotonic()
             means = " ".join(f"{name} {value / counted:.3f}" for name, value in sums.items())
             rate = trainer.recipe.rate_at(trainer.step)
-            progress(f"step {trainer.step}/{trainer.recipe.steps} {means} lr {rate:.1e} {(now - began) / counted:.2f} s")
+            progress(
+                f"step {trainer.step}/{trainer.recipe.steps} {means} lr {rate:.1e} {(now - began) / counted:.2f} s"
+            )
             sums, counted, began = {}, 0, now
         if time.monotonic() - saved > SAVE_EVERY:
             trainer.save(folder / "last.pt")

@@ -5,7 +5,8 @@ Picture `i` of step `s` depends on (seed, s, i) alone, so a resumed run sees exa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,9 +65,16 @@ class Pictures:
         return self.read(int(np.searchsorted(np.cumsum(self.weights), rng.random() * self.weights.sum())))
 
 
-def gather(sources: Iterable[Path], leave_out: frozenset[str] = frozenset()) -> Pictures:
-    """All pictures under the folders and files given, and frames of clips; file names in `leave_out` never enter."""
+def gather(
+    sources: Iterable[Path], leave_out: frozenset[str] = frozenset(), judged: float = 0.0
+) -> tuple[Pictures, list[Path]]:
+    """All pictures under the folders and files given, and frames of clips; file names in `leave_out` never enter.
+
+    A share `judged` of the pictures, chosen by their names, stays out too and is the second answer: what the student
+    is compared with the teacher on.
+    """
     files: list[Path] = []
+    apart: list[Path] = []
     frames: list[Image] = []
     for source in sources:
         if not source.exists():
@@ -76,12 +84,12 @@ def gather(sources: Iterable[Path], leave_out: frozenset[str] = frozenset()) -> 
             if path.name in leave_out:
                 continue
             if path.suffix.lower() in PICTURES:
-                files.append(path)
+                (apart if zlib.crc32(path.name.encode()) % 1000 < judged * 1000 else files).append(path)
             elif path.suffix.lower() in CLIPS:
                 frames += clip_frames(path, FRAMES_A_CLIP)
     if not files and not frames:
         raise SourceNotFound("the training data holds no picture; give folders of pictures, pictures or clips")
-    return Pictures(files, frames)
+    return Pictures(files, frames), apart
 
 
 def clip_frames(path: Path, count: int) -> list[Image]:
@@ -132,7 +140,7 @@ def cut(rgb: Image, mask: NDArray[np.bool_], smallest: int = 1500) -> Cutout | N
         return None
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    alpha = cv2.GaussianBlur(mask[box].astype(np.uint8) * 255, (3, 3), 0)
+    alpha = np.asarray(cv2.GaussianBlur(mask[box].astype(np.uint8) * 255, (3, 3), 0), np.uint8)
     return Cutout(rgb[box].copy(), alpha)
 
 
@@ -161,11 +169,11 @@ def batch(pictures: Pictures, seed: int, step: int, count: int, size: tuple[int,
 
 def make(pictures: Pictures, rng: np.random.Generator, size: tuple[int, int]) -> Image:
     """One augmented picture uint8 [H,W,3]."""
-    height, width = size
-    if rng.random() < 0.4 and min(size) >= 256:
+    if rng.random() < 0.4:
         rgb = mosaic(pictures, rng, size)
     else:
-        rgb = place(pictures.draw(rng), rng, size)
+        below = cover(pictures.draw(rng), rng, size) if rng.random() < 0.7 else None
+        rgb = place(pictures.draw(rng), rng, size, below)
     if pictures.cutouts and rng.random() < 0.3:
         for _ in range(int(rng.integers(1, 4))):
             paste(rgb, pictures.cutouts[int(rng.integers(len(pictures.cutouts)))], rng)
@@ -174,15 +182,25 @@ def make(pictures: Pictures, rng: np.random.Generator, size: tuple[int, int]) ->
     return recolour(rgb, rng)
 
 
-def place(photo: Image, rng: np.random.Generator, size: tuple[int, int]) -> Image:
-    """A photo scaled at random (seldom much larger than the canvas) at a random offset on grey: uint8 [H,W,3]."""
+def cover(photo: Image, rng: np.random.Generator, size: tuple[int, int]) -> Image:
+    """A random part of a photo, scaled just large enough (or up to half as much again) to fill: uint8 [H,W,3]."""
+    height, width = size
+    scale = max(height / photo.shape[0], width / photo.shape[1]) * float(rng.uniform(1.0, 1.5))
+    new = max(width, round(photo.shape[1] * scale)), max(height, round(photo.shape[0] * scale))
+    scaled = cv2.resize(photo, new, interpolation=cv2.INTER_AREA if scale < 0.7 else cv2.INTER_LINEAR)
+    left, top = int(rng.integers(new[0] - width + 1)), int(rng.integers(new[1] - height + 1))
+    return np.ascontiguousarray(scaled[top : top + height, left : left + width])
+
+
+def place(photo: Image, rng: np.random.Generator, size: tuple[int, int], below: Image | None = None) -> Image:
+    """A photo scaled and shifted at random, on grey as a letterbox has it or on another picture: uint8 [H,W,3]."""
     height, width = size
     fit = min(height / photo.shape[0], width / photo.shape[1])
-    scale = fit * float(np.exp(rng.uniform(np.log(0.55), np.log(2.2))))
+    scale = fit * float(np.exp(rng.uniform(np.log(0.6), np.log(2.2))))
     stretch = float(np.exp(rng.uniform(-0.1, 0.1)))
     new = max(8, round(photo.shape[1] * scale * stretch)), max(8, round(photo.shape[0] * scale / stretch))
     scaled = cv2.resize(photo, new, interpolation=cv2.INTER_AREA if scale < 0.7 else cv2.INTER_LINEAR)
-    canvas = np.full((height, width, 3), GREY, np.uint8)
+    canvas = np.full((height, width, 3), GREY, np.uint8) if below is None else below
     x = int(rng.integers(min(0, width - new[0]), max(0, width - new[0]) + 1))
     y = int(rng.integers(min(0, height - new[1]), max(0, height - new[1]) + 1))
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + new[0], width), min(y + new[1], height)
@@ -195,15 +213,9 @@ def mosaic(pictures: Pictures, rng: np.random.Generator, size: tuple[int, int]) 
     height, width = size
     canvas = np.empty((height, width, 3), np.uint8)
     y, x = int(height * rng.uniform(0.3, 0.7)), int(width * rng.uniform(0.3, 0.7))
-    for rows, columns in ((slice(0, y), slice(0, x)), (slice(0, y), slice(x, width)),
-                          (slice(y, height), slice(0, x)), (slice(y, height), slice(x, width))):
-        tile_h, tile_w = rows.stop - rows.start, columns.stop - columns.start
-        photo = pictures.draw(rng)
-        cover = max(tile_h / photo.shape[0], tile_w / photo.shape[1]) * float(rng.uniform(1.0, 1.5))
-        new = max(tile_w, round(photo.shape[1] * cover)), max(tile_h, round(photo.shape[0] * cover))
-        scaled = cv2.resize(photo, new, interpolation=cv2.INTER_AREA if cover < 0.7 else cv2.INTER_LINEAR)
-        left, top = int(rng.integers(new[0] - tile_w + 1)), int(rng.integers(new[1] - tile_h + 1))
-        canvas[rows, columns] = scaled[top : top + tile_h, left : left + tile_w]
+    upper, lower, left, right = slice(0, y), slice(y, height), slice(0, x), slice(x, width)
+    for rows, columns in ((upper, left), (upper, right), (lower, left), (lower, right)):
+        canvas[rows, columns] = cover(pictures.draw(rng), rng, (rows.stop - rows.start, columns.stop - columns.start))
     return canvas
 
 
@@ -215,7 +227,7 @@ def paste(rgb: Image, cutout: Cutout, rng: np.random.Generator) -> None:
     colour, alpha = cv2.resize(cutout.rgb, new), cv2.resize(cutout.alpha, new)[..., None].astype(np.float32) / 255
     if rng.random() < 0.5:
         colour, alpha = colour[:, ::-1], alpha[:, ::-1]
-    x = int(rng.uniform(-0.25 * new[0], width - 0.75 * new[0]))
+    x = round(rng.uniform(-0.25, 0.25) * new[0] + rng.uniform(0, 1) * (width - new[0]))  # up to a quarter outside
     y = int(rng.uniform(0, max(1, height - 0.8 * new[1])))
     x0, y0, x1, y1 = max(x, 0), y, min(x + new[0], width), min(y + new[1], height)
     if x1 <= x0 or y1 <= y0:
@@ -230,31 +242,32 @@ def recolour(rgb: Image, rng: np.random.Generator) -> Image:
     curve = np.linspace(0, 1, 256) ** float(np.exp(rng.uniform(-0.35, 0.35)))
     gains = float(np.exp(rng.uniform(-0.25, 0.2))) * np.exp(rng.uniform(-0.08, 0.08, 3))
     table = np.clip(curve[:, None] * gains * 255, 0, 255).astype(np.uint8)
-    rgb = cv2.LUT(rgb, table[None])
+    rgb = np.asarray(cv2.LUT(rgb, table[None]), np.uint8)
     chance = rng.random()
     if chance < 0.05:
         rgb = np.repeat(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
     elif chance < 0.12:
-        rgb = cv2.GaussianBlur(rgb, (0, 0), float(rng.uniform(0.5, 1.5)))
+        rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), float(rng.uniform(0.5, 1.5))), np.uint8)
     elif chance < 0.17:
         noise = rng.normal(0, rng.uniform(2, 10), rgb.shape).astype(np.float32)
         rgb = np.clip(rgb + noise, 0, 255).astype(np.uint8)
     elif chance < 0.25:
         ok, data = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 80))])
-        rgb = cv2.imdecode(data, cv2.IMREAD_COLOR) if ok else rgb
+        rgb = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8) if ok else rgb
     return rgb
 
 
-def add_polygon_cutouts(pictures: Pictures, images: Sequence[Path]) -> None:
-    """People out of pictures that have YOLO polygons in a `labels` folder parallel to `images`."""
-    for path in images:
-        if "images" not in path.parts:
+def add_polygon_cutouts(pictures: Pictures) -> None:
+    """Add people from pictures in a folder `images` that have YOLO polygons in the `labels` folder parallel to it."""
+    for index, path in enumerate(pictures.files):
+        parts = path.parts
+        if "images" not in parts:
             continue
-        at = len(path.parts) - 1 - path.parts[::-1].index("images")
-        label_file = Path(*path.parts[:at], "labels", *path.parts[at + 1 :]).with_suffix(".txt")
+        at = len(parts) - 1 - parts[::-1].index("images")
+        label_file = Path(*parts[:at], "labels", *parts[at + 1 :]).with_suffix(".txt")
         if not label_file.exists():
             continue
-        rgb = pictures.read(pictures.files.index(path))
+        rgb = pictures.read(index)
         for mask in polygon_masks(label_file, rgb.shape[:2]):
             cutout = cut(rgb, mask)
             if cutout is not None:

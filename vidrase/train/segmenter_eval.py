@@ -56,7 +56,14 @@ def find(network: nn.Module, rgb: Image, imgsz: int = 640, conf: float = 0.25, i
 
 
 def decode(
-    decoded: Tensor, prototypes: Tensor, size: tuple[int, int], scale: float, left: int, top: int, conf: float, iou: float
+    decoded: Tensor,
+    prototypes: Tensor,
+    size: tuple[int, int],
+    scale: float,
+    left: int,
+    top: int,
+    conf: float,
+    iou: float,
 ) -> Found:
     """One picture's head output (boxes cxcywh, class scores, coefficients: [4+K+M,N]; prototypes [M,h/4,w/4]) → `Found`."""
     height, width = size
@@ -112,7 +119,9 @@ def mask_iou(a: Mask, b: Mask) -> NDArray[np.float64]:
     return (shared / np.maximum(total, 1)).astype(np.float64)
 
 
-def average_precision(found: Sequence[tuple[NDArray[np.float32], Mask]], truth: Sequence[Mask], at: float = 0.5) -> float:
+def average_precision(
+    found: Sequence[tuple[NDArray[np.float32], Mask]], truth: Sequence[Mask], at: float = 0.5
+) -> float:
     """AP of one class at a mask IoU: per picture (scores [K], masks [K,H,W]) against masks [L,H,W]; nan without truth."""
     scores: list[float] = []
     hits: list[bool] = []

@@ -7,8 +7,9 @@ K classes, 4·R box bins, M mask coefficients.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -52,9 +53,9 @@ class LossWeights:
 def run(network: nn.Module, pixels: Tensor, layers: tuple[int, ...] = FEATURE_LAYERS) -> Outputs:
     """Forward pass of an ultralytics `SegmentationModel` over pixels float [B,3,H,W] in [0,1], keeping `layers`."""
     kept: dict[int, Tensor] = {}
-    passed: list[Tensor] = []
-    x: Tensor | list[Tensor] = pixels
-    for layer in _layers(network):
+    passed: list[Any] = []
+    x: Any = pixels  # a map, a list of maps before a join, at the end the head's answer
+    for layer in cast(Iterable[Any], network.model):
         if layer.f != -1:
             x = passed[layer.f] if isinstance(layer.f, int) else [x if j == -1 else passed[j] for j in layer.f]
         x = layer(x)
@@ -148,10 +149,6 @@ def mask_loss(student: Outputs, teacher: Outputs, confidence: Tensor) -> Tensor:
     place = 0.1 + wanted
     each = (loss * place).sum((2, 3)) / place.sum((2, 3))
     return (each * trust).sum() / trust.sum()
-
-
-def _layers(network: nn.Module) -> Iterator[nn.Module]:
-    yield from network.model  # type: ignore[union-attr,misc]
 
 
 def _levels(confidence: Tensor, features: Mapping[int, Tensor]) -> Iterator[Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,16 +28,23 @@ _KIND = "yolo-segment"
 
 def build_segmenter(layout: Mapping[str, Any], names: Mapping[int, str]) -> nn.Module:
     """A randomly initialised ultralytics `SegmentationModel` from its layout dictionary; input float [B,3,H,W] in [0,1]."""
-    from vidrase.segment.quiet import import_ultralytics
-
-    import_ultralytics()
+    quiet_ultralytics()
     from ultralytics.nn.tasks import SegmentationModel
 
-    network = SegmentationModel(dict(layout), ch=3, nc=len(names), verbose=False)
+    network: Any = SegmentationModel(dict(layout), ch=3, nc=len(names), verbose=False)
     network.names = dict(names)
     network.task = "segment"
     network.args = SimpleNamespace()
-    return network
+    return network  # type: ignore[no-any-return]
+
+
+def quiet_ultralytics() -> None:
+    """Keep ultralytics off the network and out of the home folder; to be called before it is first imported."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vidrase"
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(cache))
+    os.environ.setdefault("YOLO_OFFLINE", "true")
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")
 
 
 def load_embedded(path: Path | None = None, *, fuse: bool = True) -> nn.Module:
@@ -51,7 +59,7 @@ def load_embedded(path: Path | None = None, *, fuse: bool = True) -> nn.Module:
     card, tensors = _read(path)
     try:
         names = {int(index): str(label) for index, label in card["names"].items()}
-        network = build_segmenter(card["layout"], names)
+        network: Any = build_segmenter(card["layout"], names)
         network.load_state_dict(tensors, strict=True)
     except (KeyError, AttributeError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -62,7 +70,7 @@ def load_embedded(path: Path | None = None, *, fuse: bool = True) -> nn.Module:
     network.eval().requires_grad_(False)
     if fuse:
         network.fuse(verbose=False)
-    return network
+    return network  # type: ignore[no-any-return]
 
 
 def save_embedded(network: nn.Module, path: Path, metadata: Mapping[str, Any]) -> str:
@@ -72,6 +80,8 @@ def save_embedded(network: nn.Module, path: Path, metadata: Mapping[str, Any]) -
     appear whole or not at all.
     """
     path = Path(path)
+    described: Any = network
+    layout, names = described.yaml, described.names
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         keep = ".bn." in name or not value.is_floating_point()
@@ -79,8 +89,8 @@ def save_embedded(network: nn.Module, path: Path, metadata: Mapping[str, Any]) -
     card = {
         **metadata,
         "kind": _KIND,
-        "layout": dict(network.yaml),
-        "names": {str(index): label for index, label in network.names.items()},
+        "layout": dict(layout),
+        "names": {str(index): label for index, label in names.items()},
     }
     part = path.with_name(path.name + ".part")
     save_file(tensors, str(part), metadata={_KEY: json.dumps(card)})
@@ -106,7 +116,9 @@ def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str
                 raise KeyError("kind")
             found = {name: archive.get_tensor(name) for name in archive.keys()} if tensors else {}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise WeightsCorrupt(f"{path.name} is not a vidrase segmenter, or it is damaged; fetch the file again") from error
+        raise WeightsCorrupt(
+            f"{path.name} is not a vidrase segmenter, or it is damaged; fetch the file again"
+        ) from error
     return card, {name: value.float() if value.is_floating_point() else value for name, value in found.items()}
 
 

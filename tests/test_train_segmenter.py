@@ -1,0 +1,237 @@
+"""Distillation: a run learns, a resumed run goes on exactly, and the pictures are what they should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests.test_weights_embedded import LAYOUT, NAMES  # noqa: E402
+from vidrase.errors import SourceNotFound, WeightsCorrupt, WeightsMissing  # noqa: E402
+from vidrase.train import segmenter_data as data  # noqa: E402
+from vidrase.train import segmenter_eval as evaluate  # noqa: E402
+from vidrase.train import segmenter_judge as judge  # noqa: E402
+from vidrase.train.segmenter import Recipe, Trainer, load_teacher, new_student, train  # noqa: E402
+from vidrase.train.segmenter_loss import LossWeights, distillation_loss, run  # noqa: E402
+from vidrase.train.segmenter_optim import orthogonal  # noqa: E402
+from vidrase.weights.embedded import build_segmenter, load_embedded  # noqa: E402
+
+RECIPE = Recipe(steps=6, imgsz=64, batch=2, rate=3e-3, warm=2)
+
+
+@pytest.fixture(scope="module")
+def teacher() -> torch.nn.Module:
+    torch.manual_seed(1)
+    network = build_segmenter(LAYOUT, NAMES)
+    for level in network.model[-1].cv3:
+        torch.nn.init.constant_(level[-1].bias, 0.0)  # else it sees nothing at all
+    network.eval().requires_grad_(False)
+    network.fuse(verbose=False)
+    return network
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> data.Pictures:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(folder / f"{number}.png"), rng.integers(0, 256, (70 + number, 90, 3), np.uint8))
+    return data.gather([folder], frozenset({"2.png"}))[0]
+
+
+def _trainer(teacher: torch.nn.Module) -> Trainer:
+    torch.manual_seed(2)
+    return Trainer(new_student(teacher), teacher, RECIPE, mixed=False)
+
+
+def test_the_loss_is_nothing_for_a_perfect_copy(teacher: torch.nn.Module) -> None:
+    outputs = run(teacher, torch.rand(2, 3, 64, 96))
+    total, parts = distillation_loss(outputs, outputs, LossWeights(mask=0.0))  # soft masks keep their entropy
+    assert float(total) == pytest.approx(0.0, abs=1e-4)
+    assert set(parts) == {"feature", "score", "box", "coefficient", "prototype", "mask"}
+
+
+def test_it_learns(teacher: torch.nn.Module, pictures: data.Pictures) -> None:
+    trainer = _trainer(teacher)
+    pixels = data.batch(pictures, 0, 0, 2, (64, 64))
+    first = trainer.learn(pixels)["loss"]
+    for _ in range(4):
+        last = trainer.learn(pixels)["loss"]
+    assert last < first
+
+
+def test_a_resumed_run_takes_the_same_step(teacher: torch.nn.Module, pictures: data.Pictures, tmp_path: Path) -> None:
+    through, resumed = _trainer(teacher), _trainer(teacher)
+    for step in range(2):
+        through.learn(data.batch(pictures, 0, step, 2, (64, 64)))
+    through.save(tmp_path / "last.pt")
+    resumed.restore(tmp_path / "last.pt")
+    assert resumed.step == 2
+    pixels = data.batch(pictures, 0, 2, 2, (64, 64))
+    assert resumed.learn(pixels) == pytest.approx(through.learn(pixels), rel=1e-4)
+    ours, theirs = through.average.network.state_dict(), resumed.average.network.state_dict()
+    assert all(torch.allclose(ours[name].float(), theirs[name].float(), atol=1e-5) for name in ours)
+
+
+def test_a_run_leaves_checkpoints_and_weights(
+    teacher: torch.nn.Module, pictures: data.Pictures, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    trainer = _trainer(teacher)
+    train(trainer, pictures, tmp_path / "run", lines.append, every=3)
+    assert trainer.step == RECIPE.steps
+    assert len(lines) == 2
+    assert (tmp_path / "run" / "stable.pt").exists()
+    trainer.export(tmp_path / "out.safetensors", {"offered": ["person"]})
+    shipped = load_embedded(tmp_path / "out.safetensors")
+    assert shipped.card["steps"] == RECIPE.steps
+    again = new_student(teacher, tmp_path / "out.safetensors")
+    assert again.training
+    assert next(again.parameters()).requires_grad
+
+
+def test_what_cannot_be_resumed_or_loaded_is_said(teacher: torch.nn.Module, tmp_path: Path) -> None:
+    trainer = _trainer(teacher)
+    with pytest.raises(WeightsMissing, match="nothing to resume"):
+        trainer.restore(tmp_path / "none.pt")
+    (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(WeightsCorrupt):
+        trainer.restore(tmp_path / "bad.pt")
+    with pytest.raises(WeightsMissing, match="--teacher"):
+        load_teacher(tmp_path / "none.pt")
+    with pytest.raises(SourceNotFound):
+        data.gather([tmp_path / "nowhere"])
+
+
+def test_the_rate_rises_stays_and_falls() -> None:
+    recipe = Recipe(steps=1000, rate=1.0, decay=0.4, warm=100)
+    rates = [recipe.rate_at(step) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.01)
+    assert set(rates[99:600]) == {1.0}
+    assert rates[800] == pytest.approx(0.5)
+    assert rates[1000] == 0.0
+    assert [step for step in range(1000) if recipe.falls_at(step)] == [600]
+
+
+def test_shapes_fit_the_network_and_the_budget() -> None:
+    recipe = Recipe(steps=100)
+    for step in range(100):
+        count, (height, width) = recipe.size_at(step)
+        assert height % 32 == width % 32 == 0
+        assert count >= 2
+        assert count * height * width <= 1.2 * recipe.batch * recipe.imgsz**2
+
+
+def test_left_out_pictures_stay_out(tmp_path: Path) -> None:
+    for number in range(60):
+        (tmp_path / f"{number}.jpg").touch()
+    learnt, apart = data.gather([tmp_path], frozenset({"7.jpg"}), judged=0.3)
+    names = {path.name for path in learnt.files}, {path.name for path in apart}
+    assert names[0].isdisjoint(names[1])
+    assert names[0] | names[1] == {f"{number}.jpg" for number in range(60) if number != 7}
+    assert 5 < len(apart) < 35
+    assert apart == data.gather([tmp_path], frozenset({"7.jpg"}), judged=0.3)[1]
+
+
+def test_pictures_depend_on_seed_and_step_alone(pictures: data.Pictures) -> None:
+    first = data.batch(pictures, 0, 5, 3, (64, 96))
+    assert first.shape == (3, 3, 64, 96)
+    assert first.dtype == torch.uint8
+    assert torch.equal(first, data.batch(pictures, 0, 5, 3, (64, 96)))
+    assert not torch.equal(first, data.batch(pictures, 0, 6, 3, (64, 96)))
+
+
+def test_cutouts_hold_what_the_polygon_encloses(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    picture = np.zeros((100, 120, 3), np.uint8)
+    picture[20:80, 30:90] = (10, 20, 200)  # BGR
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), picture)
+    (tmp_path / "labels" / "a.txt").write_text("0 0.25 0.2 0.75 0.2 0.75 0.8 0.25 0.8\n2 0 0 1 0 1 1\n")
+    mask = data.polygon_masks(tmp_path / "labels" / "a.txt", (100, 120))
+    assert len(mask) == 1
+    assert mask[0][25:75, 35:85].all()
+    assert mask[0].sum() == pytest.approx(60 * 60, rel=0.05)
+    pictures, _ = data.gather([tmp_path / "images"])
+    data.add_polygon_cutouts(pictures)
+    assert pictures.cutouts[0].rgb[30, 30].tolist() == [200, 20, 10]
+    canvas = np.full((64, 64, 3), 90, np.uint8)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        data.paste(canvas, pictures.cutouts[0], rng)
+    assert (canvas[..., 0] > 150).any()
+
+
+def test_any_photo_fits_any_canvas() -> None:
+    rng = np.random.default_rng(0)
+    cutout = data.Cutout(np.zeros((40, 300, 3), np.uint8), np.full((40, 300), 255, np.uint8))
+    for _ in range(100):
+        photo = np.zeros((*rng.integers(10, 200, 2), 3), np.uint8)
+        size = int(rng.integers(2, 6)) * 32, int(rng.integers(2, 6)) * 32
+        assert data.place(photo, rng, size).shape == (*size, 3)
+        assert data.cover(photo, rng, size).shape == (*size, 3)
+        canvas = np.zeros((*size, 3), np.uint8)
+        data.paste(canvas, cutout, rng)
+        assert data.recolour(canvas, rng).shape == (*size, 3)
+
+
+def test_orthogonal_evens_the_singular_values() -> None:
+    torch.manual_seed(0)
+    for shape in ((16, 40), (40, 16)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+        assert float(values.min()) > 0.5
+        assert float(values.max()) < 1.4
+
+
+def test_average_precision_of_known_finds() -> None:
+    def mask(x: int) -> np.ndarray:
+        canvas = np.zeros((1, 20, 20), bool)
+        canvas[0, :10, x : x + 5] = True
+        return canvas
+
+    truth = [np.concatenate([mask(0), mask(10)]), mask(5)]
+    right = [(np.float32([0.9, 0.8]), np.concatenate([mask(0), mask(10)])), (np.float32([0.7]), mask(5))]
+    assert evaluate.average_precision(right, truth) == pytest.approx(1.0)
+    half = [right[0], (np.float32([0.95]), mask(12))]
+    assert evaluate.average_precision(half, truth) == pytest.approx(
+        2 / 3 * 67 / 101
+    )  # 2 of 3 things found, 1 claim in 3 wrong
+    assert evaluate.average_precision([(np.zeros(0, np.float32), np.zeros((0, 20, 20), bool))], [mask(0)]) == 0.0
+    iou, recall = evaluate.coverage([(mask(0)[0], mask(0)[0]), (mask(0)[0], mask(10)[0])])
+    assert (iou, recall) == (0.5, 0.5)
+
+
+def test_masks_come_back_at_the_pictures_size(teacher: torch.nn.Module) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (50, 90, 3), np.uint8)
+    found = evaluate.find(teacher, rgb, imgsz=128, conf=0.01)
+    assert len(found.labels) > 0
+    assert found.masks.shape == (len(found.labels), 50, 90)
+    assert (found.boxes >= 0).all()
+    assert (found.boxes[:, 2] <= 90).all()
+    assert (np.diff(found.scores) <= 0).all()
+
+
+def test_only_what_was_learnt_is_offered(pictures: data.Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(network: str, rgb: np.ndarray, imgsz: int, conf: float) -> evaluate.Found:
+        masks = np.zeros((3, *rgb.shape[:2]), bool)
+        masks[0, :20], masks[1, 20:40], masks[2, 40:] = True, True, True
+        if network == "student":
+            masks[1] = masks[2]  # it sees the dog elsewhere
+        scores = np.array([0.9, 0.8, 0.2], np.float32)  # nobody is sure of the car
+        return evaluate.Found(np.array([0, 1, 2]), scores, np.zeros((3, 4), np.float32), masks)
+
+    class Network(str):
+        def eval(self) -> None: ...
+
+    monkeypatch.setattr(judge, "find", find)
+    table = judge.agreement(Network("student"), Network("teacher"), pictures.files * 5)  # type: ignore[arg-type]
+    assert (table[0].cases, table[0].recall, table[0].precision) == (10, 1.0, 1.0)
+    assert (table[1].cases, table[1].recall, table[1].precision) == (10, 0.0, 0.0)
+    assert table[2].cases == 0
+    assert judge.offered(table, NAMES) == ["person"]
+    assert judge.as_json(table, NAMES)["dog"] == {"cases": 10, "recall": 0.0, "precision": 0.0}

@@ -1,0 +1,82 @@
+"""`vidrase train segmenter`: the segmenter that ships with the package, taught by another one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+_path = click.Path(path_type=Path)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("sources", nargs=-1, required=True, metavar="DATA…", type=_path)
+@click.option("-o", "--output", type=_path, required=True, help="The .safetensors to write; a .json digest beside it.")
+@click.option("--teacher", type=_path, required=True, help="YOLOv8-seg .pt to learn from; a pickle, so one you trust.")
+@click.option("--steps", default=6000, help="Length of the whole run, the resumed part included.")
+@click.option("--imgsz", default=320, help="Side of a training picture, px; larger ones mix in towards the end.")
+@click.option("--batch", default=12, help="Pictures a step, of imgsz² px.")
+@click.option("--rate", default=3e-3, help="Learning rate before it falls.")
+@click.option("--decay", default=0.4, help="Last share of the steps, over which the rate falls to nothing.")
+@click.option("--run", "folder", type=_path, default=Path("runs/segmenter"), help="Folder of the checkpoints.")
+@click.option("--resume", type=_path, help="Checkpoint (last.pt, or stable.pt from before the fall) to go on from.")
+@click.option("--init", type=_path, help="Start from the weights of this .safetensors instead of random ones.")
+@click.option("--leave-out", type=_path, help="Text file: names of pictures that must not be learnt from, one a line.")
+@click.option("--judge", default=0.08, help="Share of the pictures kept apart, to compare student and teacher on.")
+@click.option("--device", default="cpu", help="cpu, cuda, cuda:1.")
+@click.option("--threads", default=0, help="Processor threads; 0: all.")
+@click.option("--seed", default=0)
+def segmenter(
+    sources: tuple[Path, ...],
+    output: Path,
+    teacher: Path,
+    steps: int,
+    imgsz: int,
+    batch: int,
+    rate: float,
+    decay: float,
+    folder: Path,
+    resume: Path | None,
+    init: Path | None,
+    leave_out: Path | None,
+    judge: float,
+    device: str,
+    threads: int,
+    seed: int,
+) -> None:
+    """Distil a YOLOv8-seg TEACHER into a network of the same shape with random weights.
+
+    DATA are folders of pictures, pictures and clips. No labels are needed; people in YOLO polygon files (`labels`
+    beside `images`) are cut out and pasted elsewhere.
+    """
+    import torch
+
+    from vidrase.train import segmenter_data as data
+    from vidrase.train import segmenter_judge as judging
+    from vidrase.train.segmenter import Recipe, Trainer, load_teacher, new_student, train
+
+    def say(text: str) -> None:
+        click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)
+
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    left_out = frozenset(leave_out.read_text(encoding="utf-8").split()) if leave_out else frozenset()
+    pictures, apart = data.gather(sources, left_out, judge)
+    say(f"{len(pictures.files)} pictures, {len(pictures.frames)} frames; {len(apart)} kept apart to judge on")
+    network = load_teacher(teacher)
+    data.survey(pictures, network, imgsz, say)
+    data.add_polygon_cutouts(pictures)
+    say(f"{len(pictures.cutouts)} people to paste")
+    recipe = Recipe(steps=steps, imgsz=imgsz, batch=batch, rate=rate, decay=decay, seed=seed)
+    trainer = Trainer(new_student(network, init), network, recipe, device=device)
+    if resume is not None:
+        trainer.restore(resume)
+        say(f"going on from step {trainer.step}")
+    train(trainer, pictures, folder, say)
+    table = judging.agreement(trainer.average.network, network, apart)
+    offered = judging.offered(table, network.names)  # type: ignore[arg-type]
+    say(f"good enough to offer: {', '.join(offered) or 'nothing'}")
+    digest = trainer.export(output, {"offered": offered, "agreement": judging.as_json(table, network.names)})  # type: ignore[arg-type]
+    click.echo(f"{output}  sha256 {digest}")

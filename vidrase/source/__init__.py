@@ -1,0 +1,132 @@
+"""Where frames come from: one contract over video files, URLs, standard input, stills and folders of frames."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self, cast
+from urllib.parse import unquote, urlsplit
+
+from vidrase.errors import SourceNotFound, UnsupportedSource
+from vidrase.frames import Frame, SourceInfo
+from vidrase.source.folder import FolderSource, is_pattern, pictures_in, pictures_matching
+from vidrase.source.images import ImageSource, looks_like_image, moves
+from vidrase.source.random import RandomAccess, random_access
+from vidrase.source.spool import Spool
+from vidrase.source.video import VideoSource
+
+__all__ = ["RandomAccess", "Source", "open_random", "open_source"]
+
+Note = Callable[[str], None]
+
+
+class Source(Protocol):
+    """A clip, or a still as a clip of one frame. A context manager; `close` may be called again."""
+
+    info: SourceInfo
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Frames from the first; again from the first when `info.rereadable`.
+
+        Raises DecodeError when the input breaks off or changes its size or pixel format midway.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of files and temporary copies."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+def open_source(
+    where: str | Path,
+    *,
+    frame_rate: Fraction | None = None,
+    note: Note | None = None,
+    threads: int | None = None,
+) -> Source:
+    """`where` opened for reading, its first frame decoded.
+
+    where:      a video or image file, a URL, "-" (standard input), a folder of pictures, a pattern (`*.png`, `%04d.png`).
+    frame_rate: of a folder of pictures; None: 25 a second. Videos have their own.
+    note:       called with a line for whatever is done in another way than expected; `info.notes` has what is known at once.
+    threads:    of the decoder; None: its own choice.
+    Raises SourceNotFound, UnsupportedSource (nothing there that can be read) or DecodeError (damaged).
+    """
+    note = note or _silent
+    text = str(where)
+    if text == "-":
+        return _spooled(Spool.of_stdin(note), "standard input", note, threads)
+    if "://" in text:
+        parts = urlsplit(text)
+        if parts.scheme.lower() != "file":
+            return VideoSource(text, path=None, shown=text, note=note, threads=threads)
+        text = unquote(parts.path)
+    path = Path(text)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if is_pattern(text):
+            paths = pictures_matching(text)
+            return FolderSource(paths, where=path.parent, shown=text, frame_rate=frame_rate, note=note)
+        raise SourceNotFound(f"no such file or folder: {text}") from None
+    except (OSError, ValueError) as error:  # a name too long, a null byte, a folder that may not be entered
+        raise SourceNotFound(f"{text} cannot be reached: {getattr(error, 'strerror', None) or error}") from error
+    if stat.S_ISDIR(mode):
+        return FolderSource(pictures_in(path), where=path, shown=text, frame_rate=frame_rate, note=note)
+    if stat.S_ISFIFO(mode):
+        with path.open("rb") as pipe:
+            spool = Spool(cast(BinaryIO, pipe), text, note)
+        return _spooled(spool, text, note, threads)
+    if not stat.S_ISREG(mode):
+        raise UnsupportedSource(f"{text} is a device; expected a file, folder, URL or - (a camera goes with: vidrase live)")
+    return _file(path, text, note, threads, None)
+
+
+def open_random(where: str | Path | SourceInfo, *, note: Note | None = None) -> RandomAccess:
+    """`where` (or the source that `info` describes, still open) for frames in any order.
+
+    Raises as `open_source`; UnsupportedSource for standard input by name and for live URLs, which cannot go back.
+    """
+    note = note or _silent
+    if isinstance(where, SourceInfo):
+        if not where.rereadable:
+            raise UnsupportedSource(f"{where.url} is live and cannot be read in any order; record it to a file first")
+        where = where.path if where.path is not None and where.kind != "frames" else where.url
+    if str(where) == "-":
+        raise UnsupportedSource("standard input can only be read once; give the opened source's info instead")
+    return random_access(open_source(where, note=note), note)
+
+
+def _spooled(spool: Spool, shown: str, note: Note, threads: int | None) -> Source:
+    try:
+        return _file(spool.path, shown, note, threads, spool)
+    except BaseException:
+        spool.close()
+        raise
+
+
+def _file(path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None) -> Source:
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+    except OSError as error:
+        raise UnsupportedSource(f"{shown} cannot be read: {error.strerror or error}") from error
+    if not head:
+        raise UnsupportedSource(f"{shown} is empty (0 bytes); expected a picture or a video")
+    if looks_like_image(head) and not moves(path):
+        return ImageSource(path, shown=shown, note=note, spool=spool)
+    # "file:" keeps FFmpeg from taking a colon for a protocol
+    return VideoSource(f"file:{path.absolute()}", path=path, shown=shown, note=note, threads=threads, spool=spool)
+
+
+def _silent(text: str) -> None:
+    """Used where nobody wants to hear."""
