@@ -28,7 +28,7 @@ FOCAL_PX = 1000.0  # 46 degrees across, about the 2x lens of a phone
 EYE, HORIZON_Y = 1.5, 164.0  # metres above the ground; row of the horizon
 FACADE_Z, WALK_Z = 22.0, 5.6  # metres from the camera; the wall and the posts say theirs in backdrop.py
 ENTER_SECONDS, START_X = 0.30, -2.95  # when and where, in metres, he starts; he needs 0.3 s more to come into view
-STILL = 92  # the frame that street.jpg shows
+STILL = 74  # the frame that street.jpg shows
 SKY = np.array((0.58, 0.53, 0.49), np.float32)  # what lights the floor in the shade, BGR; a blue sky
 SUN = np.array((0.50, 0.57, 0.62), np.float32)  # what the sun adds
 
@@ -196,13 +196,11 @@ class Film:
         self.file = av.open(str(HERE / name), "w")
         self.sound, self.audio = sound, None
         if sound is None:
-            self.layout = "gray"
             self.video = self.file.add_stream("ffv1", rate=RATE)
             self.video.pix_fmt = "gray"
         else:
-            self.layout = "bgr24"
             # constant quality, not rate: clip and truth are then equally good where they are the same picture
-            options = {"crf": "19", "preset": "slow", "bf": "2", "threads": "2"}
+            options = {"crf": "17", "preset": "slow", "bf": "2", "threads": "2"}
             self.video = self.file.add_stream("libx264", rate=RATE, options=options)
             self.video.pix_fmt = "yuv420p"
             # BT.601, limited range: what players assume for 480 lines, said so that nobody has to assume
@@ -213,10 +211,10 @@ class Film:
         self.video.width, self.video.height = WIDTH, HEIGHT
 
     def write(self, picture: Image) -> None:
-        frame = av.VideoFrame.from_ndarray(picture, format=self.layout)
         if self.audio is not None:
-            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU601", dst_color_range="MPEG")
-        self.file.mux(self.video.encode(frame))
+            # OpenCV rounds where swscale cuts off, which would darken the film by a level
+            picture = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
+        self.file.mux(self.video.encode(av.VideoFrame.from_ndarray(picture, format=self.video.pix_fmt)))
 
     def close(self) -> None:
         self.file.mux(self.video.encode(None))

@@ -56,7 +56,10 @@ class Walker:
     """The photographed man as a puppet: torso and two legs, each leg bent at hip, knee and ankle."""
 
     def __init__(self, cutout: Path) -> None:
-        cut = cv2.imread(str(cutout), cv2.IMREAD_UNCHANGED).astype(np.float32)
+        picture = cv2.imread(str(cutout), cv2.IMREAD_UNCHANGED)
+        if picture is None:
+            raise SystemExit(f"{cutout} is not here; it belongs to the sources of the sample")
+        cut = picture.astype(np.float32)
         cut[..., :3] *= cut[..., 3:] / 255  # premultiplied, or warping drags the colour of nothing in
         height, width = cut.shape[:2]
         self.grid = np.mgrid[-PAD_TOP : height + PAD_LOW, -PAD : width + PAD][::-1].astype(np.float32)

@@ -61,7 +61,12 @@ def open_source(
     threads:    of the decoder; None: its own choice.
     Raises SourceNotFound, UnsupportedSource (nothing there that can be read) or DecodeError (damaged).
     """
-    note = note or _silent
+    return _open(where, frame_rate, note or _silent, threads)
+
+
+def _open(
+    where: str | Path, frame_rate: Fraction | None, note: Note, threads: int | None
+) -> VideoSource | ImageSource | FolderSource:
     text = str(where)
     if text == "-":
         return _spooled(Spool.of_stdin(note), "standard input", note, threads)
@@ -87,7 +92,9 @@ def open_source(
             spool = Spool(cast(BinaryIO, pipe), text, note)
         return _spooled(spool, text, note, threads)
     if not stat.S_ISREG(mode):
-        raise UnsupportedSource(f"{text} is a device; expected a file, folder, URL or - (a camera goes with: vidrase live)")
+        raise UnsupportedSource(
+            f"{text} is a device; expected a file, folder, URL or - (a camera goes with: vidrase live)"
+        )
     return _file(path, text, note, threads, None)
 
 
@@ -103,10 +110,10 @@ def open_random(where: str | Path | SourceInfo, *, note: Note | None = None) -> 
         where = where.path if where.path is not None and where.kind != "frames" else where.url
     if str(where) == "-":
         raise UnsupportedSource("standard input can only be read once; give the opened source's info instead")
-    return random_access(open_source(where, note=note), note)
+    return random_access(_open(where, None, note, None), note)
 
 
-def _spooled(spool: Spool, shown: str, note: Note, threads: int | None) -> Source:
+def _spooled(spool: Spool, shown: str, note: Note, threads: int | None) -> VideoSource | ImageSource:
     try:
         return _file(spool.path, shown, note, threads, spool)
     except BaseException:
@@ -114,7 +121,7 @@ def _spooled(spool: Spool, shown: str, note: Note, threads: int | None) -> Sourc
         raise
 
 
-def _file(path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None) -> Source:
+def _file(path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None) -> VideoSource | ImageSource:
     try:
         with path.open("rb") as file:
             head = file.read(32)

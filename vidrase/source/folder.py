@@ -50,7 +50,10 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def pictures_matching(pattern: str) -> list[Path]:
-    """The image files that `pattern` (a glob, or with %04d) names, in natural order. Raises SourceNotFound for none."""
+    """The image files that `pattern` (a glob, or with %04d) names, in natural order.
+
+    Raises SourceNotFound when nothing matches, UnsupportedSource when no picture does.
+    """
     where = Path(pattern)
     tail = _PRINTF.sub("*", where.name)
     anchor = Path(where.anchor) if where.anchor else Path()
@@ -61,6 +64,9 @@ def pictures_matching(pattern: str) -> list[Path]:
         found = [path for path in found if numbered.fullmatch(path.name)]
     if not found:
         raise SourceNotFound(f"no file matches {pattern}")
+    found = [path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    if not found:
+        raise UnsupportedSource(f"no picture matches {pattern}; expected frames as PNG, JPEG, TIFF, WebP or BMP")
     return sorted(found, key=lambda path: (str(path.parent), natural_key(path)))
 
 

@@ -1,7 +1,8 @@
 """Stills as one-frame videos, and the reading of one picture that folders of frames share.
 
-Invariant: samples are never rounded on the way in. JPEG keeps its own YCbCr planes (FFmpeg's decoder: Pillow would give RGB from
-interpolated chroma) and 16-bit files their depth (FFmpeg again: Pillow cuts colour to 8); all else, and all metadata, is Pillow's.
+Invariant: samples are never rounded on the way in. JPEG keeps its own YCbCr planes (FFmpeg's decoder: Pillow would give RGB
+from interpolated chroma) and 16-bit files their depth (FFmpeg again: Pillow cuts colour to 8); all else, metadata included,
+is Pillow's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Self
 import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
 from vidrase.avplanes import layout_named, layout_of, read_planes, to_readable
 from vidrase.colour import PixelLayout
@@ -34,15 +35,33 @@ Note = Callable[[str], None]
 
 STILL_TIME_BASE = Fraction(1, 25)
 MAX_PIXELS = 400_000_000  # a decoded frame of 1.2 GB; Pillow's own limit of 179 million refuses real panoramas
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "DIB")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "DIB")
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib")
-    + (".ppm", ".pgm", ".pnm", ".jp2", ".avif", ".tga")
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff"),
+        *(".bmp", ".dib", ".ppm", ".pgm", ".pnm", ".jp2", ".avif", ".tga"),
+    }
 )
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"GIF8", b"\0\0\0\x0cjP  ")
 _PLAIN = {"L": "gray", "LA": "ya8", "RGB": "rgb24", "RGBA": "rgba"}  # Pillow's mode -> FFmpeg's name
 _DEEP_CODECS = {"PNG": "png", "TIFF": "tiff", "JPEG2000": "jpeg2000", "PPM": "ppm"}
 _EXIF_ORIENTATION = 0x0112
+_TIFF_TAGS = (
+    269,
+    270,
+    271,
+    272,
+    274,
+    282,
+    283,
+    285,
+    296,
+    305,
+    306,
+    315,
+    316,
+    33432,
+)  # names, sizes in print, dates, people
 _pillow_limit = threading.Lock()
 
 
@@ -50,7 +69,11 @@ def looks_like_image(head: bytes) -> bool:
     """True when `head`, the first 32 bytes of a file, begin one of the picture formats."""
     if head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return True
-    if head[:2] == b"BM" and len(head) >= 18 and head[14:18] in (b"\x0c\0\0\0", b"\x28\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0"):
+    if (
+        head[:2] == b"BM"
+        and len(head) >= 18
+        and head[14:18] in (b"\x0c\0\0\0", b"\x28\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0")
+    ):
         return True
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \n\r\t#":
         return True
@@ -68,6 +91,11 @@ class Picture:
     notes: tuple[str, ...]
 
 
+def _known_formats() -> list[str]:
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]  # AVIF came with Pillow 11.3
+
+
 def read_picture(path: Path, *, name: str | None = None) -> Picture:
     """The image in `path`, pixels as stored.
 
@@ -82,7 +110,7 @@ def read_picture(path: Path, *, name: str | None = None) -> Picture:
         raise UnsupportedSource(f"{shown} cannot be read: {error.strerror or error}") from error
     if not data:
         raise UnsupportedSource(f"{shown} is empty (0 bytes); expected a picture")
-    with _pillow(shown), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _pillow(shown), Image.open(io.BytesIO(data), formats=_known_formats()) as image:
         if image.width * image.height > MAX_PIXELS:
             raise UnsupportedSource(
                 f"{shown} has {image.width}x{image.height} pixels; expected at most {MAX_PIXELS // 10**6} million"
@@ -92,12 +120,12 @@ def read_picture(path: Path, *, name: str | None = None) -> Picture:
         notes: list[str] = []
         if native.pictures > 1:
             notes.append(f"{shown} holds {native.pictures} pictures: only the first is read and written")
-        planes, layout, native = _samples(image, data, native, shown, notes)
+        planes, layout, native = _samples(image, data, native, turn, shown, notes)
     return Picture(planes, layout, turn, native, tuple(notes))
 
 
 def _samples(
-    image: Image.Image, data: bytes, native: ImageNative, shown: str, notes: list[str]
+    image: Image.Image, data: bytes, native: ImageNative, turn: Orientation, shown: str, notes: list[str]
 ) -> tuple[tuple[NDArray, ...], PixelLayout, ImageNative]:
     if native.format in ("JPEG", "MPO") and image.mode in ("L", "RGB", "YCbCr"):
         _complete(image)
@@ -109,19 +137,21 @@ def _samples(
         if image.mode.startswith("I;16"):
             image.load()
             deep = np.array(image).astype(np.uint16)
+            if native.format == "TIFF" and _EXIF_ORIENTATION not in image.getexif():
+                deep = np.ascontiguousarray(turn.to_stored(deep))
             return (deep,), layout_named("gray16le"), native
-        raise UnsupportedSource(f"{shown} has {native.bits} bits a sample in a form that cannot be read; save it as PNG")
+        raise UnsupportedSource(
+            f"{shown} has {native.bits} bits a sample in a form that cannot be read; save it as PNG"
+        )
     plain, native = _plain(image, native, shown, notes)
     samples = np.asarray(plain)
     layout = layout_named(_PLAIN[plain.mode])
     if samples.ndim == 2:
-        return (samples.copy(),), layout, native
+        return (np.array(samples, order="C"),), layout, native
     return tuple(np.array(samples[..., channel], order="C") for channel in range(samples.shape[2])), layout, native
 
 
-def _plain(
-    image: Image.Image, native: ImageNative, shown: str, notes: list[str]
-) -> tuple[Image.Image, ImageNative]:
+def _plain(image: Image.Image, native: ImageNative, shown: str, notes: list[str]) -> tuple[Image.Image, ImageNative]:
     """The picture in one of the modes of `_PLAIN`, and what is then still true of it."""
     mode = image.mode
     image.load()
@@ -140,7 +170,9 @@ def _plain(
         if native.icc:
             converted = _cmyk_by_profile(image, native.icc)
             if converted is not None:
-                return converted, replace(native, icc=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+                return converted, replace(
+                    native, icc=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+                )
         return image.convert("RGB"), replace(native, icc=b"")
     elif mode in ("F", "I"):
         raise UnsupportedSource(f"{shown} has samples of 32 bits; expected 8 or 16, so convert it first")
@@ -175,7 +207,7 @@ def _by_ffmpeg(data: bytes, codec: str) -> av.VideoFrame | None:
 
 
 def _native(image: Image.Image, data: bytes, name: str) -> ImageNative:
-    info: dict[str, Any] = image.info
+    info: Any = image.info
     kind = image.format or ""
     tables = getattr(image, "quantization", None) or {}
     subsampling = -1
@@ -192,7 +224,7 @@ def _native(image: Image.Image, data: bytes, name: str) -> ImageNative:
         format=kind,
         mode=image.mode if bits == 8 or image.mode.startswith("I") else f"{image.mode};{bits}",
         bits=bits,
-        exif=info.get("exif", b"") or (image.getexif().tobytes() if len(image.getexif()) and kind != "TIFF" else b""),
+        exif=_tiff_exif(image) if kind == "TIFF" else info.get("exif", b"") or _exif(image),
         icc=info.get("icc_profile") or b"",
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
@@ -202,9 +234,28 @@ def _native(image: Image.Image, data: bytes, name: str) -> ImageNative:
         subsampling=subsampling,
         progressive=bool(info.get("progressive") or info.get("progression")),
         compression=compression,
-        lossless=not (kind in ("JPEG", "MPO", "AVIF") or compression == "jpeg" or (kind == "WEBP" and b"VP8 " in data[:4096])),
+        lossless=not (
+            kind in ("JPEG", "MPO", "AVIF") or compression == "jpeg" or (kind == "WEBP" and b"VP8 " in data[:4096])
+        ),
         pictures=getattr(image, "n_frames", 1),
     )
+
+
+def _exif(image: Image.Image) -> bytes:
+    found = image.getexif()
+    return found.tobytes() if len(found) else b""
+
+
+def _tiff_exif(image: Image.Image) -> bytes:
+    """Of a TIFF's tags those that describe the picture, not how it lies in the file."""
+    theirs, ours = image.getexif(), Image.Exif()
+    for tag in _TIFF_TAGS:
+        if tag in theirs:
+            ours[tag] = theirs[tag]
+    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        if inner := theirs.get_ifd(directory):
+            ours.get_ifd(directory).update(inner)
+    return ours.tobytes() if len(ours) else b""
 
 
 def _bits(image: Image.Image, data: bytes) -> int:
@@ -229,7 +280,9 @@ def _pillow(shown: str) -> Iterator[None]:
         except SourceError:
             raise
         except Image.DecompressionBombError as error:
-            raise UnsupportedSource(f"{shown}: expected at most {MAX_PIXELS // 10**6} million pixels ({error})") from error
+            raise UnsupportedSource(
+                f"{shown}: expected at most {MAX_PIXELS // 10**6} million pixels ({error})"
+            ) from error
         except UnidentifiedImageError as error:
             raise UnsupportedSource(f"{shown} is not a picture that can be read") from error
         except (OSError, SyntaxError, ValueError, EOFError) as error:

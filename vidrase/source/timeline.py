@@ -24,10 +24,10 @@ class Timeline:
         self.repeated = 0
         self.resets = 0
 
-    def place(self, pts: int | None, dts: int | None, duration: int) -> int:
+    def place(self, pts: int | None, dts: int | None) -> int:
         """The frame's pts in ticks, after every one given before.
 
-        pts, dts: as the decoder has them, None when it has none. duration: of this frame in ticks, 0 when unknown.
+        pts, dts: as the decoder has them, None when it has none.
         """
         if pts is None:
             self.missing += 1

@@ -54,8 +54,9 @@ class VideoSource:
         self._tell = note
         self._timeouts = None if path is not None else (OPEN_SECONDS, READ_SECONDS)
         live = path is None and where.partition("://")[0].lower() in LIVE_SCHEMES
-        self._closed = False
-        self._pending: _Decoding | None = self._decoding()
+        self._closed = self._read = False
+        self._open: list[Decoding] = []
+        self._pending: Decoding | None = self.decoding()
         try:
             first = self._pending.peek()
             if first is None:
@@ -76,14 +77,12 @@ class VideoSource:
     def _frames(self) -> Generator[Frame, None, None]:
         decoded, self._pending = self._pending, None
         if decoded is None:
-            if not self.info.rereadable:
-                raise SourceError(f"{self._shown} is live and cannot be read a second time; record it to a file first")
-            decoded = self._decoding()
+            decoded = self.decoding()
         timeline = Timeline(self.info.time_base, self.info.frame_rate)
         start: int | None = None
         try:
             for index, native in enumerate(decoded):
-                frame = self._frame(native, index, timeline)
+                frame = self.frame(native, index, timeline.place(native.pts, native.dts))
                 start = frame.pts if start is None else start
                 del native
                 yield frame
@@ -93,7 +92,8 @@ class VideoSource:
         finally:
             decoded.close()
 
-    def _frame(self, native: av.VideoFrame, index: int, timeline: Timeline) -> Frame:
+    def frame(self, native: av.VideoFrame, index: int, pts: int) -> Frame:
+        """A frame of the decoder as ours. Raises DecodeError when its size or pixel format is not the first one's."""
         info = self.info
         if (native.height, native.width) != (info.height, info.width):
             raise DecodeError(
@@ -107,10 +107,9 @@ class VideoSource:
                 f"frame {index} of {self._shown} is {layout.name}, the ones before {self.info.layout.name};"
                 " expected one pixel format, so convert the parts first"
             )
-        duration = native.duration or 0
-        pts = timeline.place(native.pts, native.dts, duration)
         shown.pts, shown.time_base = pts, info.time_base
-        return Frame(read_planes(shown), layout, index, pts, info.time_base, duration, info.orientation, native=shown)
+        planes, duration = read_planes(shown), native.duration or 0
+        return Frame(planes, layout, index, pts, info.time_base, duration, info.orientation, native=shown)
 
     def _decode(
         self, container: av.container.InputContainer, stream: av.VideoStream
@@ -150,14 +149,20 @@ class VideoSource:
         if lasted < claimed - max(EARLY_SECONDS, 0.02 * claimed):
             self._note(f"{self._shown} ended early, at {lasted:.1f} s of {claimed:.1f} s")
 
-    def _decoding(self) -> _Decoding:
+    def decoding(self) -> Decoding:
+        """The decoder's frames from the beginning, in a container of their own that the caller closes."""
+        if self._read and not self.info.rereadable:
+            raise SourceError(f"{self._shown} is live and cannot be read a second time; record it to a file first")
+        self._read = True
         container = open_container(self._where, self._shown, timeouts=self._timeouts)
         try:
             stream = pick_stream(container, self._shown)
         except BaseException:
             container.close()
             raise
-        return _Decoding(container, stream, self._decode(container, stream))
+        decoding = Decoding(container, stream, self._decode(container, stream), self._open)
+        self._open.append(decoding)
+        return decoding
 
     def _note(self, text: str) -> None:
         if text not in self._said:  # a clip is read twice; it is broken once
@@ -167,9 +172,9 @@ class VideoSource:
     def close(self) -> None:
         """Close the file and remove a temporary copy; may be called again."""
         self._closed = True
-        if self._pending is not None:
-            self._pending.close()
-            self._pending = None
+        self._pending = None
+        for decoding in list(self._open):
+            decoding.close()
         if self._spool is not None:
             self._spool.close()
 
@@ -217,7 +222,7 @@ def pick_stream(container: av.container.InputContainer, shown: str) -> av.VideoS
     return stream
 
 
-class _Decoding:
+class Decoding:
     """The frames of one stream from its beginning; the first can be looked at before it is taken."""
 
     def __init__(
@@ -225,8 +230,9 @@ class _Decoding:
         container: av.container.InputContainer,
         stream: av.VideoStream,
         frames: Generator[av.VideoFrame, None, None],
+        among: list[Decoding],
     ) -> None:
-        self.container, self.stream, self._frames = container, stream, frames
+        self.container, self.stream, self._frames, self._among = container, stream, frames, among
         self._first: list[av.VideoFrame] = []
 
     def peek(self) -> av.VideoFrame | None:
@@ -241,6 +247,9 @@ class _Decoding:
         yield from self._frames
 
     def close(self) -> None:
+        """Close the container; may be called again."""
+        if self in self._among:
+            self._among.remove(self)
         self._frames.close()
         self.container.close()
 

@@ -120,6 +120,7 @@ class Trainer:
         device: str = "cpu",
         weights: LossWeights | None = None,
         mixed: bool = True,
+        workers: int = 1,
     ) -> None:
         self.device = torch.device(device)
         self.student = student.to(self.device)
@@ -129,25 +130,55 @@ class Trainer:
         self.mixed = mixed
         self.step = 0
         self.average = Averaged(self.student, recipe.average)
+        # On processors several networks of one thread each beat one of several threads: they meet once a step, not at
+        # every layer, which matters most when other programs take a core away now and then.
+        self.replicas = [self.student, *(copy.deepcopy(self.student) for _ in range(workers - 1))]
+        self.pool = ThreadPoolExecutor(workers, thread_name_prefix="replica")
         self.optimiser = Both(self.student, recipe.rate, recipe.weight_decay)
 
     def learn(self, pixels: Tensor) -> dict[str, float]:
         """One step on uint8 [B,3,H,W]; returns the loss and its parts."""
-        pixels = pixels.to(self.device).float() / 255
         self.optimiser.set_rate(self.recipe.rate_at(self.step))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            with torch.no_grad():
-                wanted: Outputs = run(self.teacher, pixels)
-            given = run(self.student.train(), pixels)
-        loss, parts = distillation_loss(given, wanted, self.weights)
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        chunks = pixels.tensor_split(min(len(self.replicas), len(pixels)))
+        if len(chunks) == 1:
+            answers = [self._gradients(self.student, pixels)]
+        else:
+            answers = list(self.pool.map(self._gradients, self.replicas, chunks))
+            self._gather_gradients(len(chunks))
         norm = float(nn.utils.clip_grad_norm_(self.student.parameters(), 10.0))
         if math.isfinite(norm):  # one overflowing batch must not poison the weights
             self.optimiser.step()
+            self._spread()
             self.average.update(self.student)
         self.step += 1
-        return {"loss": float(loss.detach()), "norm": norm, **parts}
+        means = {name: float(np.mean([answer[name] for answer in answers])) for name in answers[0]}
+        return {**means, "norm": norm}
+
+    def _gradients(self, student: nn.Module, pixels: Tensor) -> dict[str, float]:
+        pixels = pixels.to(self.device).float() / 255
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            with torch.no_grad():
+                wanted: Outputs = run(self.teacher, pixels)
+            given = run(student.train(), pixels)
+        loss, parts = distillation_loss(given, wanted, self.weights)
+        student.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return {"loss": float(loss.detach()), **parts}
+
+    @torch.no_grad()
+    def _gather_gradients(self, count: int) -> None:
+        """Mean over the replicas into the student."""
+        for weights in zip(*(replica.parameters() for replica in self.replicas[:count]), strict=True):
+            gradients = [weight.grad for weight in weights if weight.grad is not None]
+            if gradients:
+                weights[0].grad = torch.stack(gradients).sum(0) / count
+
+    @torch.no_grad()
+    def _spread(self) -> None:
+        """The student's weights into its replicas."""
+        for replica in self.replicas[1:]:
+            for theirs, ours in zip(replica.parameters(), self.student.parameters(), strict=True):
+                theirs.copy_(ours)
 
     def save(self, path: Path) -> None:
         """Write all that `restore` needs; appears whole or not at all."""
@@ -174,6 +205,7 @@ class Trainer:
             raise WeightsMissing(f"nothing to resume at {path}; leave --resume away to start") from error
         except Exception as error:
             raise WeightsCorrupt(f"{path.name} is no checkpoint of this segmenter ({type(error).__name__})") from error
+        self._spread()
         self.average.updates = int(state["updates"])
         self.step = int(state["step"])
 

@@ -40,12 +40,12 @@ class Outputs:
 class LossWeights:
     """How much each part counts; `classes` multiplies the class loss of single classes (index → factor)."""
 
-    feature: float = 2.0
+    feature: float = 10.0  # its gradient is faint: with less, a student of few steps learns features of its own
     score: float = 1.0
-    box: float = 1.0
-    coefficient: float = 1.0
-    prototype: float = 1.0
-    mask: float = 1.0
+    box: float = 1.5
+    coefficient: float = 2.0
+    prototype: float = 2.0
+    mask: float = 3.0
     focus: float = 4.0  # how much more a place counts where the teacher sees something
     classes: Mapping[int, float] = field(default_factory=lambda: {0: 2.0})
 

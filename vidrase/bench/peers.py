@@ -1,0 +1,134 @@
+"""What else one could use, each behind the same small protocol, and our engine behind it too.
+
+A new peer (ProPainter, LaMa, ...) is one class with `name`, `videos`, `stills` and `complete`, named in `peers`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from vidrase.bench.case import Mask, Rgb, as_frames, as_rgb
+from vidrase.bench.chain import NaiveChain
+from vidrase.errors import DependencyError
+from vidrase.report import FillStats, Notes
+
+OURS = "vidrase"
+
+
+class Peer(Protocol):
+    """Fills holes in frames."""
+
+    name: str
+    videos: bool
+    """Meant for clips."""
+    stills: bool
+    """Meant for single pictures."""
+
+    def complete(self, shown: Sequence[Rgb], holes: Sequence[Mask]) -> list[Rgb]:
+        """The frames uint8 [H, W, 3] with `holes` bool [H, W] filled; the rest of each must come back unchanged."""
+        ...
+
+
+class OpenCv:
+    """`cv2.inpaint` frame by frame, radius 3."""
+
+    stills = videos = True
+
+    def __init__(self, name: str, method: int) -> None:
+        self.name, self._method = name, method
+
+    def complete(self, shown: Sequence[Rgb], holes: Sequence[Mask]) -> list[Rgb]:
+        """See `Peer.complete`."""
+        pairs = zip(shown, holes, strict=True)
+        return [cv2.inpaint(picture, hole.astype(np.uint8), 3, self._method).astype(np.uint8) for picture, hole in pairs]
+
+
+class Biharmonic:
+    """scikit-image's biharmonic surface; for pictures up to 256² only (its linear system is minutes of work beyond)."""
+
+    name = "biharmonic"
+    stills, videos = True, False
+    most_pixels = 256 * 256
+
+    def complete(self, shown: Sequence[Rgb], holes: Sequence[Mask]) -> list[Rgb]:
+        """See `Peer.complete`."""
+        from skimage.restoration import inpaint_biharmonic
+
+        filled = []
+        for picture, hole in zip(shown, holes, strict=True):
+            smooth = inpaint_biharmonic(picture, hole, channel_axis=-1)
+            result = picture.copy()
+            result[hole] = np.clip(np.rint(smooth[hole] * 255), 0, 255).astype(np.uint8)
+            filled.append(result)
+        return filled
+
+
+class Vidrase:
+    """Our fill stage with its survey: what `--mask` runs, without decoding and encoding."""
+
+    name = OURS
+    stills = videos = True
+
+    def __init__(self, quality: str = "default", mode: str = "auto") -> None:
+        from vidrase.flow import load_flow
+        from vidrase.inpaint import load_inpainter
+        from vidrase.options import FillOptions
+
+        self.options = FillOptions(mode=mode, quality=quality, shadows=False)  # type: ignore[arg-type]
+        self._notes = Notes()
+        self._flow, self._inpainter = load_flow(note=self._notes), load_inpainter(self.options.inpainter)
+        self.stats = FillStats()
+        """Of the last `complete`."""
+
+    @property
+    def fallbacks(self) -> dict[str, int]:
+        """Everything done in another way than expected, and how often."""
+        return dict(self._notes.counts)
+
+    def complete(self, shown: Sequence[Rgb], holes: Sequence[Mask]) -> list[Rgb]:
+        """See `Peer.complete`."""
+        from vidrase.fill import fill
+        from vidrase.frames import Hole, HoleFrame
+        from vidrase.survey import SurveyBuilder
+
+        self.stats = FillStats()
+        survey = None
+        if len(shown) > 1:
+            builder = SurveyBuilder()
+            for frame, hole in zip(as_frames(shown), holes, strict=True):
+                builder.add(frame, hole)
+            survey = builder.finish()
+        upstream = (HoleFrame(frame, Hole.of(hole)) for frame, hole in zip(as_frames(shown), holes, strict=True))
+        filled = fill(
+            upstream,
+            options=self.options,
+            flow=self._flow,
+            inpainter=self._inpainter,
+            survey=survey,
+            stats=self.stats,
+            note=self._notes,
+        )
+        return [as_rgb(frame) for frame in filled]
+
+
+def peers(*, stills: bool = False) -> list[Peer]:
+    """The others, for clips or for single pictures."""
+    telea = OpenCv("telea", cv2.INPAINT_TELEA)
+    stokes = OpenCv("navier-stokes", cv2.INPAINT_NS)
+    if not stills:
+        return [telea, stokes, NaiveChain(3), NaiveChain(10)]
+    smooth: list[Peer] = [Biharmonic()] if importlib.util.find_spec("skimage") else []
+    return [telea, stokes, *smooth]
+
+
+def ours(quality: str = "default") -> Peer:
+    """Our engine. Raises DependencyError when it cannot be loaded."""
+    try:
+        return Vidrase(quality)
+    except ImportError as error:
+        raise DependencyError(f"the engine does not load ({error}); try: pip install --upgrade vidrase") from error

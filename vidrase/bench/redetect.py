@@ -1,0 +1,42 @@
+"""Does a detector still find what was removed? At a size that was not used for the masks, so that it can disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vidrase.bench.case import Rgb, as_frames
+from vidrase.bench.pasted import Removal
+from vidrase.options import ModelOptions
+from vidrase.report import Notes
+
+IMGSZ = 480  # the masks are made at 640
+EVERY = 3  # frames: neighbours say the same
+OVERLAP = 0.3  # of the thing's pixels covered by one found instance
+
+
+class Redetector:
+    """A segmenter that looks for the thing where it was."""
+
+    def __init__(self) -> None:
+        from vidrase.segment import load_segmenter
+
+        self._segmenter = load_segmenter(ModelOptions(imgsz=IMGSZ), note=Notes())
+
+    def rate(self, frames: Sequence[Rgb], case: Removal) -> float:
+        """Share of the looked-at frames, with the thing in them, where one of its class is found on its place."""
+        wanted = set(case.what.split(","))
+        looked = [t for t in range(0, min(len(frames), len(case.masks)), EVERY) if case.masks[t].any()]
+        found = 0
+        for t in looked:
+            rows, columns = frames[t].shape[:2]
+            mask = case.masks[t][:rows, :columns]
+            instances = self._segmenter(list(as_frames([frames[t]])))[0]
+            shares = [
+                float((instances.mask(k) & mask).sum() / mask.sum())
+                for k in range(len(instances))
+                if instances.labels[k] in wanted
+            ]
+            found += bool(shares) and max(shares) > OVERLAP
+        return found / len(looked) if looked else float(np.nan)

@@ -1,0 +1,123 @@
+"""Follow hidden pixels through time to where they are seen: chains carry coordinates, never colours.
+
+Each point is followed along the completed flow from frame to frame until it leaves the hole; the original picture is then
+sampled once, so nothing is blurred by repeated warping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.fill.moment import Box, Moment, Origins
+
+Points = NDArray[np.float32]
+
+
+def chase(
+    moments: Mapping[int, Moment], start: Moment, step: int, reach: int
+) -> Origins:
+    """Where the wanted pixels of `start` are seen first, going `step` (+1 forward, -1 backward) at most `reach` frames.
+
+    `cost` is the accumulated forward-backward gap, px, plus a little for every frame on the way.
+    """
+    assert start.wanted is not None
+    assert start.box is not None
+    out = Origins.empty(start.box)
+    rows, columns = np.nonzero(start.wanted[start.box.span])
+    x0 = (columns + start.box.left).astype(np.float32)
+    y0 = (rows + start.box.top).astype(np.float32)
+    x, y, cost = x0.copy(), y0.copy(), np.zeros(len(x0), np.float32)
+    live = np.arange(len(x0))
+    here = start
+    height, width = start.luma.shape
+    for _ in range(reach):
+        there = moments.get(here.number + step)
+        if there is None or there.shot != start.shot:
+            break
+        link = (here if step > 0 else there).link
+        if link is None:
+            break
+        motion = link.flow(step, x, y)
+        x, y = x + motion[:, 0], y + motion[:, 1]
+        back = link.flow(-step, x, y)
+        cost = cost + STEP_COST + np.hypot(motion[:, 0] + back[:, 0], motion[:, 1] + back[:, 1])
+        inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+        free = inside.copy()
+        if there.blocked is not None:
+            free[inside] = ~there.blocked[np.rint(y[inside]).astype(np.intp), np.rint(x[inside]).astype(np.intp)]
+        found = live[free]
+        at_rows, at_columns = rows[found], columns[found]
+        out.source[at_rows, at_columns] = there.number
+        out.dx[at_rows, at_columns] = x[free] - x0[found]
+        out.dy[at_rows, at_columns] = y[free] - y0[found]
+        out.cost[at_rows, at_columns] = cost[free]
+        going = inside & ~free
+        x, y, cost, live = x[going], y[going], cost[going], live[going]
+        here = there
+        if not len(live):
+            break
+    return out
+
+
+STEP_COST = 0.05
+"""px a frame: what a chain drifts even where forward and backward agree."""
+
+
+def spread(
+    origins: Origins, x: Points, y: Points
+) -> tuple[NDArray[np.int32], Points, Points, Points]:
+    """(source, dx, dy, cost), each [N], at the points (x, y) between the pixels of the grid.
+
+    Displacements are interpolated among neighbours of the same source only: between two sources there is nothing.
+    """
+    height, width = origins.source.shape
+    fx = np.clip(x - origins.box.left, 0, width - 1)
+    fy = np.clip(y - origins.box.top, 0, height - 1)
+    near = np.rint(fy).astype(np.intp) * width + np.rint(fx).astype(np.intp)
+    flat = [a.ravel() for a in (origins.source, origins.dx, origins.dy, origins.cost)]
+    source = flat[0][near]
+    if np.array_equal(fx, np.rint(fx)) and np.array_equal(fy, np.rint(fy)):
+        return source, flat[1][near], flat[2][near], flat[3][near]
+    left, top = np.floor(fx).astype(np.intp), np.floor(fy).astype(np.intp)
+    wx, wy = fx - left, fy - top
+    total = np.zeros(len(x), np.float32)
+    sums = np.zeros((3, len(x)), np.float32)
+    for down in (0, 1):
+        for right in (0, 1):
+            corner = np.minimum(top + down, height - 1) * width + np.minimum(left + right, width - 1)
+            weight = (wx if right else 1 - wx) * (wy if down else 1 - wy) * (flat[0][corner] == source)
+            total += weight
+            for k in range(3):
+                sums[k] += weight * flat[k + 1][corner]
+    sums /= np.maximum(total, 1e-6)
+    return source, sums[0], sums[1], sums[2]
+
+
+def carried(previous: Moment, now: Moment) -> Origins:
+    """What was invented for `previous`, brought to the wanted pixels of `now` by the flow between them."""
+    assert now.box is not None
+    assert now.wanted is not None
+    out = Origins.empty(now.box)
+    if previous.invented is None or previous.link is None or previous.shot != now.shot:
+        return out
+    rows, columns = np.nonzero(now.wanted[now.box.span])
+    x0, y0 = (columns + now.box.left).astype(np.float32), (rows + now.box.top).astype(np.float32)
+    motion = previous.link.flow(-1, x0, y0)
+    x, y = x0 + motion[:, 0], y0 + motion[:, 1]
+    box = previous.invented.box
+    inside = (x >= box.left) & (y >= box.top) & (x <= box.right - 1) & (y <= box.bottom - 1)
+    source, dx, dy, cost = spread(previous.invented, x, y)
+    source = np.where(inside, source, -1)
+    out.source[rows, columns] = source
+    out.dx[rows, columns] = x + dx - x0
+    out.dy[rows, columns] = y + dy - y0
+    out.cost[rows, columns] = cost
+    return out
+
+
+def region(box: Box, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of `box`, clipped."""
+    return slice(max(box.top, 0), min(box.bottom, height)), slice(max(box.left, 0), min(box.right, width))

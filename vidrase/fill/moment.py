@@ -1,0 +1,159 @@
+"""One frame of the window with what the fill knows about it, on the working grid.
+
+The working grid is the frame scaled so that its long side is at most `GRID_SIDE`: flow and coordinates live there, colours at full size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.fill.complete import Link, grown
+from vidrase.frames import Frame, Hole
+
+GRID_SIDE = {"fast": 400, "default": 640, "best": 960}
+RIM = 3  # px around the hole on the working grid whose sources are followed too, to compare light
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The working grid of one clip."""
+
+    height: int
+    width: int
+    scale_y: float
+    scale_x: float
+    """Working px per luma px."""
+
+    @classmethod
+    def of(cls, height: int, width: int, side: int) -> Grid:
+        """The grid for frames of `height` x `width` with at most `side` px on the long side."""
+        scale = min(1.0, side / max(height, width))
+        rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
+        return cls(rows, columns, rows / height, columns / width)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+    def to_grid(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Luma px -> working px, centres at integers in both."""
+        if self.scale_x == 1 and self.scale_y == 1:
+            return x, y
+        return (x + 0.5) * np.float32(self.scale_x) - 0.5, (y + 0.5) * np.float32(self.scale_y) - 0.5
+
+    def shrink(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """`mask` bool [H, W] of the frame on the grid: True where any covered pixel is."""
+        if mask.shape == self.size:
+            return mask
+        return cv2.resize(mask.astype(np.uint8) * 255, (self.width, self.height), interpolation=cv2.INTER_AREA) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A region of the working grid, half-open."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @classmethod
+    def around(cls, mask: NDArray[np.bool_], margin: int) -> Box:
+        """The box of what is True in `mask`, `margin` px wider, clipped to the grid."""
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        height, width = mask.shape
+        return cls(
+            max(int(rows[0]) - margin, 0),
+            max(int(columns[0]) - margin, 0),
+            min(int(rows[-1]) + 1 + margin, height),
+            min(int(columns[-1]) + 1 + margin, width),
+        )
+
+    def joined(self, other: Box) -> Box:
+        """The box around both."""
+        return Box(
+            min(self.top, other.top),
+            min(self.left, other.left),
+            max(self.bottom, other.bottom),
+            max(self.right, other.right),
+        )
+
+    def wider(self, margin: int, size: tuple[int, int]) -> Box:
+        """`margin` px wider on every side, clipped to `size`."""
+        return Box(
+            max(self.top - margin, 0),
+            max(self.left - margin, 0),
+            min(self.bottom + margin, size[0]),
+            min(self.right + margin, size[1]),
+        )
+
+    @property
+    def span(self) -> tuple[slice, slice]:
+        """Rows and columns."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.bottom - self.top, self.right - self.left
+
+
+@dataclass(slots=True, eq=False)
+class Origins:
+    """Where the pixels of a region come from: a source and a displacement each, dense over a box of the working grid."""
+
+    box: Box
+    source: NDArray[np.int32]
+    """[h, w] number of the moment (or of the invented canvas), -1: nowhere."""
+    dx: NDArray[np.float32]
+    dy: NDArray[np.float32]
+    """[h, w] px: the pixel (x, y) comes from (x + dx, y + dy) of the source."""
+    cost: NDArray[np.float32]
+    """[h, w] how doubtful; larger is worse."""
+
+    @classmethod
+    def empty(cls, box: Box) -> Origins:
+        """Nothing known yet."""
+        shape = box.shape
+        zeros = (np.zeros(shape, np.float32) for _ in range(3))
+        return cls(box, np.full(shape, -1, np.int32), *zeros)
+
+
+@dataclass(slots=True, eq=False)
+class Moment:
+    """A frame in the window."""
+
+    number: int
+    """Counted by the fill, from 0."""
+    frame: Frame
+    hole: Hole | None
+    shot: int
+    luma: NDArray[np.uint8]
+    """[h, w] working grid."""
+    blocked: NDArray[np.bool_] | None = None
+    """[h, w] working grid: no pixel may be taken from here; None: all are free."""
+    wanted: NDArray[np.bool_] | None = None
+    """[h, w] working grid: `blocked` and the rim around it."""
+    box: Box | None = None
+    """Around `wanted`."""
+    link: Link | None = None
+    """Motion to the next moment; None at a cut, or where neither of the two has a hole."""
+    invented: Origins | None = None
+    """Which of the wanted pixels were made up, and on which canvas."""
+    done: Frame | None = field(default=None)
+
+    @classmethod
+    def of(cls, number: int, frame: Frame, hole: Hole | None, shot: int, grid: Grid) -> Moment:
+        """Bring a frame to the working grid."""
+        moment = cls(number, frame, hole, shot, frame.luma(size=grid.size))
+        if hole is not None:
+            # one more pixel: sampling is bicubic, and its taps must not reach into the area
+            moment.blocked = grown(grid.shrink(hole.full_area()), 1)
+            moment.wanted = grown(moment.blocked, RIM)
+            moment.box = Box.around(moment.wanted, 1)
+        return moment

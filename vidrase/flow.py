@@ -1,0 +1,69 @@
+"""Motion between two pictures: dense flow models behind one protocol.
+
+Invariant: a(p) is seen at b(p + flow(p)); equal pictures give zero flow, float32 [B, H, W, 2] px (dx, dy) at the size given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.errors import OptionError, ShapeError
+
+
+class FlowModel(Protocol):
+    """Dense motion estimation, batch first, stateless."""
+
+    name: str
+
+    def __call__(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Flow from each picture of `a` to its partner in `b`: uint8 [B, H, W] each -> float32 [B, H, W, 2] px (dx, dy)."""
+        ...
+
+
+class DisFlow:
+    """OpenCV's dense inverse search.
+
+    Paper: Kroeger, Timofte, Dai, Van Gool, "Fast Optical Flow using Dense Inverse Search", ECCV 2016, arXiv 1603.03590.
+    """
+
+    LEAST = 24  # px: below this a pyramid of 8 px patches has nothing to hold on to
+
+    def __init__(self, *, finest_scale: int = 1, iterations: int = 16, refinements: int = 5, stride: int = 4) -> None:
+        self.name = "dis"
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._dis.setFinestScale(finest_scale)
+        self._dis.setPatchStride(stride)
+        self._dis.setGradientDescentIterations(iterations)
+        self._dis.setVariationalRefinementIterations(refinements)
+
+    def __call__(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `FlowModel`. Pictures smaller than 24 px a side are padded by their edge."""
+        if a.shape != b.shape or a.ndim != 3 or a.dtype != np.uint8 or b.dtype != np.uint8:
+            raise ShapeError(f"expected two uint8 [B, H, W], got {a.dtype} {a.shape} and {b.dtype} {b.shape}")
+        height, width = a.shape[1:]
+        pad = ((0, 0), (0, max(self.LEAST - height, 0)), (0, max(self.LEAST - width, 0)))
+        if pad[1][1] or pad[2][1]:
+            a, b = np.pad(a, pad, mode="edge"), np.pad(b, pad, mode="edge")
+        flow = np.zeros((len(a), *a.shape[1:], 2), np.float32)
+        for one, two, out in zip(a, b, flow, strict=True):
+            if not np.array_equal(one, two):
+                out[:] = self._dis.calc(np.ascontiguousarray(one), np.ascontiguousarray(two), None)
+        return flow[:, :height, :width]
+
+
+def load_flow(
+    name: str = "dis", *, device: str = "cpu", weights: Path | None = None, note: Callable[[str], None]
+) -> FlowModel:
+    """The flow model called `name`: "dis" (OpenCV, CPU, nothing to download).
+
+    Raises OptionError for a name that does not exist.
+    """
+    if name == "dis":
+        return DisFlow()
+    raise OptionError(f"no flow model '{name}'; there is dis")

@@ -1,0 +1,32 @@
+"""Still picture completion behind one protocol: what no frame shows has to be invented."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.errors import OptionError
+from vidrase.inpaint.classical import OpenCvInpainter
+
+INPAINTERS = ("auto", "telea", "ns")
+
+
+class Inpainter(Protocol):
+    """Invents what is hidden, batch first, stateless."""
+
+    name: str
+    stride: int
+    """Heights and widths must be multiples of this; 1 takes anything."""
+
+    def __call__(self, pixels: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """float32 [B, 3, H, W] RGB in [0, 1], bool [B, 1, H, W] True = fill -> float32 [B, 3, H, W]; known pixels unchanged."""
+        ...
+
+
+def load_inpainter(name: str = "auto") -> Inpainter:
+    """The inpainter called `name`. Raises OptionError for a name that does not exist."""
+    if name in ("auto", "telea", "ns"):
+        return OpenCvInpainter("ns" if name == "ns" else "telea")
+    raise OptionError(f"no inpainter '{name}'; there are {', '.join(INPAINTERS)}")

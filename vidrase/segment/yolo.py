@@ -1,0 +1,185 @@
+"""YOLO instance segmentation: frames in, instances with masks at frame size out.
+
+The network of ultralytics, our own way in and out of it: the picture is scaled once, straight from the frame's planes; boxes are
+decoded in fp32 and only where something was found; masks are upsampled as logits, so that their edges are smooth at any frame size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from vidrase.errors import OutOfMemory
+from vidrase.frames import Frame, Instances
+from vidrase.report import Note
+from vidrase.segment.shapes import Grid, crop_of_logits
+from vidrase.segment.torchvision_ops import suppress
+
+GREY = 114  # what the network saw round its training pictures
+OVERLAP = 0.65  # IoU above which two boxes of a class are the same thing
+MOST = 300  # detections a frame; beyond it lies noise
+WEAK = 0.4  # detections down to this share of the confidence are given to the tracker, which keeps those that continue a track
+
+
+@dataclass(slots=True)
+class Raw:
+    """What the network says of a batch, fp32, on its device: N places, C classes, M prototypes."""
+
+    boxes: torch.Tensor
+    """[B, 4 * bins, N]: distributions of the distances to the left, top, right and bottom edge, in strides."""
+    scores: torch.Tensor
+    """[B, C, N] logits."""
+    coefficients: torch.Tensor
+    """[B, M, N]."""
+    prototypes: torch.Tensor
+    """[B, M, h, w]."""
+
+
+class YoloSegmenter:
+    """A `Segmenter` around a YOLO -seg network. Detections come out down to `WEAK * recommended_conf`, best first.
+
+    only: class ids worth looking for; None for all. May be changed at any time.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        description: str,
+        conf: float,
+        device: torch.device,
+        dtype: torch.dtype,
+        imgsz: int = 640,
+        note: Note | None = None,
+    ) -> None:
+        self.names: dict[int, str] = dict(network.names)  # type: ignore[arg-type]
+        self.description = description
+        self.recommended_conf = conf
+        self.only: frozenset[int] | None = None
+        self._strides = [int(stride) for stride in network.stride]  # type: ignore[union-attr]
+        self._imgsz, self._device, self._dtype, self._note = imgsz, device, dtype, note
+        self._room: int | None = None  # frames that fit the device at once, once that has been found out
+        network.model[-1].training = True  # type: ignore[index, union-attr]  # of the head alone: raw maps, nothing decoded
+        self._network = network.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+
+    def __call__(self, frames: Sequence[Frame]) -> list[Instances]:
+        """One `Instances` a frame, ids 0, displayed orientation, masks at frame size."""
+        found: list[Instances] = []
+        start = 0
+        while start < len(frames):
+            size = frames[start].displayed_size
+            room = self._room or len(frames)
+            stop = start + 1
+            while stop < len(frames) and stop - start < room and frames[stop].displayed_size == size:
+                stop += 1
+            try:
+                found += self._batch(frames[start:stop], size)
+            except torch.OutOfMemoryError as error:
+                if stop - start == 1:
+                    raise OutOfMemory(
+                        f"the detector needs more memory than {self._device} has at imgsz {self._imgsz}; "
+                        "use a smaller --imgsz or --device cpu"
+                    ) from error
+                self._room = (stop - start) // 2
+                if self._note is not None:
+                    self._note(f"the detector's batch was reduced to {self._room}: {self._device} is short of memory")
+                continue
+            start = stop
+        return found
+
+    def _batch(self, frames: Sequence[Frame], size: tuple[int, int]) -> list[Instances]:
+        grid = Grid.fit(size, self._imgsz, max(self._strides))
+        pixels = np.full((len(frames), *grid.canvas, 3), GREY, np.uint8)
+        top, left = grid.offset
+        rows, columns = grid.shown
+        for picture, frame in zip(pixels, frames, strict=True):
+            picture[top : top + rows, left : left + columns] = frame.rgb(size=grid.shown)
+        with torch.inference_mode():
+            batch = torch.from_numpy(pixels).to(self._device, non_blocking=True)
+            # [B, H, W, 3] permuted is channels_last as it stands
+            raw = _raw(self._network(batch.permute(0, 3, 1, 2).to(self._dtype) / 255))
+            return [self._decode(raw, index, grid) for index in range(len(frames))]
+
+    def _decode(self, raw: Raw, index: int, grid: Grid) -> Instances:
+        """Instances of picture `index` of the batch."""
+        logits = raw.scores[index]
+        if self.only is not None:
+            wanted = torch.tensor(sorted(self.only), device=logits.device)
+            best, label = logits[wanted].max(0)
+            label = wanted[label]
+        else:
+            best, label = logits.max(0)
+        place = torch.nonzero(best.float().sigmoid() >= WEAK * self.recommended_conf).squeeze(1)
+        if not len(place):
+            return Instances.none(grid.size)
+        boxes = self._boxes(raw.boxes[index][:, place].float(), place, grid).cpu().numpy()
+        scores = best[place].float().sigmoid().cpu().numpy()
+        labels = label[place].cpu().numpy()
+        apart = labels[:, None].astype(np.float32) * 2 * max(grid.canvas)  # classes never suppress each other
+        kept = suppress(boxes + apart, scores, OVERLAP)[:MOST]
+        chosen = place[torch.from_numpy(kept).to(place.device)]
+        prototypes = raw.prototypes[index].float()
+        flat = raw.coefficients[index][:, chosen].float().T @ prototypes.flatten(1)
+        maps = flat.view(len(kept), *prototypes.shape[1:]).cpu().numpy()
+        return self._instances(boxes[kept], scores[kept], labels[kept], maps, grid)
+
+    def _boxes(self, distances: torch.Tensor, place: torch.Tensor, grid: Grid) -> torch.Tensor:
+        """float32 [K, 4] x0 y0 x1 y1 px of the canvas, of `distances` [4 * bins, K] at the given places."""
+        bins = distances.shape[0] // 4
+        spread = distances.view(4, bins, -1)
+        if bins > 1:
+            steps = torch.arange(bins, device=distances.device, dtype=torch.float32)
+            reach = (spread.softmax(1) * steps[:, None]).sum(1)
+        else:
+            reach = spread[:, 0]
+        centres, strides = grid.places(tuple(self._strides))
+        where = place.cpu()
+        centre, stride = centres[where].to(distances.device), strides[where].to(distances.device)
+        low, high = centre - reach[:2].T, centre + reach[2:].T
+        return torch.cat([low, high], 1) * stride[:, None]
+
+    def _instances(
+        self,
+        boxes: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        maps: NDArray[np.float32],
+        grid: Grid,
+    ) -> Instances:
+        height, width = grid.size
+        boxes = grid.to_frame(boxes)
+        masks, corners, kept = [], [], []
+        for k, box in enumerate(boxes):
+            crop = crop_of_logits(maps[k], box, grid)
+            if crop is not None:
+                kept.append(k)
+                masks.append(crop[0])
+                corners.append(crop[1])
+        if not kept:
+            return Instances.none(grid.size)
+        limits = np.array([width, height, width, height], np.float32)
+        return Instances(
+            np.zeros(len(kept), np.int64),
+            tuple(self.names[int(labels[k])] for k in kept),
+            scores[kept].astype(np.float32),
+            np.clip(boxes[kept], 0, limits).astype(np.float32),
+            tuple(masks),
+            np.array(corners, np.int32).reshape(-1, 2),
+            grid.size,
+        )
+
+
+def _raw(out: object) -> Raw:
+    """The head's maps, in the shape that this or an older ultralytics gives them."""
+    if isinstance(out, dict):
+        out = out.get("one2many", out)
+        return Raw(out["boxes"], out["scores"], out["mask_coefficient"], out["proto"])
+    maps, coefficients, prototypes = out  # type: ignore[misc]  # before 8.4
+    joined = torch.cat([level.flatten(2) for level in maps], 2)
+    bins = 4 * 16
+    return Raw(joined[:, :bins], joined[:, bins:], coefficients, prototypes)
