@@ -1,4 +1,4 @@
-"""The completion cases alone, for whoever works on the fill: `python benchmarks/completion.py [CASE…] [--frames N] [--data DIR]`."""
+"""The completion cases alone, for work on the fill: `python benchmarks/completion.py [CASE…] [--frames N] [--data DIR]`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ SHOWN = ("psnr", "flicker", "seam", "texture", "psnr_frame", "changed_outside")
 
 
 def main() -> None:
+    """Print a line for each case and method, then the means."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", help="parts of case names, such as moving/ synthetic/pan lucia")
     parser.add_argument("--data", type=Path)

@@ -172,7 +172,9 @@ def test_average_precision_by_hand() -> None:
     # hit, miss, hit of 2 truths: precision 1 up to recall .5 (51 points), then 2/3 (50 points)
     want = (51 * 1 + 50 * 2 / 3) / 101
     assert metrics.average_precision([0.9, 0.8, 0.7], [True, False, True], 2) == pytest.approx(want)
-    assert metrics.average_precision([0.7, 0.9, 0.8], [True, True, False], 2) == pytest.approx(want)  # order is by score
+    assert metrics.average_precision([0.7, 0.9, 0.8], [True, True, False], 2) == pytest.approx(
+        want
+    )  # order is by score
 
 
 def test_a_truth_is_matched_once() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import http.server
 import io
 import itertools
 import os
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +27,7 @@ from vidrase.avplanes import read_planes
 from vidrase.errors import DecodeError, OptionError, SourceError, SourceNotFound, UnsupportedSource
 from vidrase.frames import UPRIGHT, Frame, Orientation
 from vidrase.imagemeta import ImageNative
-from vidrase.source import open_random, open_source
+from vidrase.source import open_random, open_source, video
 from vidrase.source.timeline import Timeline
 
 VFR = [500, 1501, 2502, 9000, 9500, 12000]
@@ -35,6 +39,7 @@ CASES: dict[str, dict] = {
     "cfr.webm": {"codec": "libvpx-vp9", "options": {"lossless": "1", "cpu-used": "8"}, "audio": True},
     "cfr.avi": {"codec": "mpeg4", "audio": True},
     "cfr.ts": {},
+    "bframes.ts": {"options": {"bf": "2", "preset": "medium"}, "codec": "mpeg2video"},
     "vfr.mp4": {"time_base": TB, "pts": VFR, "mux": {"movie_timescale": "30000"}},
     "vfr.mkv": {"time_base": Fraction(1, 1000), "pts": [17, 50, 83, 300, 317, 400]},
     "start.mp4": {"time_base": TB, "pts": [500 + 1001 * k for k in range(6)], "mux": {"movie_timescale": "30000"}},
@@ -216,6 +221,14 @@ def test_a_truncated_video_gives_what_is_there_and_says_so(name: str, tmp_path: 
     assert sum("ended early, at " in text and " s of 4.0 s" in text for text in said) == 1
 
 
+def test_longer_sound_is_no_early_end(tmp_path: Path) -> None:
+    for name in ("a.mkv", "a.mp4", "a.avi"):
+        codec = {"codec": "mpeg4"} if name.endswith("avi") else {}
+        write_clip(tmp_path / name, audio=True, audio_seconds=3.0, **codec)
+        with open_source(tmp_path / name, note=pytest.fail) as source:
+            assert len(list(source)) == 6
+
+
 def test_a_hole_in_the_data_costs_only_its_packets(tmp_path: Path) -> None:
     path = tmp_path / "damaged.mkv"
     write_clip(path, pictures(30, 64, 96), codec="ffv1")
@@ -265,6 +278,8 @@ def test_what_is_no_video_is_one_clear_line(tmp_path: Path) -> None:
             open_source(tmp_path / name)
         assert "\n" not in str(caught.value)
         assert name in str(caught.value)
+    with pytest.raises(SourceNotFound, match="empty name"):
+        open_source("")
     with pytest.raises(UnsupportedSource, match="is a device"):
         open_source("/dev/null")
     with pytest.raises(SourceNotFound, match="cannot be opened"):
@@ -305,13 +320,26 @@ def test_missing_and_stumbling_clocks_are_repaired_and_told(tmp_path: Path) -> N
     ]
 
 
+def test_b_frames_in_avi_get_the_times_in_order(tmp_path: Path) -> None:
+    """AVI knows decoding order only: FFmpeg gives 1 3 2 5 4 for frames that are shown 1 2 3 4 5."""
+    path = tmp_path / "old.avi"
+    write_clip(path, pictures(12), options={"bf": "3", "preset": "medium", "b-adapt": "0"})
+    with open_source(path, note=pytest.fail) as source:
+        frames = list(source)
+    assert [f.pts for f in frames] == list(range(1, 13))
+    said: list[str] = []
+    with open_random(path, note=said.append) as clip:
+        assert np.array_equal(clip.frame(5).planes[0], frames[5].planes[0])
+    assert "no usable time stamps" in said[0]
+
+
 # ---- manners ----
 
 
 def test_stopping_early_and_closing_let_go(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     long_clip(path)
-    source = open_source(path)
+    source = open_source(path, note=pytest.fail)
     frames = iter(source)
     kept = next(frames)
     source.close()
@@ -391,6 +419,61 @@ def test_a_named_pipe_works_like_standard_input(tmp_path: Path) -> None:
         assert source.info.kind == "image"
         assert len(list(source)) == 1
     writer.join()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    stall = threading.Event()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def copyfile(self, source, outputfile) -> None:
+        if "stall" not in self.path:
+            super().copyfile(source, outputfile)
+            return
+        outputfile.write(source.read(6000))
+        outputfile.flush()
+        self.stall.wait(20)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
+    Quiet.stall.clear()
+    worker = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    worker.start()
+    yield tmp_path, f"http://127.0.0.1:{server.server_address[1]}"
+    Quiet.stall.set()
+    server.shutdown()
+    worker.join()
+    server.server_close()
+
+
+def test_urls_are_read_like_files(served: tuple[Path, str]) -> None:
+    folder, root = served
+    write_clip(folder / "a.mkv")
+    with open_source(folder / "a.mkv") as source:
+        there = [(f.pts, f.planes) for f in source]
+    with open_source(f"{root}/a.mkv") as source:
+        assert (source.info.path, source.info.url, source.info.rereadable) == (None, f"{root}/a.mkv", True)
+        for _ in range(2):
+            for frame, (pts, planes) in zip(source, there, strict=True):
+                assert frame.pts == pts
+                assert all(np.array_equal(a, b) for a, b in zip(frame.planes, planes, strict=True))
+    with pytest.raises(SourceNotFound, match="cannot be opened"):
+        open_source(f"{root}/missing.mkv")
+
+
+def test_a_server_that_falls_silent_is_an_error(served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, root = served
+    monkeypatch.setattr(video, "OPEN_SECONDS", 0.8)
+    monkeypatch.setattr(video, "READ_SECONDS", 0.3)
+    write_clip(folder / "stall.ts", pictures(60, 64, 96), options={"qp": "5"})
+    began = time.monotonic()
+    with pytest.raises(SourceError, match=r"stall\.ts (broke off|cannot be opened)") as caught:
+        list(open_source(f"{root}/stall.ts"))
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - began < 8
 
 
 # ---- random access ----

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from vidrase.errors import DecodeError, OptionError, UnsupportedSource
 from vidrase.frames import UPRIGHT, Frame, Orientation
 from vidrase.imagemeta import ImageNative
-from vidrase.source import images, open_source
+from vidrase.source import open_source, picture
 
 PICTURE = pictures(1, 45, 67)[0]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -36,7 +36,7 @@ def native(frame: Frame) -> ImageNative:
     return frame.native
 
 
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".ppm"])
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".ppm", ".tga"])
 def test_lossless_formats_give_the_pixels(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"still{suffix}"
     Image.fromarray(PICTURE).save(path, **({"lossless": True} if suffix == ".webp" else {}))
@@ -124,6 +124,34 @@ def test_exif_orientation_turns_the_view_not_the_pixels(tag: int, suffix: str, t
     assert frame.displayed_size == (32, 48)
     assert np.abs(frame.rgb().astype(int) - upright).max() <= 4
     assert (frame.orientation == UPRIGHT) == (tag == 1)
+    kept = Image.Exif()
+    kept.load(native(frame).exif)
+    assert kept[0x0112] == tag
+
+
+def test_deep_grey_with_alpha_and_deep_ppm_stay(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (21, 34, 3), dtype=np.uint16)
+    (tmp_path / "deep.ppm").write_bytes(b"P6\n# words\n34 21\n65535\n" + deep.astype(">u2").tobytes())
+    frame, _ = read(tmp_path / "deep.ppm")
+    assert (frame.layout.name, native(frame).bits) == ("rgb48le", 16)
+    assert np.array_equal(np.stack(frame.planes, 2), deep)
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 34, 21, "ya16be", Fraction(1, 25)
+    sent = av.VideoFrame(34, 21, "ya16be")
+    np.frombuffer(sent.planes[0], ">u2").reshape(21, -1)[:, :68] = deep[..., :2].reshape(21, 68)
+    (tmp_path / "deep.png").write_bytes(bytes(encoder.encode(sent)[0]))
+    frame, _ = read(tmp_path / "deep.png")
+    assert frame.layout.name == "ya16le"
+    assert np.array_equal(np.stack(frame.planes, 2), deep[..., :2])
+    Image.fromarray(deep[..., 0].astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(UnsupportedSource, match="32 bits"):
+        open_source(tmp_path / "float.tif")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(deep[..., 0]).save(tmp_path / "turned.tif", exif=turned)
+    frame, _ = read(tmp_path / "turned.tif")
+    assert frame.orientation == Orientation(1)
+    assert np.array_equal(frame.planes[0], deep[..., 0])
 
 
 def test_what_has_to_be_converted_is_said(tmp_path: Path) -> None:
@@ -136,6 +164,8 @@ def test_what_has_to_be_converted_is_said(tmp_path: Path) -> None:
     image.convert("CMYK").save(tmp_path / "print.jpg", quality=95)
     frame, notes = read(tmp_path / "print.jpg")
     assert (frame.layout.name, "CMYK: read as RGB" in notes[0]) == ("rgb24", True)
+    image.convert("CMYK").save(tmp_path / "odd.jpg", icc_profile=SRGB)  # a profile that cannot be its own
+    assert native(read(tmp_path / "odd.jpg")[0]).icc == b""
     image.convert("1").save(tmp_path / "bits.png")
     frame, notes = read(tmp_path / "bits.png")
     assert (frame.layout.name, "1 bit" in notes[0], set(np.unique(frame.planes[0]))) == ("gray", True, {0, 255})
@@ -143,6 +173,9 @@ def test_what_has_to_be_converted_is_said(tmp_path: Path) -> None:
     assert read(tmp_path / "key.png")[0].layout.name == "rgba"
     image.save(tmp_path / "two.tif", save_all=True, append_images=[image])
     assert "holds 2 pictures" in read(tmp_path / "two.tif")[1][0]
+    image.save(tmp_path / "two.jpg", "MPO", save_all=True, append_images=[image])
+    frame, notes = read(tmp_path / "two.jpg")
+    assert (native(frame).format, "holds 2 pictures" in notes[0]) == ("JPEG", True)
 
 
 def test_metadata_of_png_tiff_and_webp(tmp_path: Path) -> None:
@@ -172,7 +205,7 @@ def test_broken_and_oversized_stills_are_one_line(tmp_path: Path, monkeypatch: p
     with pytest.raises((UnsupportedSource, DecodeError), match="fake"):
         open_source(tmp_path / "fake.png")
     before = Image.MAX_IMAGE_PIXELS
-    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(picture, "MAX_PIXELS", 1000)
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
     with pytest.raises(UnsupportedSource, match="million"):
         open_source(tmp_path / "a.png")
@@ -196,8 +229,8 @@ def test_animations_are_videos_where_ffmpeg_plays_them(suffix: str, count: int, 
 
 def write_frames(folder: Path, names: list[str], size: tuple[int, int] = (48, 64)) -> None:
     folder.mkdir(exist_ok=True)
-    for name, picture in zip(names, pictures(len(names), *size), strict=True):
-        Image.fromarray(picture).save(folder / name, **({"quality": 95} if name.endswith("jpg") else {}))
+    for name, shown in zip(names, pictures(len(names), *size), strict=True):
+        Image.fromarray(shown).save(folder / name, **({"quality": 95} if name.endswith("jpg") else {}))
 
 
 def test_a_folder_is_a_video_in_natural_order(tmp_path: Path) -> None:

@@ -65,6 +65,15 @@ def test_it_learns(teacher: torch.nn.Module, pictures: data.Pictures) -> None:
     assert last < first
 
 
+def test_workers_share_a_step_and_stay_alike(teacher: torch.nn.Module, pictures: data.Pictures) -> None:
+    torch.manual_seed(2)
+    trainer = Trainer(new_student(teacher), teacher, RECIPE, mixed=False, workers=2)
+    parts = trainer.learn(data.batch(pictures, 0, 0, 3, (64, 64)))
+    assert np.isfinite(list(parts.values())).all()
+    ours, theirs = (dict(replica.named_parameters()) for replica in trainer.replicas)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def test_a_resumed_run_takes_the_same_step(teacher: torch.nn.Module, pictures: data.Pictures, tmp_path: Path) -> None:
     through, resumed = _trainer(teacher), _trainer(teacher)
     for step in range(2):
@@ -102,7 +111,7 @@ def test_what_cannot_be_resumed_or_loaded_is_said(teacher: torch.nn.Module, tmp_
     (tmp_path / "bad.pt").write_bytes(b"no checkpoint")
     with pytest.raises(WeightsCorrupt):
         trainer.restore(tmp_path / "bad.pt")
-    with pytest.raises(WeightsMissing, match="--teacher"):
+    with pytest.raises(WeightsMissing, match="no weights at"):
         load_teacher(tmp_path / "none.pt")
     with pytest.raises(SourceNotFound):
         data.gather([tmp_path / "nowhere"])
@@ -153,7 +162,7 @@ def test_cutouts_hold_what_the_polygon_encloses(tmp_path: Path) -> None:
     picture[20:80, 30:90] = (10, 20, 200)  # BGR
     cv2.imwrite(str(tmp_path / "images" / "a.png"), picture)
     (tmp_path / "labels" / "a.txt").write_text("0 0.25 0.2 0.75 0.2 0.75 0.8 0.25 0.8\n2 0 0 1 0 1 1\n")
-    mask = data.polygon_masks(tmp_path / "labels" / "a.txt", (100, 120))
+    mask = evaluate.polygon_masks(tmp_path / "labels" / "a.txt", (100, 120))
     assert len(mask) == 1
     assert mask[0][25:75, 35:85].all()
     assert mask[0].sum() == pytest.approx(60 * 60, rel=0.05)

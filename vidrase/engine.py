@@ -67,7 +67,11 @@ def erase(
         for text in source.info.notes:
             notes(text)
         sink = stack.enter_context(open_sink(to, source.info, options.sink, note=notes))
-        writer = stack.enter_context(MaskWriter(wishes.masks, source.info)) if wishes.masks else None
+        writer = (
+            stack.enter_context(MaskWriter(wishes.masks, source.info, overwrite=options.sink.overwrite))
+            if wishes.masks
+            else None
+        )
         run = Run(options, models or Models.load(options, notes), notes, report.fill, progress=wishes.progress)
         _render(source, run, report, sink.write, writer, sheet, SHEET_MOMENTS)
     report.encoder = sink.encoder
@@ -206,7 +210,7 @@ class _Excerpt:
 
 def _excerpts(info: SourceInfo, times: tuple[tuple[float, float], ...], notes: Notes) -> Iterator[_Excerpt]:
     """Short runs of frames round a few moments, spread over the clip or over the wanted times."""
-    with open_random(info.url, note=notes) as clip:
+    with open_random(info, note=notes) as clip:
         candidates = [n for n in range(len(clip)) if within(clip.seconds(n) - clip.seconds(0), times)]
         if not candidates:
             raise OptionError(f"no frame lies within --time; the clip lasts {clip.seconds(len(clip) - 1):.2f} s")

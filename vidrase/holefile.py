@@ -9,6 +9,7 @@ transparent and has only one colour where it is not, is read from its transparen
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -152,11 +153,11 @@ def mask_of(frame: Frame) -> tuple[NDArray[np.bool_], str]:
     else:
         colours = frame.orientation.to_stored(frame.rgb())
         if _is_label_map(frame, colours):
-            mask = colours.any(2)
+            mask = np.asarray(colours.any(2))
             return np.array(
                 frame.orientation.to_display(mask)
             ), "a palette with colours: everything that is not black goes"
-        bright = colours.max(2) > HALF
+        bright = np.asarray(colours.max(2) > HALF)
     how = ""
     if frame.layout.alpha:
         solid = frame.planes[-1] > (1 << frame.layout.bits) // 2 - 1
@@ -225,9 +226,7 @@ class MaskWriter:
             self._kind = "folder"
         else:
             raise OptionError(f"--save-masks {path}: expected a folder, .mkv or .avi, or .png for a still")
-        taken = any(self._path.iterdir()) if self._path.is_dir() else self._path.exists()
-        if taken and not overwrite:
-            raise SinkError(f"{path} exists already; give another name for the masks, or -y to replace them")
+        self._refuse_to_harm(overwrite=overwrite)
         try:
             self._clear()
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -237,6 +236,20 @@ class MaskWriter:
                 self._video = _MaskVideo(self._part, suffix, info)
         except OSError as error:
             raise SinkError(f"masks cannot be written to {path}: {error.strerror or error}") from error
+
+    def _refuse_to_harm(self, *, overwrite: bool) -> None:
+        """Masks replace masks, when that is wished, and nothing else."""
+        here = list(self._path.iterdir()) if self._path.is_dir() else [self._path] if self._path.exists() else []
+        if not here:
+            return
+        if self._info.path is not None and self._info.path.exists() and self._path.samefile(self._info.path):
+            raise SinkError(f"{self._path} is the input; give another name for the masks")
+        if not overwrite:
+            raise SinkError(f"{self._path} exists already; give another name for the masks, or -y to replace them")
+        ours = {PurePath(name).stem for name in self._info.frame_names}
+        for file in here if self._path.is_dir() else []:
+            if file.suffix != ".png" or not (file.stem in ours or re.fullmatch(r"\d{6}", file.stem)):
+                raise SinkError(f"{self._path} holds {file.name}, which is no mask of this clip; give another folder")
 
     def write(self, frame: Frame, hole: Hole | None) -> None:
         """Add the mask of `frame`, black everywhere when `hole` is None. Raises SinkError when it cannot be written."""
@@ -262,6 +275,8 @@ class MaskWriter:
             if self._video is not None:
                 self._video.close()
             if self._kind == "folder" and self._path.is_dir():
+                for old in self._path.iterdir():
+                    old.unlink()
                 for file in self._part.iterdir():
                     file.replace(self._path / file.name)
                 self._part.rmdir()

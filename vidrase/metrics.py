@@ -1,7 +1,7 @@
 """How far a picture, a clip or a mask is from the truth; pure numpy and OpenCV, no models.
 
-Convention: pictures are uint8 or float [H, W] or [H, W, C] on a scale of 0..`peak` (255 unless told); `where` bool [H, W] restricts a
-measure to the pixels that are True. A measure over no pixel at all is nan, never a flattering number.
+Convention: pictures are uint8 or float [H, W] or [H, W, C] on a scale of 0..`peak` (255 unless told); `where` bool [H, W]
+restricts a measure to the pixels that are True. A measure over no pixel at all is nan, never a flattering number.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ def psnr_of(mean_squared: float) -> float:
     return min(PSNR_CEILING, -10.0 * float(np.log10(max(mean_squared, 1e-30))))
 
 
-def ssim(
-    a: Picture, b: Picture, where: Mask | None = None, *, window: int | None = None, peak: float = 255.0
-) -> float:
+def ssim(a: Picture, b: Picture, where: Mask | None = None, *, window: int | None = None, peak: float = 255.0) -> float:
     """Structural similarity, Wang et al. 2004 (IEEE TIP 13/4), equation 13, K1 = 0.01, K2 = 0.03; mean over channels.
 
     window: None: Gaussian, sigma 1.5, 11 px, as in the paper; odd int: uniform of that size with sample covariance, which
@@ -77,7 +75,7 @@ def ms_ssim(a: Picture, b: Picture, *, peak: float = 255.0) -> float:
         similar, contrast, radius = _ssim_maps(x, y, None, peak)
         term = _mean_of_map(similar if scale == scales - 1 else contrast, None, radius)
         result *= max(term, 0.0) ** float(weight)
-        x, y = (cv2.blur(p, (2, 2), anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)[::2, ::2] for p in (x, y))
+        x, y = _halved(x), _halved(y)
     return result
 
 
@@ -87,7 +85,7 @@ def gmsd(a: Picture, b: Picture, *, peak: float = 255.0) -> float:
     Brightness, averaged 2x2 and halved; Prewitt gradients; c = 170 on the scale of 255.
     """
     _check(a, b)
-    low = [cv2.blur(_luma(p), (2, 2), anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)[::2, ::2] for p in (a, b)]
+    low = [_halved(_luma(p)) for p in (a, b)]
     prewitt = np.array([[1, 0, -1], [1, 0, -1], [1, 0, -1]], np.float64) / 3
     m1, m2 = (np.hypot(cv2.filter2D(p, -1, prewitt), cv2.filter2D(p, -1, prewitt.T)) for p in low)
     c = 170.0 * (peak / 255.0) ** 2
@@ -207,7 +205,7 @@ def match_instances(
     found: Sequence[Mask], scores: Sequence[float], truth: Sequence[Mask], *, threshold: float = 0.5
 ) -> list[bool]:
     """For each of `found`, in its own order: did it match a truth of IoU >= `threshold` that no better-scored one took?"""
-    overlaps = np.array([[iou(f, t) for t in truth] for f in found]).reshape(len(found), len(truth))
+    overlaps = _overlaps(found, truth)
     hits, free = [False] * len(found), np.ones(len(truth), bool)
     for k in np.argsort(-np.asarray(scores, np.float64), kind="stable"):
         candidates = np.where(free, overlaps[k], -1.0)
@@ -215,6 +213,16 @@ def match_instances(
             free[int(candidates.argmax())] = False
             hits[int(k)] = True
     return hits
+
+
+def _overlaps(found: Sequence[Mask], truth: Sequence[Mask]) -> NDArray[np.float64]:
+    """IoU of every pair, [len(found), len(truth)]."""
+    if not len(found) or not len(truth):
+        return np.zeros((len(found), len(truth)))
+    a, b = (np.stack([mask.ravel() for mask in masks]).astype(np.float32) for masks in (found, truth))
+    shared = (a @ b.T).astype(np.float64)
+    union = a.sum(1, dtype=np.float64)[:, None] + b.sum(1, dtype=np.float64)[None] - shared
+    return np.where(union > 0, shared / np.maximum(union, 1), 1.0)
 
 
 def _ssim_maps(
@@ -229,12 +237,14 @@ def _ssim_maps(
 
     def mean(p: NDArray[np.float64]) -> NDArray[np.float64]:
         if window is None:
-            return cv2.GaussianBlur(p, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT)
-        return cv2.blur(p, (window, window), borderType=cv2.BORDER_REFLECT)
+            return np.asarray(cv2.GaussianBlur(p, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT), np.float64)
+        return np.asarray(cv2.blur(p, (window, window), borderType=cv2.BORDER_REFLECT), np.float64)
 
     unbiased = 1.0 if window is None else window**2 / (window**2 - 1.0)
     ux, uy = mean(x), mean(y)
-    vx, vy, vxy = (unbiased * (mean(p * q) - up * uq) for p, q, up, uq in ((x, x, ux, ux), (y, y, uy, uy), (x, y, ux, uy)))
+    vx, vy, vxy = (
+        unbiased * (mean(p * q) - up * uq) for p, q, up, uq in ((x, x, ux, ux), (y, y, uy, uy), (x, y, ux, uy))
+    )
     c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
     contrast = (2 * vxy + c2) / (vx + vy + c2)
     return (2 * ux * uy + c1) / (ux**2 + uy**2 + c1) * contrast, contrast, size // 2
@@ -244,6 +254,12 @@ def _mean_of_map(values: NDArray[np.float64], where: Mask | None, radius: int) -
     if where is None:
         return float(values[radius : values.shape[0] - radius, radius : values.shape[1] - radius].mean())
     return float(values[where].mean()) if where.any() else float("nan")
+
+
+def _halved(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of 2x2 pixels."""
+    mean = cv2.blur(values, (2, 2), anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(mean[::2, ::2], np.float64)
 
 
 def _luma(picture: Picture) -> NDArray[np.float64]:

@@ -237,7 +237,7 @@ def _mask_files(stack: ExitStack, run: Run, info: SourceInfo) -> list[Iterator[N
     readers = []
     for path in run.options.select.mask:
         masks = stack.enter_context(open_source(path, note=run.notes))
-        readers.append(iter(open_masks(masks, info)))
+        readers.append(iter(open_masks(masks, info, run.notes)))
     return readers
 
 

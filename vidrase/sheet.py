@@ -43,21 +43,51 @@ class Sheet:
 
     def save(self, path: Path) -> None:
         """Write PNG or JPEG by suffix; appears under its name only when complete."""
-        if not self._rows:
-            return
-        width = max(row.shape[1] for row in self._rows)
-        padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=24) for row in self._rows]
-        suffix = path.suffix.lower() or ".png"
+        if self._rows:
+            _write(path, self._rows)
+
+
+def thumbnails(cells: Sequence[tuple[NDArray[np.uint8], str]], path: Path) -> None:
+    """A sheet of crops, RGB uint8 [h, w, 3] each with its label: what `--list` found."""
+    across, rows = 5, []
+    made = [_thumbnail(rgb, label) for rgb, label in cells]
+    for start in range(0, len(made), across):
+        row = made[start : start + across]
+        row += [np.full_like(row[0], 24)] * (min(across, len(made)) - len(row))
+        rows.append(np.concatenate(row, axis=1))
+    if rows:
+        _write(path, rows)
+
+
+def _thumbnail(rgb: NDArray[np.uint8], label: str, side: int = 180) -> NDArray[np.uint8]:
+    scale = min(side / rgb.shape[0], side / rgb.shape[1])
+    size = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(np.ascontiguousarray(rgb), size, interpolation=how)
+    cell = np.full((side + 24, side + GAP, 3), 24, np.uint8)
+    y, x = (side - size[1]) // 2, (side - size[0]) // 2
+    cell[y : y + size[1], x : x + size[0]] = small
+    cv2.putText(cell, label, (4, side + 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    return cell
+
+
+def _write(path: Path, rows: Sequence[NDArray[np.uint8]]) -> None:
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=24) for row in rows]
+    suffix = path.suffix.lower() or ".png"
+    try:
         ok, data = cv2.imencode(suffix, cv2.cvtColor(np.concatenate(padded), cv2.COLOR_RGB2BGR))
-        if not ok:
-            raise SinkError(f"cannot write a sheet as '{suffix}'; use .png or .jpg")
-        part = path.with_name(path.name + ".part")
-        try:
-            part.write_bytes(data.tobytes())
-            os.replace(part, path)  # noqa: PTH105 - one atomic step
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+    except cv2.error:
+        ok = False
+    if not ok:
+        raise SinkError(f"cannot write a sheet as '{suffix}'; use .png or .jpg")
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data.tobytes())
+        os.replace(part, path)  # noqa: PTH105 - one atomic step
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _overlay(frame: Frame, rgb: NDArray[np.uint8], hole: Hole | None) -> NDArray[np.uint8]:

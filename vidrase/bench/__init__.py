@@ -1,5 +1,6 @@
 """Measures the engine against known truth and against what else one could use: `vidrase bench`.
 
-`case` what is judged · `folders` the data · `scenes` clips made from nothing · `completion`, `removal`, `stills`, `masks`, `speed`,
-`memory` the suites · `peers` the others · `judge` the numbers · `record`, `compare`, `table`, `page` what is shown.
+`suite` runs `quality`, `stills`, `removal`, `masks`, `speed` · `case` is what is judged; `scenes`, `completion`, `sample`,
+`pasted`, `fixed` make cases · `peers` and `tools` are the others · `judge` has the numbers · `record`, `compare`, `table`,
+`page` show them.
 """

@@ -1,7 +1,8 @@
 """A naive flow chain: the least that any flow-based remover does, as the yardstick for ours.
 
-DIS flow between neighbours; flow inside the dilated hole is thrown away and closed by a smooth surface; each hole pixel follows it forward and
-backward until it is seen; the nearer end wins. No camera model, no plate, no blending, no survey. What is never seen: Telea, per frame.
+DIS flow between neighbours; flow inside the dilated hole is thrown away and closed by a smooth surface; each hole pixel follows
+it forward and backward until it is seen; the nearer end wins. No camera model, no plate, no blending, no survey. What is never
+seen: Telea, per frame.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.bench.case import Mask, Rgb
+from vidrase.bench.judge import dis_flow
 
 Flow = NDArray[np.float32]
 
@@ -41,7 +43,7 @@ class NaiveChain:
     def _flow(self, a: NDArray, b: NDArray, hole_a: Mask, hole_b: Mask) -> Flow:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * self._dilate + 1,) * 2)
         bad = cv2.dilate((hole_a | hole_b).astype(np.uint8), kernel) > 0
-        return _closed(self._dis.calc(a, b, None), bad)
+        return _closed(dis_flow(self._dis, a, b), bad)
 
     def _fill(
         self, t: int, shown: Sequence[Rgb], holes: Sequence[Mask], ahead: Sequence[Flow], back: Sequence[Flow]
@@ -97,6 +99,8 @@ def _closed(flow: Flow, bad: Mask) -> Flow:
     sums = cv2.resize(flow * weight, half, interpolation=cv2.INTER_AREA)
     weights = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
     known = weights > 1e-3
-    coarse = _closed(np.where(known[..., None], sums / np.maximum(weights, 1e-3)[..., None], 0).astype(np.float32), ~known)
+    coarse = _closed(
+        np.where(known[..., None], sums / np.maximum(weights, 1e-3)[..., None], 0).astype(np.float32), ~known
+    )
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.where(bad[..., None], smooth, flow).astype(np.float32)

@@ -59,6 +59,6 @@ def read_rgb_frames(path: Path, start: int = 0, count: int | None = None) -> Ite
                 if count is not None and index >= start + count:
                     return
                 if index >= start:
-                    yield frame.to_ndarray(format="rgb24")
+                    yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     except av.error.FFmpegError as error:
         raise SourceError(f"{path} cannot be decoded ({error})") from error

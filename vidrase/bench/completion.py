@@ -1,13 +1,14 @@
 """Completion: real frames with somebody else's hole in them, at the papers' 432x240.
 
 Moving: a clip's frames with another clip's object masks. Still: a blob that stays where it is. In the papers (STTN,
-FuseFormer, E2FGVI, ProPainter) the still masks are a fixed downloaded set; ours are drawn the same way from a fixed seed, so our numbers
-are near theirs in kind, not comparable to the decimal.
+FuseFormer, E2FGVI, ProPainter) the still masks are a fixed downloaded set; ours are drawn in their manner from a fixed seed,
+so our numbers are like theirs in kind, not comparable to the decimal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from vidrase.bench.case import Case, CaseRef, blanked
@@ -23,11 +24,13 @@ def completion_cases(data: Path, frames: int) -> list[CaseRef]:
     davis = davis_root(data)
     names = clip_names(davis)
     if len(names) < 2:
-        raise UnsupportedSource(f"{davis} holds one clip only; completion takes the frames of one and the masks of another")
+        raise UnsupportedSource(
+            f"{davis} holds one clip only; completion takes the frames of one and the masks of another"
+        )
     step = 5 if len(names) > 5 else 1
     moving = [(name, names[(k + step) % len(names)]) for k, name in enumerate(names)]
-    refs = [CaseRef(f"moving/{a}+{b}", lambda a=a, b=b: _moving(davis, a, b, frames)) for a, b in moving]
-    return refs + [CaseRef(f"still/{name}", lambda k=k, name=name: _still(davis, name, k, frames)) for k, name in enumerate(names)]
+    refs = [CaseRef(f"moving/{a}+{b}", partial(_moving, davis, a, b, frames)) for a, b in moving]
+    return refs + [CaseRef(f"still/{name}", partial(_still, davis, name, k, frames)) for k, name in enumerate(names)]
 
 
 def _moving(davis: Path, name: str, masks_of: str, frames: int) -> Case:
@@ -52,7 +55,9 @@ def _same_native_size(davis: Path, name: str) -> None:
     if annotation:
         pictures = (read_rgb(frame).shape[:2], read_mask(annotation[0]).shape)
         if pictures[0] != pictures[1]:
-            raise ShapeError(f"clip '{name}' in {davis}: frames are {pictures[0]}, annotations {pictures[1]}; expected one size")
+            raise ShapeError(
+                f"clip '{name}' in {davis}: frames are {pictures[0]}, annotations {pictures[1]}; expected one size"
+            )
 
 
 def spread(refs: Sequence[CaseRef], count: int) -> list[CaseRef]:

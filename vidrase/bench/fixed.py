@@ -22,7 +22,9 @@ GAP = 30  # grey levels from the plate: well above the sensor noise of these cli
 def fixed_names(data: Path) -> list[str]:
     """Clips under clips/fixed that have a plate. Raises when there is none."""
     folder = data / "clips" / "fixed"
-    names = sorted(p.name for p in folder.iterdir() if _plate(p) and (p / "video.mp4").is_file()) if folder.is_dir() else []
+    names = (
+        sorted(p.name for p in folder.iterdir() if _plate(p) and (p / "video.mp4").is_file()) if folder.is_dir() else []
+    )
     if not names:
         raise UnsupportedSource(f"no clips in {folder}; expected <clip>/video.mp4 beside {' or '.join(PLATES)}")
     return names
@@ -39,7 +41,9 @@ def fixed(data: Path, name: str, frames: int) -> Removal:
     if not given:
         raise UnsupportedSource(f"{folder / 'video.mp4'} holds no frame that can be decoded")
     if given[0].shape != plate.shape:
-        raise ShapeError(f"{name}: frames are {given[0].shape[:2]}, {path.name} is {plate.shape[:2]}; expected one size")
+        raise ShapeError(
+            f"{name}: frames are {given[0].shape[:2]}, {path.name} is {plate.shape[:2]}; expected one size"
+        )
     masks = [_differs(picture, plate) for picture in given]
     return Removal(f"fixed/{name}", given, [plate] * len(given), masks, WHAT.get(name, "person"))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vidrase.bench.case import Mask, Rgb
 from vidrase.errors import OptionError, ShapeError, SourceNotFound, UnsupportedSource
@@ -19,7 +20,9 @@ def data_root(given: Path | None) -> Path | None:
     """The data folder: `--data`, else VIDRASE_DATA, else None (only cases without data then). Raises when it is no folder."""
     where = given if given is not None else Path(os.environ["VIDRASE_DATA"]) if os.environ.get("VIDRASE_DATA") else None
     if where is not None and not where.is_dir():
-        raise SourceNotFound(f"no folder {where}; --data and VIDRASE_DATA name the folder that holds clips/, images/, masks/, seg/")
+        raise SourceNotFound(
+            f"no folder {where}; --data and VIDRASE_DATA name the folder that holds clips/, images/, masks/, seg/"
+        )
     return where
 
 
@@ -28,14 +31,20 @@ def davis_root(data: Path) -> Path:
     for where in (data, data / "davis", data / "clips" / "davis"):
         if (where / "JPEGImages").is_dir():
             if not (where / "Annotations").is_dir():
-                raise UnsupportedSource(f"{where} has JPEGImages/ but no Annotations/; expected both, one folder a clip in each")
+                raise UnsupportedSource(
+                    f"{where} has JPEGImages/ but no Annotations/; expected both, one folder a clip in each"
+                )
             return where
-    raise UnsupportedSource(f"no clips in {data}; expected JPEGImages/<clip>/ and Annotations/<clip>/ (or clips/davis/ with them)")
+    raise UnsupportedSource(
+        f"no clips in {data}; expected JPEGImages/<clip>/ and Annotations/<clip>/ (or clips/davis/ with them)"
+    )
 
 
 def clip_names(davis: Path) -> list[str]:
     """Clips that have frames. Raises when there are none or one of them lacks annotations."""
-    names = sorted(folder.name for folder in (davis / "JPEGImages").iterdir() if folder.is_dir() and pictures_in(folder))
+    names = sorted(
+        folder.name for folder in (davis / "JPEGImages").iterdir() if folder.is_dir() and pictures_in(folder)
+    )
     if not names:
         raise UnsupportedSource(f"{davis / 'JPEGImages'} holds no clip; expected one folder of pictures for each")
     return names
@@ -55,7 +64,7 @@ def read_clip(davis: Path, name: str, count: int, size: tuple[int, int] | None =
 
 
 def read_annotations(davis: Path, name: str, count: int, size: tuple[int, int] | None = None) -> list[Mask]:
-    """The first `count` object masks of a clip (anything but black), scaled to `size`. Raises when there are fewer than frames."""
+    """The first `count` object masks of a clip (what is not black), scaled to `size`. Raises when frames outnumber them."""
     folder = davis / "Annotations" / name
     paths = pictures_in(folder)[:count]
     frames = len(pictures_in(davis / "JPEGImages" / name)[:count])
@@ -79,7 +88,7 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> Mask:
     grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if grey is None:
         raise UnsupportedSource(f"{path} cannot be read as a mask")
-    lit = (grey > 0).astype(np.float32)
+    lit: NDArray = (grey > 0).astype(np.float32)
     if size is not None and grey.shape != size:
         lit = cv2.resize(lit, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     return lit >= 0.5

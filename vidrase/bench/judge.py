@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vidrase import metrics
 from vidrase.bench.case import Case, Mask, Rgb
@@ -29,7 +30,8 @@ class Judge:
         numbers = self._pixels(filled)
         if self._flow is not None:
             numbers |= self._flow.flicker(filled)
-        return {name: round(value, 5) for name, value in numbers.items() if math.isfinite(value)}
+        order = [name for name in MEASURES if name in numbers]
+        return {name: round(numbers[name], 5) for name in order if math.isfinite(numbers[name])}
 
     def _pixels(self, filled: Sequence[Rgb]) -> dict[str, float]:
         rows: dict[str, list[float]] = {}
@@ -87,9 +89,10 @@ class _TruthFlow:
     def __init__(self, case: Case) -> None:
         dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in case.truth]
-        self._flows, self._where = [], []
+        self._flows: list[NDArray[np.float32]] = []
+        self._where: list[Mask] = []
         for t in range(len(grey) - 1):
-            ahead, back = dis.calc(grey[t], grey[t + 1], None), dis.calc(grey[t + 1], grey[t], None)
+            ahead, back = dis_flow(dis, grey[t], grey[t + 1]), dis_flow(dis, grey[t + 1], grey[t])
             self._flows.append(ahead)
             self._where.append(metrics.steady(ahead, back) & case.holes[t])
         self._truth = self._error(case.truth)
@@ -105,6 +108,12 @@ class _TruthFlow:
 
     def flicker(self, filled: Sequence[Rgb]) -> dict[str, float]:
         return {"flicker": metrics.flicker_ratio(self._error(filled), self._truth)}
+
+
+def dis_flow(dis: cv2.DISOpticalFlow, a: NDArray, b: NDArray) -> NDArray[np.float32]:
+    """Flow float32 [H, W, 2] from grey uint8 `a` to `b`; apart from the engine's own flow, so that neither judges itself."""
+    start = np.zeros((*a.shape, 2), np.float32)
+    return dis.calc(a, b, start).astype(np.float32)
 
 
 def _around(hole: Mask, margin: int = 12) -> tuple[slice, slice]:

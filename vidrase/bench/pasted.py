@@ -65,9 +65,7 @@ def pasted(data: Path, background: str, person: str, frames: int) -> Removal:
     return Removal(f"paste/{background}+{person}", given, truth[:count], masks)
 
 
-def _paste(
-    background: Rgb, actor: Rgb, outline: Mask, scale: float, across: float
-) -> tuple[Rgb, NDArray[np.float32]]:
+def _paste(background: Rgb, actor: Rgb, outline: Mask, scale: float, across: float) -> tuple[Rgb, NDArray[np.float32]]:
     """(picture uint8, cover [H, W] in 0..1) with the actor's middle at `across` of the width, feet at `FEET` of the height."""
     height, width = background.shape[:2]
     if not outline.any():
@@ -81,7 +79,7 @@ def _paste(
     placed = cv2.warpAffine(grown, shift, (width, height), flags=how)
     cover = cv2.warpAffine(alpha, shift, (width, height), flags=how)
     mixed = cover[..., None] * placed + (1 - cover[..., None]) * background
-    return np.rint(mixed).astype(np.uint8), cover
+    return np.rint(mixed).astype(np.uint8), cover.astype(np.float32)
 
 
 def _extent(outline: Mask) -> tuple[float, float, float]:

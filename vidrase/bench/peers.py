@@ -45,7 +45,9 @@ class OpenCv:
     def complete(self, shown: Sequence[Rgb], holes: Sequence[Mask]) -> list[Rgb]:
         """See `Peer.complete`."""
         pairs = zip(shown, holes, strict=True)
-        return [cv2.inpaint(picture, hole.astype(np.uint8), 3, self._method).astype(np.uint8) for picture, hole in pairs]
+        return [
+            cv2.inpaint(picture, hole.astype(np.uint8), 3, self._method).astype(np.uint8) for picture, hole in pairs
+        ]
 
 
 class Biharmonic:

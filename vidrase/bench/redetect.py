@@ -36,7 +36,7 @@ class Redetector:
             shares = [
                 float((instances.mask(k) & mask).sum() / mask.sum())
                 for k in range(len(instances))
-                if instances.labels[k] in wanted
+                if instances.labels[k] in wanted and instances.scores[k] >= self._segmenter.recommended_conf
             ]
             found += bool(shares) and max(shares) > OVERLAP
         return found / len(looked) if looked else float(np.nan)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -37,11 +38,11 @@ def removal_refs(data: Path, frames: int) -> list[RemovalRef]:
     refs: list[RemovalRef] = []
     problems: list[VidraseError] = []
     try:
-        refs += [(f"paste/{a}+{b}", lambda a=a, b=b: pasted(data, a, b, frames)) for a, b in pasted_names(data)]
+        refs += [(f"paste/{a}+{b}", partial(pasted, data, a, b, frames)) for a, b in pasted_names(data)]
     except VidraseError as error:
         problems.append(error)
     try:
-        refs += [(f"fixed/{name}", lambda name=name: fixed(data, name, 2 * frames)) for name in fixed_names(data)]
+        refs += [(f"fixed/{name}", partial(fixed, data, name, 2 * frames)) for name in fixed_names(data)]
     except VidraseError as error:
         problems.append(error)
     if not refs:
@@ -108,8 +109,16 @@ def judge_removal(case: Removal, given: Sequence[Rgb], filled: Sequence[Rgb]) ->
 
 REMOVAL_MEASURES = {
     "psnr": ("hole dB", "PSNR where the thing was, against the truth, after encoding", 1),
-    "leftover": ("left over", "share of the thing's visible pixels that still look more like it than like the truth", -1),
-    "redetected": ("found again", "share of frames where a detector at another size still finds it, minus that rate in the truth", -1),
+    "leftover": (
+        "left over",
+        "share of the thing's visible pixels that still look more like it than like the truth",
+        -1,
+    ),
+    "redetected": (
+        "found again",
+        "share of frames where a detector at another size still finds it, minus that rate in the truth",
+        -1,
+    ),
     "detected_before": ("found before", "the same rate in the input: what there was to lose", 0),
     "flicker": ("flicker", "temporal error where the thing was over the truth's; 1 = as steady", -1),
     "psnr_outside": ("outside dB", "PSNR against the input, away from the thing: what the encoder costs", 1),

@@ -6,6 +6,7 @@ A textured world is seen through a moving camera; a blob walks before it. Same p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import cv2
 import numpy as np
@@ -77,7 +78,9 @@ def _looks(frames: int) -> dict[str, Look]:
     """name -> the background at time t; the world is twice the frame, the camera in its middle."""
     world = texture(2 * HEIGHT, 2 * WIDTH, 1)
     near = texture(2 * HEIGHT, 2 * WIDTH, 2)
-    edge = cv2.resize(np.random.default_rng(3).random((1, 12)).astype(np.float32), (2 * WIDTH, 1), interpolation=cv2.INTER_CUBIC)[0]
+    edge = cv2.resize(
+        np.random.default_rng(3).random((1, 12)).astype(np.float32), (2 * WIDTH, 1), interpolation=cv2.INTER_CUBIC
+    )[0]
     horizon = (HEIGHT * 1.05 + 30 * edge).astype(int)
     standing = np.arange(2 * HEIGHT)[:, None] >= horizon[None]
 
@@ -124,10 +127,16 @@ NAMES = ("static", "pan", "zoom", "rotation", "shake", "parallax", "exposure", "
 
 def synthetic_cases(frames: int, names: Sequence[str] = NAMES) -> list[CaseRef]:
     """One case for each name, hole moving; plus a hole that never moves, before a panning and before a still camera."""
-    looks = [CaseRef(f"synthetic/{name}", lambda name=name: _case(name, frames, moving=True)) for name in names]
+    looks = [CaseRef(f"synthetic/{name}", partial(_case, name, frames, moving=True)) for name in names]
     fixed = [("pan", "pan-fixed-hole"), ("static", "never-seen")]
-    stay = [CaseRef(f"synthetic/{title}", lambda n=n, title=title: _case(n, frames, moving=False, title=title)) for n, title in fixed]
+    stay = [CaseRef(f"synthetic/{title}", partial(_case, n, frames, moving=False, title=title)) for n, title in fixed]
     return looks + stay
+
+
+def moving_look() -> Look:
+    """A panning camera whose view never leaves the world, however long: it swings to and fro."""
+    world = texture(2 * HEIGHT, 2 * WIDTH, 1)
+    return _camera(world, lambda t: _view(90 * np.sin(2.5 * t / 90), 40 * np.sin(t / 60)))
 
 
 def _case(name: str, frames: int, *, moving: bool, title: str = "") -> Case:

@@ -6,6 +6,7 @@ scaled to `size`; 256 px is where every peer can take part.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +25,17 @@ def still_cases(data: Path, size: int, each: int) -> list[CaseRef]:
         raise UnsupportedSource(f"no photographs in {data / 'images' / 'val_kodak'}; expected pictures there")
     irregular = pictures_in(data / "masks" / "irregular")
     if not irregular:
-        raise UnsupportedSource(f"no masks in {data / 'masks' / 'irregular'}; expected pictures named <bin>_<number>, such as 10-20_003.png")
+        raise UnsupportedSource(
+            f"no masks in {data / 'masks' / 'irregular'}; expected pictures named <bin>_<number>, such as 10-20_003.png"
+        )
     refs = []
     for number, share in enumerate(BINS):
         masks = [path for path in irregular if path.stem.startswith(share)]
         refs += _pairs(photographs, masks, f"{share} %", size, each, shift=number, public=True)
     objects = pictures_in(data / "masks" / "object")
-    return refs + _pairs(photographs, objects[:: max(1, len(objects) // each)], "object", size, each, shift=7, public=False)
+    return refs + _pairs(
+        photographs, objects[:: max(1, len(objects) // each)], "object", size, each, shift=7, public=False
+    )
 
 
 def _pairs(
@@ -41,7 +46,7 @@ def _pairs(
     for k in range(min(each, len(masks))):
         photograph = photographs[(k + shift * each) % len(photographs)]
         name = f"{group}/{photograph.stem}@{size}"
-        refs.append(CaseRef(name, lambda n=name, p=photograph, m=masks[k]: _case(n, p, m, size, public=public)))
+        refs.append(CaseRef(name, partial(_case, name, photograph, masks[k], size, public=public)))
     return refs
 
 

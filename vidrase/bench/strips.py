@@ -27,14 +27,18 @@ def strip_of(case: Case, filled: Sequence[Rgb], caption: str) -> Strip:
     ]
     if len(filled) > 2:
         row = int(np.flatnonzero(hole.any(1)).mean())
-        pictures += [(f"row {row} over time", np.stack([f[row] for f in filled])), ("… of the truth", np.stack([f[row] for f in case.truth]))]
+        pictures += [
+            (f"row {row} over time", np.stack([f[row] for f in filled])),
+            ("… of the truth", np.stack([f[row] for f in case.truth])),
+        ]
     return Strip(case.name, f"{caption} · frame {t}", [(title, scaled(p)) for title, p in pictures], case.public)
 
 
 def worst_moment(case: Case, filled: Sequence[Rgb]) -> int:
     """Index of the frame whose hole is furthest from the truth, by summed absolute error."""
     errors = [
-        float(np.abs(f[h].astype(np.int16) - t[h]).sum()) for f, h, t in zip(filled, case.holes, case.truth, strict=True)
+        float(np.abs(f[h].astype(np.int16) - t[h]).sum())
+        for f, h, t in zip(filled, case.holes, case.truth, strict=True)
     ]
     return int(np.argmax(errors))
 

@@ -33,9 +33,9 @@ class VidraseTool:
 
     def erase(self, clip: Path, to: Path, what: str) -> dict[str, float]:
         """See `Tool.erase`."""
-        import vidrase
+        from vidrase import erase
 
-        report = vidrase.erase(clip, to, remove=what, overwrite=True)
+        report = erase(clip, to, remove=what, overwrite=True)
         stages = {f"seconds_{stage}": seconds for stage, seconds in report.seconds.items()}
         return {
             "fps": report.frames / report.wall_seconds,
@@ -57,9 +57,7 @@ class UserScript:
     def erase(self, clip: Path, to: Path, what: str) -> dict[str, float]:
         """See `Tool.erase`."""
         if self._model is None:
-            from ultralytics import YOLO
-
-            self._model = YOLO(str(self._weights))
+            self._model = plain_yolo(self._weights)
         begun, frames = time.perf_counter(), 0
         wanted = [number for number, label in self._model.names.items() if label in what.split(",")]
         capture = cv2.VideoCapture(str(clip))
@@ -91,3 +89,10 @@ def coco_weights() -> Path:
     if not where or not path.is_file():
         raise WeightsMissing(f"no {COCO} in VIDRASE_MODEL_DIR ('{where}'); the user script and the COCO rows need it")
     return path
+
+
+def plain_yolo(weights: Path) -> Any:
+    """`ultralytics.YOLO(weights)` as anybody calls it, but without its network traffic."""
+    from vidrase.weights.quiet import import_ultralytics
+
+    return import_ultralytics().YOLO(str(weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -25,7 +26,7 @@ _path = click.Path(path_type=Path)
 @click.option("--leave-out", type=_path, help="Text file: names of pictures that must not be learnt from, one a line.")
 @click.option("--judge", default=0.08, help="Share of the pictures kept apart, to compare student and teacher on.")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1.")
-@click.option("--threads", default=0, help="Processor threads; 0: all.")
+@click.option("--workers", default=0, help="Networks that share a step, one thread each; 0: one a core, on a GPU one.")
 @click.option("--seed", default=0)
 def segmenter(
     sources: tuple[Path, ...],
@@ -42,7 +43,7 @@ def segmenter(
     leave_out: Path | None,
     judge: float,
     device: str,
-    threads: int,
+    workers: int,
     seed: int,
 ) -> None:
     """Distil a YOLOv8-seg TEACHER into a network of the same shape with random weights.
@@ -59,8 +60,9 @@ def segmenter(
     def say(text: str) -> None:
         click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)
 
-    if threads:
-        torch.set_num_threads(threads)
+    workers = workers or (1 if device != "cpu" else min(os.cpu_count() or 1, max(1, batch // 4)))
+    if workers > 1:
+        torch.set_num_threads(1)
     torch.manual_seed(seed)
     left_out = frozenset(leave_out.read_text(encoding="utf-8").split()) if leave_out else frozenset()
     pictures, apart = data.gather(sources, left_out, judge)
@@ -70,7 +72,7 @@ def segmenter(
     data.add_polygon_cutouts(pictures)
     say(f"{len(pictures.cutouts)} people to paste")
     recipe = Recipe(steps=steps, imgsz=imgsz, batch=batch, rate=rate, decay=decay, seed=seed)
-    trainer = Trainer(new_student(network, init), network, recipe, device=device)
+    trainer = Trainer(new_student(network, init), network, recipe, device=device, workers=workers)
     if resume is not None:
         trainer.restore(resume)
         say(f"going on from step {trainer.step}")

@@ -15,9 +15,13 @@ import torch
 from torch import nn
 
 from vidrase.errors import ModelError, WeightsCorrupt, WeightsMissing
-from vidrase.segment.quiet import import_ultralytics
+from vidrase.weights.quiet import import_ultralytics
 
-_PLAIN = {"ultralytics.utils.IterableSimpleNamespace", "types.SimpleNamespace", "ultralytics.utils.loss.v8SegmentationLoss"}
+_PLAIN = {
+    "ultralytics.utils.IterableSimpleNamespace",
+    "types.SimpleNamespace",
+    "ultralytics.utils.loss.v8SegmentationLoss",
+}
 _MODULES = ("torch.nn.modules.", "ultralytics.nn.modules.", "ultralytics.nn.tasks.")
 
 
@@ -67,7 +71,9 @@ def _resolve(name: str, path: Path) -> type | tuple[type, str]:
 def _network_of(held: object, path: Path) -> nn.Module:
     network = (held.get("ema") or held.get("model")) if isinstance(held, dict) else held
     if not isinstance(network, nn.Module):
-        raise ModelError(f"{path} holds no network (a bare state dict, or another kind of file); expected YOLO -seg weights")
+        raise ModelError(
+            f"{path} holds no network (a bare state dict, or another kind of file); expected YOLO -seg weights"
+        )
     return network.float().eval()
 
 

@@ -33,7 +33,9 @@ def choose_device(asked: str) -> torch.device:
             raise OptionError(f"device '{asked}': {there}{built}; use --device cpu or auto")
     elif device.type == "mps":
         if not torch.backends.mps.is_available():
-            raise OptionError("device 'mps': this machine has no Metal GPU that torch can use; use --device cpu or auto")
+            raise OptionError(
+                "device 'mps': this machine has no Metal GPU that torch can use; use --device cpu or auto"
+            )
     elif device.type != "cpu":
         raise OptionError(f"device: expected auto, cpu, cuda, cuda:N or mps, got '{asked}'")
     return device

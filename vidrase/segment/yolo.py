@@ -1,7 +1,8 @@
 """YOLO instance segmentation: frames in, instances with masks at frame size out.
 
-The network of ultralytics, our own way in and out of it: the picture is scaled once, straight from the frame's planes; boxes are
-decoded in fp32 and only where something was found; masks are upsampled as logits, so that their edges are smooth at any frame size.
+The network of ultralytics, our own way in and out of it: the picture is scaled once, straight from the frame's planes; boxes
+are decoded in fp32 and only where something was found; masks are upsampled as logits, so that their edges are smooth at any
+frame size.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from vidrase.segment.torchvision_ops import suppress
 
 GREY = 114  # what the network saw round its training pictures
 OVERLAP = 0.65  # IoU above which two boxes of a class are the same thing
+VOICE = 0.5  # share of the best score from which a suppressed detection has a say in the mask
+VOICES = 5
 MOST = 300  # detections a frame; beyond it lies noise
 WEAK = 0.4  # detections down to this share of the confidence are given to the tracker, which keeps those that continue a track
 
@@ -122,11 +125,16 @@ class YoloSegmenter:
         labels = label[place].cpu().numpy()
         apart = labels[:, None].astype(np.float32) * 2 * max(grid.canvas)  # classes never suppress each other
         kept = suppress(boxes + apart, scores, OVERLAP)[:MOST]
-        chosen = place[torch.from_numpy(kept).to(place.device)]
+        voices = [agreeing(boxes + apart, scores, one) for one in kept]
+        heard = np.concatenate(voices)
+        chosen = place[torch.from_numpy(heard).to(place.device)]
         prototypes = raw.prototypes[index].float()
         flat = raw.coefficients[index][:, chosen].float().T @ prototypes.flatten(1)
-        maps = flat.view(len(kept), *prototypes.shape[1:]).cpu().numpy()
-        return self._instances(boxes[kept], scores[kept], labels[kept], maps, grid)
+        maps = flat.view(len(heard), *prototypes.shape[1:]).cpu().numpy()
+        ends = np.cumsum([len(voice) for voice in voices])[:-1]
+        together = [part.max(0) for part in np.split(maps, ends)]
+        reach = np.array([[*boxes[v, :2].min(0), *boxes[v, 2:].max(0)] for v in voices], np.float32)
+        return self._instances(boxes[kept], scores[kept], labels[kept], together, reach, grid)
 
     def _boxes(self, distances: torch.Tensor, place: torch.Tensor, grid: Grid) -> torch.Tensor:
         """float32 [K, 4] x0 y0 x1 y1 px of the canvas, of `distances` [4 * bins, K] at the given places."""
@@ -148,13 +156,14 @@ class YoloSegmenter:
         boxes: NDArray[np.float32],
         scores: NDArray[np.float32],
         labels: NDArray[np.int64],
-        maps: NDArray[np.float32],
+        maps: Sequence[NDArray[np.float32]],
+        reach: NDArray[np.float32],
         grid: Grid,
     ) -> Instances:
         height, width = grid.size
-        boxes = grid.to_frame(boxes)
+        boxes, reach = grid.to_frame(boxes), grid.to_frame(reach)
         masks, corners, kept = [], [], []
-        for k, box in enumerate(boxes):
+        for k, box in enumerate(reach):
             crop = crop_of_logits(maps[k], box, grid)
             if crop is not None:
                 kept.append(k)
@@ -172,6 +181,21 @@ class YoloSegmenter:
             np.array(corners, np.int32).reshape(-1, 2),
             grid.size,
         )
+
+
+def agreeing(boxes: NDArray[np.float32], scores: NDArray[np.float32], best: int) -> NDArray[np.int64]:
+    """`best` and the next detections of the same thing that were suppressed for it: each has seen another hand or foot.
+
+    boxes: float32 [N, 4], classes apart; scores: float32 [N]. Returns up to VOICES indices, `best` first.
+    """
+    low, high = np.maximum(boxes[:, :2], boxes[best, :2]), np.minimum(boxes[:, 2:], boxes[best, 2:])
+    shared = np.clip(high - low, 0, None).prod(1)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    like = shared > OVERLAP * (area + area[best] - shared)
+    like &= (scores >= VOICE * scores[best]) & (scores <= scores[best])
+    like[best] = False
+    others = np.flatnonzero(like)
+    return np.concatenate([[best], others[np.argsort(-scores[others], kind="stable")][: VOICES - 1]]).astype(np.int64)
 
 
 def _raw(out: object) -> Raw:

@@ -75,6 +75,8 @@ def _open(
         if parts.scheme.lower() != "file":
             return VideoSource(text, path=None, shown=text, note=note, threads=threads)
         text = unquote(parts.path)
+    if not text:
+        raise SourceNotFound("expected a file, folder or URL, got an empty name")
     path = Path(text)
     try:
         mode = path.stat().st_mode
@@ -129,7 +131,9 @@ def _file(path: Path, shown: str, note: Note, threads: int | None, spool: Spool 
         raise UnsupportedSource(f"{shown} cannot be read: {error.strerror or error}") from error
     if not head:
         raise UnsupportedSource(f"{shown} is empty (0 bytes); expected a picture or a video")
-    if looks_like_image(head) and not moves(path):
+    suffix = path.suffix.lower()  # for TGA, which begins with nothing of its own, and for JPEGs in a row
+    still = suffix == ".tga" or (looks_like_image(head) and suffix not in (".mjpg", ".mjpeg"))
+    if still and not moves(path):
         return ImageSource(path, shown=shown, note=note, spool=spool)
     # "file:" keeps FFmpeg from taking a colon for a protocol
     return VideoSource(f"file:{path.absolute()}", path=path, shown=shown, note=note, threads=threads, spool=spool)

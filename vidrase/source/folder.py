@@ -18,7 +18,8 @@ import numpy as np
 from vidrase.colour import PixelLayout
 from vidrase.errors import DecodeError, OptionError, SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame, SourceInfo
-from vidrase.source.images import SUFFIXES, Picture, as_frame, read_picture
+from vidrase.source.images import as_frame
+from vidrase.source.picture import SUFFIXES, Picture, read_picture
 
 Note = Callable[[str], None]
 

@@ -21,7 +21,7 @@ from vidrase.errors import DecodeError, OptionError
 from vidrase.frames import UPRIGHT, Frame, SourceInfo
 from vidrase.source.folder import FolderSource
 from vidrase.source.images import ImageSource
-from vidrase.source.video import Decoding, VideoSource
+from vidrase.source.video import Decoding, VideoSource, decoding_order
 
 Note = Callable[[str], None]
 
@@ -142,7 +142,7 @@ class _Video(_Access):
         start = first.pts if first is not None else None  # packets before it are for the decoder only
         decoding.close()
         decoding = self._video.decoding()
-        usable = start is not None
+        usable = start is not None and not decoding_order(decoding.container, decoding.stream)
         with suppress(av.FFmpegError):  # broken off: what is before can be had
             for packet in decoding.container.demux(decoding.stream):
                 if not packet.size or packet.is_discard:

@@ -5,22 +5,21 @@ Invariant: planes, pts and side data are the decoder's own. What had to be done 
 
 from __future__ import annotations
 
-import contextlib
+import heapq
 import itertools
 from collections.abc import Callable, Generator, Iterator
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import av
 from av.stream import Disposition
 
-from vidrase.avplanes import layout_of, read_planes, readable_like, to_readable
-from vidrase.errors import DecodeError, ShapeError, SourceError, SourceNotFound, UnsupportedSource
-from vidrase.frames import UPRIGHT, Frame, Orientation, SourceInfo
+from vidrase.avplanes import layout_of, read_planes
+from vidrase.errors import DecodeError, SourceError, SourceNotFound, UnsupportedSource
+from vidrase.frames import Frame
+from vidrase.source.describe import claimed_seconds, codec_name, describe, readable_frame, reason
 from vidrase.source.spool import Spool
-from vidrase.source.tags import HDR_TRANSFERS, colour_tags, orientation_of
 from vidrase.source.timeline import Timeline
 
 Note = Callable[[str], None]
@@ -60,11 +59,10 @@ class VideoSource:
         try:
             first = self._pending.peek()
             if first is None:
-                codec = _codec(self._pending.stream)
+                codec = codec_name(self._pending.stream)
                 raise UnsupportedSource(f"{shown} holds no frame that can be decoded (codec {codec})")
-            self.info = _describe(
-                self._pending.container, self._pending.stream, first, path, shown, rereadable=not live
-            )
+            self._claimed = claimed_seconds(self._pending.container, self._pending.stream)
+            self.info = describe(self._pending.container, self._pending.stream, first, path, shown, rereadable=not live)
         except BaseException:
             self._pending.close()
             raise
@@ -87,8 +85,9 @@ class VideoSource:
                 del native
                 yield frame
                 del frame
-            timeline.report(self._note)
-            self._tell_if_early(timeline, start)
+            if not self._closed:  # else it stopped because it was made to
+                timeline.report(self._note)
+                self._tell_if_early(timeline, start)
         finally:
             decoded.close()
 
@@ -100,7 +99,7 @@ class VideoSource:
                 f"frame {index} of {self._shown} is {native.width}x{native.height}, the ones before {info.width}x{info.height};"
                 " expected one size, so cut or scale the parts first"
             )
-        shown = _readable(native, self._shown)
+        shown = readable_frame(native, self._shown)
         layout = layout_of(shown)
         if layout.name != self.info.layout.name:
             raise DecodeError(
@@ -118,32 +117,40 @@ class VideoSource:
         stream.thread_type = "AUTO"
         stream.thread_count = self._threads or 0
         damaged = 0
+        waiting: list[int] | None = [] if decoding_order(container, stream) else None
         packets = container.demux(stream)
-        while True:
+        ended = False
+        while not ended:
+            packet = self._next_packet(packets)
+            ended = packet is None
+            if waiting is not None and packet is not None and packet.pts is not None:
+                heapq.heappush(waiting, packet.pts)
             try:
-                packet = next(packets, None)
-            except av.FFmpegError as error:
-                if self._timeouts is not None:
-                    raise DecodeError(f"{self._shown} broke off: {_reason(error)}") from error
-                self._note(f"{self._shown} is damaged towards its end ({_reason(error)}): what was before it is used")
-                packet = None
-            if packet is None:
-                break
-            try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                damaged += 1
+                frames = stream.decode(packet)
+            except (EOFError, av.FFmpegError):
+                damaged += not ended  # at the end: flushed already by the demuxer's own last packet
                 continue
-            yield from frames
+            for frame in frames:
+                if waiting:
+                    frame.pts = heapq.heappop(waiting)
+                yield frame
+                del frame
             del frames
-        with contextlib.suppress(EOFError, av.FFmpegError):  # mostly flushed already by the demuxer's own last packet
-            yield from stream.decode(None)
         if damaged:
             self._note(f"{damaged} damaged packet{'s' if damaged > 1 else ''} of {self._shown} could not be decoded")
 
+    def _next_packet(self, packets: Iterator[av.Packet]) -> av.Packet | None:
+        try:
+            return next(packets, None)
+        except av.FFmpegError as error:
+            if self._timeouts is not None:
+                raise DecodeError(f"{self._shown} broke off: {reason(error)}") from error
+            self._note(f"{self._shown} is damaged towards its end ({reason(error)}): what was before it is used")
+            return None
+
     def _tell_if_early(self, timeline: Timeline, start: int | None) -> None:
-        claimed, end = self.info.duration_seconds, timeline.end_seconds
-        if claimed is None or end is None or start is None or not _trusted(self.info):
+        claimed, end = self._claimed, timeline.end_seconds
+        if claimed is None or end is None or start is None:
             return
         lasted = end - float(start * self.info.time_base)
         if lasted < claimed - max(EARLY_SECONDS, 0.02 * claimed):
@@ -196,17 +203,25 @@ def open_container(
     except FileNotFoundError as error:
         raise SourceNotFound(f"no such file: {shown}") from error
     except (PermissionError, IsADirectoryError) as error:
-        raise UnsupportedSource(f"{shown} cannot be read: {_reason(error)}") from error
+        raise UnsupportedSource(f"{shown} cannot be read: {reason(error)}") from error
     except av.FFmpegError as error:
         if timeouts is not None:
-            raise SourceNotFound(f"{shown} cannot be opened: {_reason(error)}") from error
-        raise UnsupportedSource(f"{shown} is not a video or picture that can be read ({_reason(error)})") from error
+            raise SourceNotFound(f"{shown} cannot be opened: {reason(error)}") from error
+        raise UnsupportedSource(f"{shown} is not a video or picture that can be read ({reason(error)})") from error
     except (OSError, ValueError) as error:
-        raise UnsupportedSource(f"{shown} cannot be read: {_reason(error)}") from error
+        raise UnsupportedSource(f"{shown} cannot be read: {reason(error)}") from error
     if TEXT_DEMUXERS & set(container.format.name.split(",")):
         container.close()
         raise UnsupportedSource(f"{shown} is a text file; expected a video or a picture")
     return container
+
+
+def decoding_order(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
+    """True where pts are those of the packets in order: AVI has one number a packet, and no word about B-frames.
+
+    The k-th frame is then shown at the k-th time, whatever packet it came in.
+    """
+    return container.format.name == "avi" and bool(stream.codec_context.reorder_depth)
 
 
 def pick_stream(container: av.container.InputContainer, shown: str) -> av.VideoStream:
@@ -250,122 +265,8 @@ class Decoding:
         """Close the container; may be called again."""
         if self in self._among:
             self._among.remove(self)
-        self._frames.close()
-        self.container.close()
-
-
-def _readable(native: av.VideoFrame, shown: str) -> av.VideoFrame:
-    try:
-        return to_readable(native)
-    except (ShapeError, OSError) as error:
-        raise UnsupportedSource(f"{shown} has pixel format {native.format.name}, which cannot be read") from error
-
-
-def _describe(
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    native: av.VideoFrame,
-    path: Path | None,
-    shown: str,
-    *,
-    rereadable: bool,
-) -> SourceInfo:
-    """What is known from the container and its first frame."""
-    notes = []
-    first = _readable(native, shown)
-    layout = layout_of(first)
-    if not readable_like(native.format.name)[1]:
-        notes.append(f"pixel format {native.format.name} is read as {layout.name}")
-    orientation = _orientation(native, notes)
-    context = stream.codec_context
-    colour = colour_tags(
-        native.color_range or context.color_range,
-        native.color_primaries if native.color_primaries != 2 else context.color_primaries,
-        native.color_trc if native.color_trc != 2 else context.color_trc,
-        native.colorspace if native.colorspace != 2 else context.colorspace,
-    )
-    if native.interlaced_frame:
-        notes.append("interlaced: the two fields of a frame are treated as one picture")
-    if hdr := HDR_TRANSFERS.get(colour.get("transfer", "")):
-        notes.append(f"HDR ({hdr}): kept as it is; detection sees it without tone mapping")
-    if stream.metadata.get("alpha_mode") == "1" and not layout.alpha:
-        notes.append("the transparency of this video cannot be read and is left out")
-    others = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic][1:]
-    if others:
-        notes.append(f"holds {len(others) + 1} video streams: the first is worked on")
-    rate = _rate(stream)
-    seconds = _duration(container, stream)
-    count = stream.frames or (round(seconds * rate) if seconds and rate else None)
-    return SourceInfo(
-        kind="video",
-        path=path,
-        url=shown,
-        width=native.width,
-        height=native.height,
-        layout=layout,
-        time_base=stream.time_base or Fraction(1, 90000),
-        frame_rate=rate,
-        frame_count=count,
-        duration_seconds=seconds,
-        orientation=orientation,
-        sample_aspect_ratio=stream.sample_aspect_ratio or None,
-        container=container.format.name,
-        codec=_codec(stream),
-        bit_rate=stream.bit_rate or container.bit_rate or None,
-        interlaced=bool(native.interlaced_frame),
-        has_audio=bool(container.streams.audio),
-        rereadable=rereadable,
-        colour=colour,
-        notes=tuple(notes),
-    )
-
-
-def _orientation(frame: av.VideoFrame, notes: list[str]) -> Orientation:
-    data: Any = frame.side_data.get("DISPLAYMATRIX")  # PyAV's stub says str
-    matrix = bytes(data) if data is not None else None
-    if matrix is None:
-        return UPRIGHT
-    found = orientation_of(matrix)
-    if found is None:
-        notes.append(f"turned by {frame.rotation} degrees for display: looked at as stored, the turn stays in the file")
-    return found or UPRIGHT
-
-
-def _rate(stream: av.VideoStream) -> Fraction | None:
-    average, guessed = stream.average_rate, stream.guessed_rate
-    if average and guessed and abs(average - guessed) < average / 100:
-        return guessed  # 30000/1001 rather than the 2997003/100000 that an average comes to
-    return average or guessed or None
-
-
-def _duration(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    tag = stream.metadata.get("DURATION", "")  # Matroska: "00:00:10.000000000", measured from zero
-    parts = tag.split(":")
-    if len(parts) == 3:
         try:
-            hours, minutes, seconds = (float(part) for part in parts)
-        except ValueError:
-            pass
-        else:
-            start = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
-            return hours * 3600 + minutes * 60 + seconds - start
-    if container.duration:
-        return container.duration / av.time_base
-    return None
-
-
-def _trusted(info: SourceInfo) -> bool:
-    """True where the length is written in the header; elsewhere FFmpeg estimates it from the bit rate."""
-    written = {"mov", "mp4", "matroska", "webm", "avi", "asf", "flv"}
-    return bool(written & set(info.container.split(",")))
-
-
-def _codec(stream: av.VideoStream) -> str:
-    return stream.codec_context.codec.name if stream.codec_context is not None else "unknown"
-
-
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error)
-    return str(text).splitlines()[0] if text else type(error).__name__
+            self._frames.close()
+        except ValueError:  # at work in another thread, which closes it when it stops
+            return
+        self.container.close()

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from vidrase.errors import ModelError, WeightsCorrupt, WeightsMissing
+from vidrase.segment.checkpoint import load_network
 from vidrase.train import segmenter_data as data
 from vidrase.train.segmenter_loss import LossWeights, Outputs, distillation_loss, run
 from vidrase.train.segmenter_optim import Both
-from vidrase.weights.embedded import build_segmenter, load_embedded, quiet_ultralytics, save_embedded
+from vidrase.weights.embedded import build_segmenter, load_embedded, save_embedded
 
 SAVE_EVERY = 240.0  # seconds
 AHEAD = 3  # batches made while one is learnt
@@ -88,17 +89,8 @@ class Averaged:
 
 
 def load_teacher(path: Path) -> nn.Module:
-    """An ultralytics .pt that the user named and trusts (it is a pickle), fused, in eval mode."""
-    quiet_ultralytics()
-    if not path.exists():
-        raise WeightsMissing(f"no teacher at {path}; name an ultralytics YOLOv8 segmentation .pt with --teacher")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
-        network = (checkpoint.get("ema") or checkpoint["model"]).float().eval().requires_grad_(False)
-    except Exception as error:
-        raise WeightsCorrupt(f"{path.name} is not an ultralytics checkpoint ({type(error).__name__})") from error
-    network.fuse(verbose=False)
-    return network  # type: ignore[no-any-return]
+    """Weights that the user names, fused, in eval mode; of what the file's pickle names only networks are loaded."""
+    return load_network(path).requires_grad_(False)
 
 
 def new_student(teacher: nn.Module, init: Path | None = None) -> nn.Module:

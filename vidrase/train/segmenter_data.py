@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vidrase.errors import SourceNotFound
-from vidrase.train.segmenter_eval import GREY, Image, find
+from vidrase.train.segmenter_eval import GREY, PERSON, Image, find, polygon_masks
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 CLIPS = {".mp4", ".mkv", ".avi", ".mov", ".webm"}
 FRAMES_A_CLIP = 120  # spread evenly: neighbours teach nothing new
-PERSON = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,23 +141,6 @@ def cut(rgb: Image, mask: NDArray[np.bool_], smallest: int = 1500) -> Cutout | N
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     alpha = np.asarray(cv2.GaussianBlur(mask[box].astype(np.uint8) * 255, (3, 3), 0), np.uint8)
     return Cutout(rgb[box].copy(), alpha)
-
-
-def polygon_masks(label_file: Path, size: tuple[int, int], label: int = PERSON) -> list[NDArray[np.bool_]]:
-    """The masks [H,W] of one class in a YOLO polygon file (`class x y x y …`, relative); none when there is no file."""
-    if not label_file.exists():
-        return []
-    height, width = size
-    masks = []
-    for line in label_file.read_text(encoding="utf-8").splitlines():
-        values = line.split()
-        if len(values) < 7 or int(values[0]) != label:
-            continue
-        points = np.asarray(values[1:], np.float64).reshape(-1, 2) * (width, height)
-        canvas = np.zeros((height, width), np.uint8)
-        cv2.fillPoly(canvas, [points.round().astype(np.int32)], 1)
-        masks.append(canvas.astype(bool))
-    return masks
 
 
 def batch(pictures: Pictures, seed: int, step: int, count: int, size: tuple[int, int]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vidrase.errors import UnsupportedSource
+
+PERSON = 0
 GREY = 114  # what ultralytics pads with
 Image = NDArray[np.uint8]  # [H,W,3] RGB
 Mask = NDArray[np.bool_]  # [H,W]
@@ -160,3 +164,57 @@ def coverage(pairs: Iterable[tuple[Mask, Mask]]) -> tuple[float, float]:
         shared_sum += shared
         truth_sum += int(truth.sum())
     return float(np.mean(ious)) if ious else float("nan"), shared_sum / truth_sum if truth_sum else float("nan")
+
+
+def person_ap(network: nn.Module, images: Path, labels: Path, names: Iterable[str], imgsz: int = 640) -> float:
+    """Mask AP50 of persons over `names` in `images`, against the YOLO polygons of the same names in `labels`."""
+    found: list[tuple[NDArray[np.float32], Mask]] = []
+    truth: list[Mask] = []
+    for name in names:
+        rgb = read_rgb(images / name)
+        seen = find(network, rgb, imgsz, conf=0.01)
+        persons = seen.labels == PERSON
+        found.append((seen.scores[persons], seen.masks[persons]))
+        wanted = polygon_masks((labels / name).with_suffix(".txt"), rgb.shape[:2])
+        truth.append(np.stack(wanted) if wanted else np.zeros((0, *rgb.shape[:2]), bool))
+    return average_precision(found, truth)
+
+
+def person_coverage(
+    network: nn.Module, pairs: Iterable[tuple[Path, Path]], conf: float = 0.25, imgsz: int = 640
+) -> tuple[float, float]:
+    """(mean union IoU, share of annotated pixels covered) of persons over (picture, mask picture) pairs."""
+
+    def each() -> Iterable[tuple[Mask, Mask]]:
+        for picture, annotation in pairs:
+            grey = cv2.imread(str(annotation), cv2.IMREAD_GRAYSCALE)
+            if grey is None:
+                raise UnsupportedSource(f"{annotation.name} is no picture; expected a mask, white where the person is")
+            yield find(network, read_rgb(picture), imgsz, conf).union(PERSON), np.asarray(grey > 127)
+
+    return coverage(each())
+
+
+def polygon_masks(label_file: Path, size: tuple[int, int], label: int = PERSON) -> list[Mask]:
+    """The masks [H,W] of one class in a YOLO polygon file (`class x y x y …`, relative); none when there is no file."""
+    if not label_file.exists():
+        return []
+    height, width = size
+    masks = []
+    for line in label_file.read_text(encoding="utf-8").splitlines():
+        values = line.split()
+        if len(values) < 7 or int(values[0]) != label:
+            continue
+        points = np.asarray(values[1:], np.float64).reshape(-1, 2) * (width, height)
+        canvas = np.zeros((height, width), np.uint8)
+        cv2.fillPoly(canvas, [points.round().astype(np.int32)], 1)
+        masks.append(canvas.astype(bool))
+    return masks
+
+
+def read_rgb(path: Path) -> Image:
+    """A picture as RGB uint8 [H,W,3]."""
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise UnsupportedSource(f"{path.name} is no picture that can be read")
+    return np.ascontiguousarray(bgr[..., ::-1], np.uint8)

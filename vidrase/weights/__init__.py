@@ -72,8 +72,8 @@ class Found:
 def find(model: str | None = None) -> Found:
     """The weights file for a path, a known name, or None for the first there is.
 
-    Order: the path itself; then VIDRASE_MODEL_DIR, the user cache, the package. Raises WeightsMissing with the remedy, WeightsCorrupt
-    when a pulled file is no longer what was pulled.
+    Order: the path itself; then VIDRASE_MODEL_DIR, the user cache, the package. Raises WeightsMissing with the remedy,
+    WeightsCorrupt when a pulled file is no longer what was pulled.
     """
     if model is not None and (os.sep in model or "/" in model or Path(model).suffix):
         path = Path(model).expanduser()
@@ -93,14 +93,21 @@ def find(model: str | None = None) -> Found:
     stem = wanted.removesuffix(".pt").removesuffix(".safetensors")
     if stem in KNOWN and KNOWN[stem].url:
         raise WeightsMissing(f"{stem} is not on this machine; run `vidrase models pull {stem}` or give its path")
-    raise WeightsMissing(f"no weights called '{model}'; known are {', '.join(KNOWN)} (see `vidrase models`), or give a path")
+    raise WeightsMissing(
+        f"no weights called '{model}'; known are {', '.join(KNOWN)} (see `vidrase models`), or give a path"
+    )
 
 
 def _places(wanted: str | None) -> list[tuple[Path, str]]:
     """Files that may hold the weights, in the order in which they are preferred."""
     folders = [(Path(folder).expanduser(), "VIDRASE_MODEL_DIR") for folder in _model_dirs()] + [(model_dir(), "cache")]
     names = [DEFAULT] if wanted is None else [wanted.removesuffix(".pt").removesuffix(".safetensors")]
-    spots = [(folder / f"{name}{end}", place) for folder, place in folders for name in names for end in (".pt", ".safetensors")]
+    spots = [
+        (folder / f"{name}{end}", place)
+        for folder, place in folders
+        for name in names
+        for end in (".pt", ".safetensors")
+    ]
     if wanted is None:  # a folder that the user named for this: whatever segmenter lies in it
         spots += [(path, place) for folder, place in folders[:-1] for path in sorted(folder.glob("*-seg.*"))]
     if wanted is None or names[0] == EMBEDDED.stem:
@@ -137,7 +144,9 @@ def _check_pin(path: Path, digest: str) -> None:
             f"{path} was not put there by `vidrase models pull`; pull it, or give it by --model"
         ) from None
     if pinned != digest:
-        raise WeightsCorrupt(f"{path} is no longer the file that was pulled; run `vidrase models pull {path.stem}` again")
+        raise WeightsCorrupt(
+            f"{path} is no longer the file that was pulled; run `vidrase models pull {path.stem}` again"
+        )
 
 
 def _pin(path: Path) -> Path:
@@ -166,7 +175,9 @@ def pull(name: str, *, say: Callable[[str], None]) -> Path:
         part.replace(path)
     except (OSError, urllib.error.URLError) as error:
         reason = getattr(error, "reason", None) or error
-        raise ModelError(f"{known.url} could not be fetched ({reason}); try again, or fetch it yourself and use --model") from error
+        raise ModelError(
+            f"{known.url} could not be fetched ({reason}); try again, or fetch it yourself and use --model"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     say(f"sha256 {digest} (the publisher states none to compare it with)")
@@ -197,11 +208,17 @@ def table() -> list[str]:
     for known in KNOWN.values():
         here = next(((path, place) for path, place in _places(known.name) if path.is_file()), None)
         if here is None:
-            where = f"not here; vidrase models pull {known.name} ({known.megabytes:g} MB)" if known.url else "not in this build"
+            where = (
+                f"not here; vidrase models pull {known.name} ({known.megabytes:g} MB)"
+                if known.url
+                else "not in this build"
+            )
             lines.append(f"{known.name:<14} {where} · {known.about} · {known.licence}")
             continue
         shown.add(here[0])
-        lines.append(f"{known.name:<14} {here[0]} ({here[1]}) · sha256 {sha256_of(here[0])} · {known.about} · {known.licence}")
+        lines.append(
+            f"{known.name:<14} {here[0]} ({here[1]}) · sha256 {sha256_of(here[0])} · {known.about} · {known.licence}"
+        )
     for path, place in _places(None):
         if path.is_file() and path not in shown:
             shown.add(path)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,15 +19,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vidrase.errors import WeightsCorrupt
+from vidrase.weights import EMBEDDED
+from vidrase.weights.quiet import import_ultralytics
 
-EMBEDDED = Path(__file__).with_name("vidrase-seg.safetensors")
 _KEY = "vidrase"  # the one metadata entry, JSON
 _KIND = "yolo-segment"
 
 
+__all__ = ["EMBEDDED", "build_segmenter", "load_embedded", "read_card", "save_embedded"]
+
+
 def build_segmenter(layout: Mapping[str, Any], names: Mapping[int, str]) -> nn.Module:
     """A randomly initialised ultralytics `SegmentationModel` from its layout dictionary; input float [B,3,H,W] in [0,1]."""
-    quiet_ultralytics()
+    import_ultralytics()
     from ultralytics.nn.tasks import SegmentationModel
 
     network: Any = SegmentationModel(dict(layout), ch=3, nc=len(names), verbose=False)
@@ -36,15 +39,6 @@ def build_segmenter(layout: Mapping[str, Any], names: Mapping[int, str]) -> nn.M
     network.task = "segment"
     network.args = SimpleNamespace()
     return network  # type: ignore[no-any-return]
-
-
-def quiet_ultralytics() -> None:
-    """Keep ultralytics off the network and out of the home folder; to be called before it is first imported."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vidrase"
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(cache))
-    os.environ.setdefault("YOLO_OFFLINE", "true")
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_VERBOSE", "false")
 
 
 def load_embedded(path: Path | None = None, *, fuse: bool = True) -> nn.Module:
@@ -94,6 +88,7 @@ def save_embedded(network: nn.Module, path: Path, metadata: Mapping[str, Any]) -
     }
     part = path.with_name(path.name + ".part")
     save_file(tensors, str(part), metadata={_KEY: json.dumps(card)})
+    part.chmod(0o644)  # safetensors makes it readable by its owner alone
     digest = _digest(part)
     record = {"file": path.name, "sha256": digest, "bytes": part.stat().st_size}
     note = path.with_suffix(".json.part")

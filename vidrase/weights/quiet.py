@@ -36,7 +36,9 @@ def import_ultralytics() -> ModuleType:
     Settings are kept in vidrase's own cache folder. The environment, OpenCV's thread count and numpy's print options
     are as before afterwards. Raises DependencyError when it is missing.
     """
-    if "ultralytics" in sys.modules:  # the user's own import: its settings are the user's choice, events are not ours to send
+    if (
+        "ultralytics" in sys.modules
+    ):  # the user's own import: its settings are the user's choice, events are not ours to send
         return _without_events(sys.modules["ultralytics"])
     wanted = {**_ENVIRONMENT, "YOLO_CONFIG_DIR": str(_settings_dir())}
     wanted["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(torch.get_num_threads())

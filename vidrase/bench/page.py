@@ -1,0 +1,247 @@
+"""One self-contained HTML page of a run: what is weak first, then plots, pictures, a rating sheet, the machine."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vidrase.bench import plots
+from vidrase.bench.case import Rgb
+from vidrase.bench.peers import OURS
+from vidrase.bench.rating import rating_sheet
+from vidrase.bench.results import Results, Row, Strip, mean_by
+from vidrase.bench.speed import growth
+from vidrase.bench.table import COLUMNS, HEADINGS, weaknesses
+
+TITLES = {
+    "quality": "Completion: somebody else's hole in a clip whose truth is known",
+    "removal": "Removal: a file in, a file out, the person gone",
+    "stills": "Stills: photographs by share of the picture that is hole",
+    "masks": "Masks: is the person found, all of it, steadily",
+    "speed": "Speed",
+    "memory": "Memory",
+}
+PLOTTED = {
+    "quality": (("psnr", None), ("flicker", 1.0), ("seam", 1.0)),
+    "stills": (("psnr", None), ("seam", 1.0), ("texture", 0.0)),
+    "removal": (("psnr", None), ("leftover", 0.0), ("flicker", 1.0), ("redetected", 0.0)),
+    "masks": (("recall", 1.0), ("iou", 1.0)),
+}
+"""suite -> (measure, the value that is perfect)."""
+
+
+def save_page(results: Results, records: Sequence[dict[str, Any]], path: Path, *, every_picture: bool = False) -> None:
+    """Write the page. Pictures of cases that may not be published are left out unless `every_picture`."""
+    template = resources.files("vidrase.bench").joinpath("page.html").read_text(encoding="utf-8")
+    record = records[0]
+    where = record["machine"]
+    commit = (
+        f"commit {record['commit']}{' + changes' if record['dirty'] else ''}" if record["commit"] else "no checkout"
+    )
+    device = where["gpu"] or where["cpu"]
+    subtitle = f"{record['version']} · {commit} · {record['date']} · {device}, {where['cores']} cores · load {where['load'][:1]}"
+    strips = [strip for strip in results.strips if strip.public or every_picture]
+    body = [_tiles(results.rows), _weak(results), *(_suite(name, results.rows) for name in TITLES)]
+    body += [_pictures(strips, results.strips, results.rows), _failures(results), _machine(record)]
+    page = template.replace("{{title}}", escape(record["date"])).replace("{{subtitle}}", escape(subtitle))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page.replace("{{body}}", "\n".join(part for part in body if part)), encoding="utf-8")
+
+
+def _tiles(rows: Sequence[Row]) -> str:
+    """A handful of numbers that sum the run up, coloured where a line can be drawn."""
+    tiles: list[tuple[str, str, str]] = []
+    ours = [row for row in rows if row.method == OURS]
+    quality = [row for row in ours if row.suite == "quality"]
+    if quality:
+        for group, value in mean_by(quality, lambda row: row.group, "psnr").items():
+            tiles.append((f"{value:.1f} dB", f"hole PSNR, {group}", ""))
+        flicker = mean_by(quality, lambda _: "", "flicker").get("", 0.0)
+        tiles.append((f"{flicker:.2f}", "flicker (truth = 1)", "bad" if flicker > 1.25 else "good"))
+    won = [_best_rival(row, rows) for row in ours if row.suite in ("quality", "stills", "removal")]
+    known = [gain for gain in won if gain is not None]
+    if known:
+        lost = sum(gain < 0 for gain in known)
+        tiles.append((f"{lost} of {len(known)}", "cases where a peer is better", "bad" if lost else "good"))
+    outside = sum(row.numbers.get("changed_outside", 0) for row in ours)
+    if quality:
+        tiles.append((f"{outside:.0f}", "pixels changed outside", "bad" if outside else "good"))
+    for row in ours:
+        if row.suite == "speed" and row.case.startswith(("person 480p", "mask 480p")):
+            fps = row.numbers["fps"]
+            tiles.append((f"{fps:.0f} fps", row.case, "good" if fps >= 30 else "bad"))
+    slope = growth(rows)
+    if slope is not None:
+        tiles.append((f"{slope:+.1f} MiB", "memory per 100 frames", "bad" if slope > 8 else "good"))
+    cells = "".join(
+        f'<div class="tile {tone}"><b>{escape(value)}</b>{escape(text)}</div>' for value, text, tone in tiles
+    )
+    return f'<div class="tiles">{cells}</div>'
+
+
+def _weak(results: Results) -> str:
+    found = weaknesses(results.rows)
+    if not found:
+        return '<div class="weak none"><h2>Where it is weak</h2><p>Nothing beyond the limits of this run.</p></div>'
+    lines = "".join(f"<li>{escape(line)}</li>" for line in found)
+    return f'<div class="weak"><h2>Where it is weak</h2><ol>{lines}</ol></div>'
+
+
+def _suite(name: str, rows: Sequence[Row]) -> str:
+    mine = [row for row in rows if row.suite == name]
+    if not mine:
+        return ""
+    head = f"<h2>{escape(TITLES[name])}</h2>"
+    if name == "speed":
+        return head + _speed(mine)
+    if name == "memory":
+        return head + _memory(mine)
+    methods = list(dict.fromkeys(row.method for row in mine))
+    methods.sort(key=lambda method: method != OURS)
+    parts = [head, plots.legend(methods, "m")]
+    for measure, perfect in PLOTTED[name]:
+        lines = _lines(mine, measure)
+        if lines:
+            title, meaning, direction = HEADINGS[measure]
+            arrow = "higher is better" if direction > 0 else "lower is better" if direction < 0 else "0 is right"
+            parts.append(f'<h3>{escape(title)} <span class="soft">{escape(meaning)} · {arrow}</span></h3>')
+            parts.append(f'<div class="wide">{plots.dots(lines, methods, title, mark=perfect)}</div>')
+    return "".join([*parts, _means(name, mine)])
+
+
+def _lines(rows: Sequence[Row], measure: str) -> list[tuple[str, dict[str, float]]]:
+    """One line a case, or one a group where there are more cases than one can look at; grouped cases stay together."""
+    cases = list(dict.fromkeys(row.case for row in rows if measure in row.numbers))
+    if len(cases) <= 40:
+        return [
+            (case, {r.method: r.numbers[measure] for r in rows if r.case == case and measure in r.numbers})
+            for case in cases
+        ]
+    groups = list(dict.fromkeys(row.group for row in rows if measure in row.numbers))
+    return [
+        (group, mean_by([row for row in rows if row.group == group], lambda row: row.method, measure))
+        for group in groups
+    ]
+
+
+def _means(suite: str, rows: Sequence[Row]) -> str:
+    names = [name for name in COLUMNS[suite] if any(name in row.numbers for row in rows)]
+    heads = "".join(f'<th title="{escape(HEADINGS[name][1])}">{escape(HEADINGS[name][0])}</th>' for name in names)
+    lines = [f'<tr><th>group</th><th class="l">method</th><th>cases</th>{heads}</tr>']
+    for group in dict.fromkeys(row.group for row in rows):
+        members = [row for row in rows if row.group == group]
+        means = {name: mean_by(members, lambda row: row.method, name) for name in names}
+        for method in dict.fromkeys(row.method for row in members):
+            cells = "".join(_cell(name, means[name], method) for name in names)
+            count = sum(row.method == method for row in members)
+            tone = ' class="ours"' if method == OURS else ""
+            lines.append(
+                f'<tr{tone}><td>{escape(group)}</td><td class="l">{escape(method)}</td><td>{count}</td>{cells}</tr>'
+            )
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+
+
+def _cell(name: str, means: dict[str, float], method: str) -> str:
+    if method not in means:
+        return "<td>–</td>"
+    direction, tone = HEADINGS[name][2], ""
+    if direction and len(means) > 1 and max(means.values()) > min(means.values()):
+        best = max(means.values()) if direction > 0 else min(means.values())
+        worst = min(means.values()) if direction > 0 else max(means.values())
+        tone = ' class="best"' if means[method] == best else ' class="worst"' if means[method] == worst else ""
+    return f"<td{tone}>{means[method]:.3f}</td>"
+
+
+def _speed(rows: Sequence[Row]) -> str:
+    stages = list(dict.fromkeys(name for row in rows for name in row.numbers if name.startswith("stage_")))
+    names = [stage.removeprefix("stage_") for stage in stages]
+    bars = [
+        (
+            row.case,
+            {n: row.numbers.get(s, 0.0) for n, s in zip(names, stages, strict=True)},
+            row.numbers["ms_per_frame"],
+        )
+        for row in rows
+    ]
+    text = "Milliseconds of work a frame, by stage; the tick and the number are the wall clock (stages overlap on several cores)."
+    cold = ", ".join(f"{row.case} {row.numbers['cold_seconds']:.1f} s" for row in rows[:4])
+    plot = f'<div class="wide">{plots.stacks(bars, names, "ms a frame")}</div>'
+    return plots.legend(names, "s") + _soft(text) + plot + _soft(f"Cold start to the last frame: {cold}.")
+
+
+def _memory(rows: Sequence[Row]) -> str:
+    points = [(row.numbers["frames"], row.numbers["peak_mib"]) for row in rows if row.group == "length"]
+    sizes = "".join(
+        f"<tr><td>{escape(row.case)}</td><td>{row.numbers['peak_mib']:.0f}</td><td>{row.numbers['above_idle_mib']:.0f}</td>"
+        f"<td>{row.numbers['frames_in_flight']:.0f}</td></tr>"
+        for row in rows
+    )
+    head = "<tr><th>clip</th><th>peak MiB</th><th>above idle</th><th>frames in flight</th></tr>"
+    plot = plots.line(points, "frames", "MiB")
+    text = "Peak resident memory of a fresh process against the length of the clip, 240p: flat is the promise."
+    return _soft(text) + plot + f"<table>{head}{sizes}</table>"
+
+
+def _pictures(strips: Sequence[Strip], found: Sequence[Strip], rows: Sequence[Row]) -> str:
+    if not found:
+        return ""
+    hidden = len(found) - len(strips)
+    text = "The moment furthest from the truth in each case. Rate what you see; the mark set now is a guess from the numbers."
+    if hidden:
+        text += f" {hidden} cases are of pictures that may not be published; `vidrase bench --all-pictures` shows them."
+    head = f"<h2>Pictures and rating sheet</h2>{_soft(text)}"
+    load = '<label class="soft">load: <input type="file" id="load" accept=".json"></label>'
+    buttons = f'<p><button id="save">Save ratings</button> {load}</p>'
+    return head + buttons + "".join(_figure(strip, rows) for strip in strips) if strips else head
+
+
+def _figure(strip: Strip, rows: Sequence[Row]) -> str:
+    pictures = "".join(
+        f'<div><img alt="{escape(title)}" src="{_data(picture)}"><span>{escape(title)}</span></div>'
+        for title, picture in strip.pictures
+    )
+    row = next((row for row in rows if row.case == strip.case and row.method == OURS), None)
+    sheet = rating_sheet(strip.case, row.numbers if row else {})
+    caption = f"<figcaption><b>{escape(strip.case)}</b> · {escape(strip.caption)}</figcaption>"
+    return f"<figure>{caption}<div class='strip'>{pictures}</div>{sheet}</figure>"
+
+
+def _soft(text: str) -> str:
+    return f'<p class="soft">{escape(text)}</p>'
+
+
+def _data(picture: Rgb) -> str:
+    bgr = np.ascontiguousarray(picture[..., ::-1])
+    _, held = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 82])
+    return "data:image/jpeg;base64," + base64.b64encode(held.tobytes()).decode()
+
+
+def _failures(results: Results) -> str:
+    lines = [f"{f['suite']} · {f['case']} · {f['method']}: {f['error']}" for f in results.failures]
+    lines += [f"not measured: {why}" for why in results.skipped]
+    if not lines:
+        return ""
+    return "<h2>Failed and not measured</h2><ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def _machine(record: dict[str, Any]) -> str:
+    held = {**record["machine"], **record["versions"], **{f"setting {k}": v for k, v in record["settings"].items()}}
+    lines = "".join(f"<tr><td>{escape(str(k))}</td><td class='l'>{escape(str(v))}</td></tr>" for k, v in held.items())
+    return f"<h2>Machine and settings</h2><table>{lines}</table>"
+
+
+def _best_rival(row: Row, rows: Sequence[Row]) -> float | None:
+    """dB that ours is ahead of the best peer on its case; None without a peer."""
+    rivals = [
+        r.numbers["psnr"]
+        for r in rows
+        if (r.suite, r.case) == (row.suite, row.case) and r.method != OURS and "psnr" in r.numbers
+    ]
+    return row.numbers["psnr"] - max(rivals) if rivals and "psnr" in row.numbers else None

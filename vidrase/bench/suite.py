@@ -1,0 +1,192 @@
+"""Runs the suites that were asked for and writes table, records and page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vidrase.bench import speed
+from vidrase.bench.case import CaseRef
+from vidrase.bench.completion import completion_cases, spread
+from vidrase.bench.folders import chosen, data_root
+from vidrase.bench.page import save_page
+from vidrase.bench.peers import Peer, ours, peers
+from vidrase.bench.quality import run_cases
+from vidrase.bench.record import make_record, save
+from vidrase.bench.results import Results
+from vidrase.bench.sample import sample_case, sample_folder, sample_removal
+from vidrase.bench.scenes import synthetic_cases
+from vidrase.errors import OptionError, VidraseError
+from vidrase.report import Note
+
+SUITES = ("quality", "stills", "removal", "masks", "speed", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What to measure and where to put it."""
+
+    suite: str = "all"
+    cases: tuple[str, ...] = ()
+    """Words: only cases whose name contains one of them."""
+    quick: bool = False
+    """A set that ends within ten minutes on two cores."""
+    data: Path | None = None
+    output: Path | None = None
+    """Folder for records and page; None: only the table."""
+    quality: str = "default"
+    """Of the fill: fast, default, best."""
+    all_pictures: bool = False
+    """Show pictures on the page that may not be published."""
+
+    def __post_init__(self) -> None:
+        if self.suite not in (*SUITES, "all"):
+            raise OptionError(f"suite: expected all, {', '.join(SUITES)}, got '{self.suite}'")
+
+
+def run(options: BenchOptions, say: Note = print) -> Results:
+    """Measure; a suite that lacks its data is skipped with a line when everything was asked for, else an error.
+
+    Raises VidraseError for data that is asked for by name and is not there or does not fit.
+    """
+    data = data_root(options.data)
+    results = Results(say=say)
+    wanted = SUITES if options.suite == "all" else (options.suite,)
+    for name in wanted:
+        say(f"{name} ...")
+        begun = time.perf_counter()
+        try:
+            _RUNNERS[name](options, data, results)
+        except VidraseError as error:
+            if options.suite != "all":
+                raise
+            results.skip(f"{name}: {error}")
+        results.seconds[name] = time.perf_counter() - begun
+    if not results.rows and not results.failures:
+        raise OptionError("nothing was measured: " + ("; ".join(results.skipped) or "no case was chosen"))
+    return results
+
+
+def write(results: Results, options: BenchOptions) -> list[Path]:
+    """Records and page below `options.output`; returns the paths, the page last."""
+    if options.output is None:
+        return []
+    settings: dict[str, Any] = {k: v for k, v in asdict(options).items() if k in ("suite", "cases", "quick", "quality")}
+    settings["cases"] = list(options.cases)
+    records = []
+    for suite in dict.fromkeys(row.suite for row in results.rows):
+        records.append(make_record(suite, [row for row in results.rows if row.suite == suite], results, settings))
+    if not records:
+        return []
+    paths = [save(record, options.output) for record in records]
+    name = options.suite if options.suite == "all" else records[0]["suite"]
+    page = paths[0].with_name(f"{name}--{paths[0].stem.split('--', 1)[1]}.html")
+    save_page(results, records, page, every_picture=options.all_pictures)
+    return [*paths, page]
+
+
+def _needs(data: Path | None, what: str) -> Path:
+    if data is None:
+        raise OptionError(f"{what} needs a data folder; name it with --data or VIDRASE_DATA")
+    return data
+
+
+def _quality(options: BenchOptions, data: Path | None, results: Results) -> None:
+    frames = 20 if options.quick else 36
+    real = completion_cases(data, frames) if data is not None else []
+    made = synthetic_cases(frames)
+    folder = sample_folder()
+    sample = [sample_case(folder, frames)] if folder is not None else []
+    if options.quick and not options.cases:
+        moving = [ref for ref in real if ref.name.startswith("moving/")]
+        still = [ref for ref in real if ref.name.startswith("still/")]
+        real = spread(moving, 4) + spread(still, 2)
+        made = [ref for ref in made if ref.name.split("/")[1] in ("pan", "parallax", "exposure", "noise", "never-seen")]
+    if data is None:
+        results.skip("completion of real clips: no --data and no VIDRASE_DATA")
+    run_cases(_chosen([*real, *sample, *made], options), _methods(options, results), results, "quality")
+
+
+def _stills(options: BenchOptions, data: Path | None, results: Results) -> None:
+    from vidrase.bench.stills import still_cases
+
+    where = _needs(data, "stills")
+    refs = still_cases(where, 256, 2 if options.quick else 6)
+    if not options.quick:
+        refs += still_cases(where, 512, 12)
+    run_cases(_chosen(refs, options), _methods(options, results, stills=True), results, "stills")
+
+
+def _removal(options: BenchOptions, data: Path | None, results: Results) -> None:
+    from vidrase.bench.redetect import Redetector
+    from vidrase.bench.removal import RemovalRef, removal_refs, run_removal
+    from vidrase.bench.tools import Tool, UserScript, VidraseTool, coco_weights
+
+    frames = 24 if options.quick else 40
+    folder = sample_folder()
+    refs: list[RemovalRef] = []
+    if folder is not None:
+        refs.append(("sample/walk", lambda: sample_removal(folder, 2 * frames)))
+    if data is not None:
+        found = removal_refs(data, frames)
+        refs += [found[0], found[-2]] if options.quick and not options.cases and len(found) > 2 else found
+    else:
+        results.skip("removal from real clips: no --data and no VIDRASE_DATA")
+    if not refs:
+        raise OptionError("removal needs samples/ (a checkout) or a data folder (--data)")
+    names = chosen([name for name, _ in refs], options.cases)
+    tools: list[Tool] = [VidraseTool()]
+    try:
+        tools.append(UserScript(coco_weights()))
+    except VidraseError as error:
+        results.skip(f"the user script: {error}")
+    try:
+        redetector = Redetector()
+    except (VidraseError, ImportError) as error:
+        results.skip(f"re-detection: {error}")
+        redetector = None
+    run_removal([ref for ref in refs if ref[0] in names], tools, redetector, results)
+
+
+def _masks(options: BenchOptions, data: Path | None, results: Results) -> None:
+    from vidrase.bench.masks import run_masks
+
+    run_masks(_needs(data, "masks"), results, quick=options.quick)
+
+
+def _speed(options: BenchOptions, _: Path | None, results: Results) -> None:
+    folder = sample_folder()
+    plan = speed.QUICK if options.quick else speed.FULL
+    speed.run_speed(results, plan, folder / "walk.mp4" if folder else None)
+
+
+def _memory(options: BenchOptions, _: Path | None, results: Results) -> None:
+    speed.run_memory(results, speed.QUICK if options.quick else speed.FULL)
+
+
+_RUNNERS: dict[str, Callable[[BenchOptions, Path | None, Results], None]] = {
+    "quality": _quality,
+    "stills": _stills,
+    "removal": _removal,
+    "masks": _masks,
+    "speed": _speed,
+    "memory": _memory,
+}
+
+
+def _chosen(refs: Sequence[CaseRef], options: BenchOptions) -> list[CaseRef]:
+    names = chosen([ref.name for ref in refs], options.cases)
+    return [ref for ref in refs if ref.name in names]
+
+
+def _methods(options: BenchOptions, results: Results, *, stills: bool = False) -> list[Peer]:
+    """Ours first. Without our engine the peers still run, and the page says so."""
+    rivals = peers(stills=stills)
+    try:
+        return [ours(options.quality), *rivals]
+    except VidraseError as error:
+        results.skip(f"our engine: {error}")
+        return rivals

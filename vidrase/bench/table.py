@@ -1,0 +1,148 @@
+"""The terminal's view: groups by methods, ratios to the peers, and what went badly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vidrase.bench.judge import MEASURES
+from vidrase.bench.masks import MASK_MEASURES
+from vidrase.bench.peers import OURS
+from vidrase.bench.removal import REMOVAL_MEASURES
+from vidrase.bench.results import Results, Row, mean_by
+from vidrase.bench.speed import growth
+
+HEADINGS = {**MEASURES, **MASK_MEASURES, **REMOVAL_MEASURES}
+COLUMNS = {
+    "quality": (
+        "psnr",
+        "ssim",
+        "flicker",
+        "seam",
+        "texture",
+        "psnr_frame",
+        "ssim_frame",
+        "changed_outside",
+        "ms_per_frame",
+    ),
+    "stills": ("psnr", "ssim", "l1", "seam", "texture", "gmsd", "ms_ssim", "changed_outside", "ms_per_frame"),
+    "removal": tuple(REMOVAL_MEASURES),
+    "masks": tuple(MASK_MEASURES),
+}
+
+
+def table(results: Results) -> str:
+    """All suites as text."""
+    suites = list(dict.fromkeys(row.suite for row in results.rows))
+    parts = [_suite(suite, [row for row in results.rows if row.suite == suite]) for suite in suites]
+    if found := weaknesses(results.rows):
+        parts.append("where it is weak\n" + "\n".join(f"  {line}" for line in found))
+    if results.failures:
+        lines = [f"  {f['suite']} {f['case']} {f['method']}: {f['error']}" for f in results.failures]
+        parts.append("failed\n" + "\n".join(lines))
+    if results.skipped:
+        parts.append("not measured\n" + "\n".join(f"  {why}" for why in results.skipped))
+    return "\n\n".join(parts)
+
+
+def weaknesses(rows: Sequence[Row], most: int = 14) -> list[str]:
+    """The worst of ours in plain words, worst first: losses to a peer, flicker, seams, blur, leftovers, growth."""
+    found: list[tuple[float, str]] = []
+    ours = [row for row in rows if row.method == OURS]
+    for row in ours:
+        rivals = [
+            r for r in rows if (r.suite, r.case) == (row.suite, row.case) and r.method != OURS and "psnr" in r.numbers
+        ]
+        n = row.numbers
+        if rivals and "psnr" in n:
+            best = max(rivals, key=lambda rival: rival.numbers["psnr"])
+            loss = best.numbers["psnr"] - n["psnr"]
+            if loss > 0.1:
+                text = f"{row.case}: {loss:.1f} dB behind {best.method} ({n['psnr']:.1f} against {best.numbers['psnr']:.1f})"
+                found.append((2 + loss, text))
+        for name, limit, words in (
+            ("flicker", 1.5, "flickers {:.1f} times as much as the truth"),
+            ("seam", 1.4, "steps across the rim are {:.1f} times those of the truth"),
+            ("leftover", 0.05, "{:.0%} of the thing is left over"),
+            ("redetected", 0.05, "a detector still finds the thing in {:.0%} more frames than in the truth"),
+            ("dropouts", 0.05, "more than half of the person is missed in {:.0%} of the frames"),
+            ("changed_outside", 0.5, "{:.0f} pixels changed outside the hole"),
+        ):
+            if n.get(name, 0.0) > limit:
+                found.append((n[name] / limit, f"{row.case}: {words.format(n[name])}"))
+        if n.get("texture", 0.0) < -0.012:
+            found.append(
+                (n["texture"] / -0.012, f"{row.case}: blurred, texture {n['texture']:.3f} below its surroundings")
+            )
+        for name, what in (("frames_equal", "frames"), ("times_equal", "times"), ("audio_equal", "sound")):
+            if n.get(name, 1.0) < 1.0:
+                found.append((9.0, f"{row.case}: {what} not as in the input"))
+    slope = growth(rows)
+    if slope is not None and slope > 8:
+        found.append((5.0, f"memory grows by {slope:.0f} MiB with every 100 frames"))
+    return [text for _, text in sorted(found, key=lambda item: -item[0])[:most]]
+
+
+def _suite(suite: str, rows: Sequence[Row]) -> str:
+    if suite in ("speed", "memory"):
+        return _measured(suite, rows)
+    names = [name for name in COLUMNS[suite] if any(name in row.numbers for row in rows)]
+    lines = [f"{suite}: means over cases ({'/'.join('·↑↓'[HEADINGS[n][2]] for n in names)} is better)"]
+    lines.append(f"  {'group':18s} {'cases':>5s} {'method':26s} " + " ".join(f"{HEADINGS[n][0]:>11s}" for n in names))
+    for group in dict.fromkeys(row.group for row in rows):
+        members = [row for row in rows if row.group == group]
+        for method in dict.fromkeys(row.method for row in members):
+            mine = [row for row in members if row.method == method]
+            means = {name: mean_by(mine, lambda _: "", name).get("") for name in names}
+            cells = " ".join(f"{'-' if value is None else f'{value:.3f}':>11s}" for value in means.values())
+            lines.append(f"  {group:18s} {len(mine):5d} {method:26s} {cells}")
+    lines += _ratios(rows)
+    return "\n".join(lines)
+
+
+def _ratios(rows: Sequence[Row]) -> list[str]:
+    """Squared error and time of ours over each peer's, over the cases that both did."""
+    lines = []
+    for method in dict.fromkeys(row.method for row in rows if row.method != OURS):
+        twins = [
+            (mine.numbers, peer.numbers)
+            for mine in rows
+            for peer in rows
+            if mine.method == OURS
+            and peer.method == method
+            and mine.case == peer.case
+            and "psnr" in mine.numbers
+            and "psnr" in peer.numbers
+        ]
+        if not twins:
+            continue
+        gain = sum(a["psnr"] - b["psnr"] for a, b in twins) / len(twins)
+        wins = sum(a["psnr"] > b["psnr"] for a, b in twins)
+        text = (
+            f"  against {method}: {gain:+.2f} dB (error x {10 ** (-gain / 10):.2f}), better on {wins} of {len(twins)}"
+        )
+        timed = [
+            (a["ms_per_frame"], b["ms_per_frame"]) for a, b in twins if "ms_per_frame" in a and "ms_per_frame" in b
+        ]
+        if timed:
+            text += f", time x {sum(a for a, _ in timed) / max(sum(b for _, b in timed), 1e-9):.2f}"
+        lines.append(text)
+    return lines
+
+
+def _measured(suite: str, rows: Sequence[Row]) -> str:
+    lines = [f"{suite}: median of the runs"]
+    for row in rows:
+        n = row.numbers
+        if suite == "speed":
+            stages = ", ".join(f"{k.removeprefix('stage_')} {v:.1f}" for k, v in n.items() if k.startswith("stage_"))
+            bound = f", {n['over_bound']:.2f} x decode+detect+encode" if "over_bound" in n else ""
+            text = f"{n['ms_per_frame']:.1f} ms ± {row.iqr.get('ms_per_frame', 0):.1f} "
+            text += f"({n['fps']:.1f} fps{bound}; {stages}); cold {n['cold_seconds']:.1f} s"
+        else:
+            text = f"peak {n['peak_mib']:.0f} MiB, {n['above_idle_mib']:.0f} above an idle process, "
+            text += f"{n['frames_in_flight']:.0f} frames in flight"
+        lines.append(f"  {row.case:28s} {text}")
+    slope = growth(rows)
+    if suite == "memory" and slope is not None:
+        lines.append(f"  growth with length: {slope:+.2f} MiB a hundred frames (240p)")
+    return "\n".join(lines)

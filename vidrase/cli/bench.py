@@ -1,0 +1,70 @@
+"""`vidrase bench`: quality, speed and memory against known truth and against peers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--suite",
+    default="all",
+    show_default=True,
+    metavar="NAME",
+    help="quality, stills, removal, masks, speed, memory or all.",
+)
+@click.option(
+    "--cases", default="", metavar="WORDS", help="Only cases whose names contain one of these, comma-separated."
+)
+@click.option("--quick", is_flag=True, help="A smaller set: under ten minutes on two cores.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder with clips/, images/, masks/, seg/ (or VIDRASE_DATA)."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the JSON records and the HTML page.")
+@click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", help="Of the fill.")
+@click.option("--all-pictures", is_flag=True, help="Put pictures on the page that may not be published.")
+@click.option(
+    "--compare",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    metavar="A.json B.json",
+    help="Measure nothing; say what got better or worse from A to B, beyond noise.",
+)
+@click.option("--debug", is_flag=True, hidden=True)
+def bench(
+    suite: str,
+    cases: str,
+    quick: bool,
+    data: Path | None,
+    output: Path | None,
+    quality: str,
+    all_pictures: bool,
+    compare: tuple[Path, Path] | None,
+    **_: object,
+) -> None:
+    """Measure the engine against known truth, and against what else one could use.
+
+    \b
+    vidrase bench --quick                         synthetic and sample clips; all that VIDRASE_DATA holds
+    vidrase bench --suite quality --data DIR -o out
+    vidrase bench --compare old.json new.json
+
+    Without data the synthetic cases, speed and memory run. Losses are printed as plainly as wins.
+    """
+    from vidrase.bench.compare import report
+    from vidrase.bench.record import load
+    from vidrase.bench.suite import BenchOptions, run, write
+    from vidrase.bench.table import table
+
+    if compare is not None:
+        click.echo(report(load(compare[0]), load(compare[1])))
+        return
+    words = tuple(word.strip() for word in cases.split(",") if word.strip())
+    options = BenchOptions(suite, words, quick, data, output, quality, all_pictures)
+    results = run(options, say=lambda text: click.echo(text, err=True))
+    paths = write(results, options)
+    click.echo(table(results))
+    for path in paths:
+        click.echo(f"wrote {path}")

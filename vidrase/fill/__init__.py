@@ -1,0 +1,55 @@
+"""The fill stage: holes filled with the true background where any frame shows it, with an invention carried through time elsewhere.
+
+Invariants: planes outside a hole are bit-identical; a frame without a hole leaves as the same object; at most `frames_held` frames
+are held; nothing is taken from the other side of a scene cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+
+from vidrase.fill.filler import Filler, reach_of
+from vidrase.flow import FlowModel
+from vidrase.frames import Frame, HoleFrame
+from vidrase.inpaint import Inpainter
+from vidrase.options import FillOptions
+from vidrase.report import FillStats
+from vidrase.survey import Survey
+
+__all__ = ["fill", "frames_held"]
+
+
+def frames_held(options: FillOptions) -> int:
+    """The most frames that `fill` holds at once."""
+    return 2 * reach_of(options) + 2
+
+
+def fill(
+    upstream: Iterable[HoleFrame],
+    *,
+    options: FillOptions,
+    flow: FlowModel,
+    inpainter: Inpainter,
+    survey: Survey | None,
+    stats: FillStats,
+    note: Callable[[str], None],
+) -> Generator[Frame, None, None]:
+    """Frames with their holes filled: one out for each in, same order and times.
+
+    survey: what the first pass saw of the background; None when there was none.
+    stats:  counted into while frames pass.
+    """
+    source = iter(upstream)
+    filler = Filler(options, flow, inpainter, survey, stats, note)
+    try:
+        for found in source:
+            filler.push(found)
+            del found
+            while filler.ready():
+                yield filler.pop()
+        while filler.waiting():
+            yield filler.pop()
+    finally:
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,150 @@
+"""Colours of the hole from where its pixels are seen: planes sampled one by one at native resolution, then matched in light."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.fill.chains import Points, spread
+from vidrase.fill.complete import grown
+from vidrase.fill.composite import PlaneHole
+from vidrase.fill.membrane import membrane
+from vidrase.fill.moment import Grid, Origins
+from vidrase.fill.sampling import at
+
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """Planes to sample from; a crop knows where it lies."""
+
+    planes: tuple[NDArray, ...]
+    y: int = 0
+    x: int = 0
+    """Luma px of the crop's top left corner, on the chroma grid."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """The points of one plane grid that want a colour: those of the hole, then those of the rim around it."""
+
+    hole: PlaneHole
+    x: Points
+    y: Points
+    """Luma px."""
+    count: int
+    """How many of them are in the hole; the others are rim."""
+    rim: tuple[NDArray[np.intp], NDArray[np.intp]]
+    """Rows and columns of the rim's samples in the plane."""
+
+    @classmethod
+    def of(cls, hole: PlaneHole, shape: tuple[int, int], rim: int) -> Places:
+        """The points of `hole` in a plane of `shape`, with a rim of `rim` samples around it."""
+        x, y = hole.points()
+        rows, columns = hole.area.shape
+        top, left = max(hole.top - rim, 0), max(hole.left - rim, 0)
+        bottom, right = min(hole.top + rows + rim, shape[0]), min(hole.left + columns + rim, shape[1])
+        area = np.zeros((bottom - top, right - left), bool)
+        area[hole.top - top : hole.top - top + rows, hole.left - left : hole.left - left + columns] = hole.area
+        rim_rows, rim_columns = np.nonzero(grown(area, rim) & ~area)
+        rim_rows, rim_columns = rim_rows + top, rim_columns + left
+        grid_y, grid_x = 1 << hole.shift_y, 1 << hole.shift_x
+        rim_x = (rim_columns * grid_x + (grid_x - 1) / 2).astype(np.float32)
+        rim_y = (rim_rows * grid_y + (grid_y - 1) / 2).astype(np.float32)
+        return cls(hole, np.concatenate([x, rim_x]), np.concatenate([y, rim_y]), len(x), (rim_rows, rim_columns))
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """One way to colour the points of a plane grid."""
+
+    source: NDArray[np.int32]
+    """[N], -1: nowhere."""
+    cost: Values
+    """[N]"""
+    values: list[Values]
+    """One [N] for each plane of this grid."""
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """bool [N]"""
+        return self.source >= 0
+
+
+def coloured(
+    origins: Origins,
+    places: Places,
+    planes: list[int],
+    grid: Grid,
+    picture_of: Callable[[int], Picture],
+) -> Candidate:
+    """The colours that `origins` promise for `places`, from the `planes` of the pictures they name."""
+    source, dx, dy, cost = spread(origins, *grid.to_grid(places.x, places.y))
+    x, y = places.x + dx / np.float32(grid.scale_x), places.y + dy / np.float32(grid.scale_y)
+    values = [np.zeros(len(x), np.float32) for _ in planes]
+    order = np.argsort(source, kind="stable")
+    sources, starts = np.unique(source[order], return_index=True)
+    ends = np.append(starts[1:], len(order))
+    grid_y, grid_x = np.float32(1 << places.hole.shift_y), np.float32(1 << places.hole.shift_x)
+    for number, start, end in zip(sources.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        if number < 0:
+            continue
+        chosen = order[start:end]
+        picture = picture_of(number)
+        plane_x = (x[chosen] - picture.x - (grid_x - 1) / 2) / grid_x
+        plane_y = (y[chosen] - picture.y - (grid_y - 1) / 2) / grid_y
+        for k, plane in enumerate(planes):
+            values[k][chosen] = at(picture.planes[plane], plane_x, plane_y, cubic=True)
+    return Candidate(source, cost, values)
+
+
+CELL = 4  # samples a side over which the rim's difference is averaged: texture that does not quite match cancels out
+
+
+def match_light(
+    candidate: Candidate, places: Places, planes: list[int], truth: tuple[NDArray, ...], reach: float
+) -> None:
+    """Make the candidate's brightness and tint agree with the picture at the rim, by a smooth offset in the hole.
+
+    reach: largest offset believed, in sample values.
+    """
+    valid = candidate.valid[places.count :]
+    if not valid.any():
+        return
+    hole = places.hole
+    rows, columns = hole.area.shape
+    pad = CELL * 2
+    shape = ((rows + 2 * pad) // CELL + 1, (columns + 2 * pad) // CELL + 1)
+    rim_rows, rim_columns = (v[valid] for v in places.rim)
+    cell = ((rim_rows - hole.top + pad) // CELL) * shape[1] + (rim_columns - hole.left + pad) // CELL
+    count = np.bincount(cell, minlength=shape[0] * shape[1]).astype(np.float32).reshape(shape)
+    offsets = np.empty((*shape, len(planes)), np.float32)
+    for k, plane in enumerate(planes):
+        gap = truth[plane][rim_rows, rim_columns].astype(np.float32) - candidate.values[k][places.count :][valid]
+        gap = np.clip(gap, -reach, reach)
+        offsets[..., k] = np.bincount(cell, gap, minlength=shape[0] * shape[1]).reshape(shape)
+    weight = cv2.GaussianBlur(count, (0, 0), 1.0)
+    mean = cv2.GaussianBlur(offsets, (0, 0), 1.0).reshape(offsets.shape) / np.maximum(weight, 1e-6)[..., None]
+    field = membrane(mean, np.where(count > 0, np.minimum(weight, 1), 0).astype(np.float32))
+    area_rows, area_columns = np.nonzero(hole.area)
+    x = ((area_columns + pad + 0.5) / CELL - 0.5).astype(np.float32)
+    y = ((area_rows + pad + 0.5) / CELL - 0.5).astype(np.float32)
+    correction = at(field, x, y)
+    for k in range(len(planes)):
+        candidate.values[k][: places.count] += correction[:, k] if correction.ndim == 2 else correction
+
+
+def fused(candidates: list[Candidate], count: int) -> tuple[list[Values], NDArray[np.bool_]]:
+    """(values [count] a plane, bool [count] where any candidate knew): the more believable, mixed where both agree."""
+    weights = np.stack([np.where(c.valid[:count], 1 / np.square(0.1 + c.cost[:count]), 0) for c in candidates])
+    total = weights.sum(0)
+    weights /= np.maximum(total, 1e-12)
+    values = []
+    for k in range(len(candidates[0].values)):
+        values.append(sum(w * c.values[k][:count] for w, c in zip(weights, candidates, strict=True)).astype(np.float32))
+    return values, total > 0

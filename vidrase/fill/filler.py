@@ -1,0 +1,248 @@
+"""The sliding window of the fill: frames come in, motion is linked, and frames leave filled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.cuts import CutDetector
+from vidrase.fill.chains import carried, chase, decide_front, layered
+from vidrase.fill.colours import Candidate, Picture, Places, coloured, fused, match_light
+from vidrase.fill.complete import POLLUTION, Layer, Link, completed, grown
+from vidrase.fill.composite import PlaneHole, composite, plane_holes
+from vidrase.fill.invent import canvas
+from vidrase.fill.membrane import membrane
+from vidrase.fill.moment import GRID_SIDE, RIM, Grid, Moment, Origins
+from vidrase.flow import FlowModel
+from vidrase.frames import Frame, HoleFrame
+from vidrase.inpaint import Inpainter
+from vidrase.options import FillOptions
+from vidrase.report import FillStats
+from vidrase.survey import Survey
+
+REACH = {"fast": 16, "default": 30, "best": 45}
+"""Frames looked at on either side. One published clip shows 68 % of what is hidden within 24 frames, 91 % within 72."""
+MEMORY = 512 << 20
+"""Bytes of planes the window may hold: a 4K clip gets a shorter reach."""
+LIGHT_REACH = 24 / 255
+"""Largest difference of light between two moments that is evened out, of full scale."""
+
+
+def reach_of(options: FillOptions) -> int:
+    """Frames looked at on either side, at most."""
+    return 0 if options.mode == "image" else REACH[options.quality]
+
+
+class Filler:
+    """One run of the fill over one stream. `push` frames in order, `pop` them while `ready`."""
+
+    def __init__(
+        self,
+        options: FillOptions,
+        flow: FlowModel,
+        inpainter: Inpainter,
+        survey: Survey | None,
+        stats: FillStats,
+        note: Callable[[str], None],
+    ) -> None:
+        self._options, self._flow, self._inpainter = options, flow, inpainter
+        self._survey, self._stats, self._note = survey, stats, note
+        self._moments: dict[int, Moment] = {}
+        self._canvases: dict[int, Picture] = {}
+        self._grid: Grid | None = None
+        self._cut = CutDetector()
+        self._shot = 0
+        self._pushed = self._popped = 0
+        self._reach = reach_of(options)
+
+    def push(self, found: HoleFrame) -> None:
+        """Take in the next frame."""
+        frame = found.frame
+        if self._grid is None or (self._moments and self._last().frame.size != frame.size):
+            self._grid = Grid.of(*frame.size, GRID_SIDE[self._options.quality])
+            size = sum(plane.nbytes for plane in frame.planes)
+            self._reach = min(reach_of(self._options), max(MEMORY // (2 * max(size, 1)), 2))
+            self._shot += 1
+        hole = found.hole
+        if hole is not None and not hole.area.any():
+            hole = None
+        now = Moment.of(self._pushed, frame, hole, self._shot, self._grid)
+        if self._cut(now.luma):
+            self._shot += 1
+            now.shot = self._shot
+        before = self._moments.get(now.number - 1)
+        if before is not None and before.shot == now.shot and (before.hole or now.hole) and self._reach:
+            before.link = self._linked(before, now)
+        self._moments[now.number] = now
+        self._pushed += 1
+
+    def ready(self) -> bool:
+        """Whether a frame may leave: it needs no filling, or all that it may look at is there."""
+        here = self._moments.get(self._popped)
+        if here is None:
+            return False
+        return here.hole is None or self._last().shot != here.shot or self._pushed - 1 - self._popped >= self._reach
+
+    def waiting(self) -> bool:
+        """Whether frames are left."""
+        return self._popped < self._pushed
+
+    def pop(self) -> Frame:
+        """The next frame, filled."""
+        here = self._moments[self._popped]
+        result = here.frame if here.hole is None else self._filled(here)
+        self._popped += 1
+        for number in [n for n in self._moments if n < self._popped - self._reach]:
+            del self._moments[number]
+        if here.number - self._reach not in self._moments and self._reach == 0:
+            self._moments.pop(here.number, None)
+        return result
+
+    def _last(self) -> Moment:
+        return self._moments[self._pushed - 1]
+
+    def _linked(self, before: Moment, now: Moment) -> Link:
+        """The background's motion between two neighbours, in both directions, around both holes."""
+        pollution = max(round(POLLUTION * now.luma.shape[0]), 3)
+        boxes = [moment.box for moment in (before, now) if moment.box is not None]
+        box = boxes[0].joined(boxes[-1]).wider(2 * pollution, now.luma.shape)
+        polluted = [
+            np.zeros(now.luma.shape, bool) if moment.blocked is None else grown(moment.blocked, pollution)
+            for moment in (before, now)
+        ]
+        pair = np.stack([_calmed(before), _calmed(now)])
+        ahead, back = self._flow(pair, pair[::-1])
+        # a vector is the thing's if it starts near the thing or ends there
+        trusted = ~(polluted[0] | polluted[1])
+        there = completed(ahead, trusted, box.span)
+        here = completed(back, trusted, box.span)
+        front = None
+        if there.front is not None and here.front is not None:
+            front = Layer(box.top, box.left, there.front, here.front)
+            for moment, seen in ((before, there), (now, here)):
+                if moment.front is None:
+                    moment.front = np.zeros(now.luma.shape, bool)
+                moment.front[box.span] |= seen.is_front
+        return Link(Layer(box.top, box.left, there.behind, here.behind), front, there.camera.support)
+
+    def _picture(self, number: int) -> Picture:
+        return Picture(self._moments[number].frame.planes)
+
+    def _filled(self, here: Moment) -> Frame:
+        """`here` with its hole filled."""
+        assert here.hole is not None
+        assert self._grid is not None
+        holes = plane_holes(here.hole, here.frame.layout)
+        chains = self._chains(here) if self._reach else []
+        chains = [chain for chain in chains if (chain.source >= 0).any()]
+        values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(here.frame.planes)
+        known: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * len(here.frame.planes)
+        for hole, planes in _by_grid(holes):
+            places = self._places(hole, here)
+            if chains:
+                found = [coloured(chain, places, planes, self._grid, self._picture) for chain in chains]
+                new, sure = self._matched(found, places, planes, here.frame)
+            else:
+                new = [np.zeros(places.count, np.float32) for _ in planes]
+                sure = np.zeros(places.count, bool)
+            for plane, value in zip(planes, new, strict=True):
+                values[plane], known[plane] = value, sure
+        missing = int(known[0].size - known[0].sum())
+        self._stats.copied += int(known[0].sum())
+        self._stats.invented += missing
+        if missing:
+            self._invent(here, holes, values, known)
+        return composite(here.frame, holes, values)
+
+    def _chains(self, here: Moment) -> list[Origins]:
+        """Backward and forward, each pixel on the layer it belongs to."""
+        behind = [chase(self._moments, here, step, self._reach) for step in (-1, 1)]
+        front = [chase(self._moments, here, step, self._reach, front=True) for step in (-1, 1)]
+        is_front = decide_front(front)
+        return [layered(b, f, is_front) for b, f in zip(behind, front, strict=True)]
+
+    def _places(self, hole: PlaneHole, here: Moment) -> Places:
+        assert self._grid is not None
+        rim = max(int(RIM / self._grid.scale_x) >> hole.shift_x, 1)
+        return Places.of(hole, here.frame.planes[1 if hole.shift_x or hole.shift_y else 0].shape, rim)
+
+    def _matched(
+        self, found: list[Candidate], places: Places, planes: list[int], frame: Frame
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.bool_]]:
+        reach = LIGHT_REACH * ((1 << frame.layout.bits) - 1)
+        for candidate in found:
+            match_light(candidate, places, planes, frame.planes, reach)
+        return fused(found, places.count)
+
+    def _invent(
+        self,
+        here: Moment,
+        holes: list[PlaneHole],
+        values: list[NDArray[np.float32]],
+        known: list[NDArray[np.bool_]],
+    ) -> None:
+        """Fill what no frame shows: from an earlier invention where there is one, else by a new one on this frame."""
+        assert here.box is not None
+        assert self._grid is not None
+        before = self._moments.get(here.number - 1)
+        memory = carried(before, here) if before is not None else Origins.empty(here.box)
+        if (memory.source >= 0).any():
+            self._add(memory, here, holes, values, known)
+        if not known[0].all():
+            frame = composite(here.frame, holes, values)
+            missing = np.zeros(here.frame.size, bool)
+            crop = missing[holes[0].span]
+            crop[holes[0].area] = ~known[0]
+            self._canvases[here.number] = canvas(frame, missing, self._inpainter)
+            lacking = self._grid.shrink(missing)[here.box.span] | (memory.source < 0)
+            fresh = Origins.empty(here.box)
+            fresh.source[:] = here.number
+            self._add(fresh, here, holes, values, known)
+            for name in ("source", "dx", "dy", "cost"):
+                getattr(memory, name)[lacking] = getattr(fresh, name)[lacking]
+        here.invented = memory
+        used = set(np.unique(memory.source).tolist())
+        if before is not None:
+            before.invented = None
+        for number in [n for n in self._canvases if n not in used]:
+            del self._canvases[number]
+
+    def _add(
+        self,
+        origins: Origins,
+        here: Moment,
+        holes: list[PlaneHole],
+        values: list[NDArray[np.float32]],
+        known: list[NDArray[np.bool_]],
+    ) -> None:
+        """Put invented colours where nothing is known yet."""
+        assert self._grid is not None
+        for hole, planes in _by_grid(holes):
+            places = self._places(hole, here)
+            found = coloured(origins, places, planes, self._grid, self._canvases.__getitem__)
+            use = found.valid[: places.count] & ~known[planes[0]]
+            for k, plane in enumerate(planes):
+                values[plane] = np.where(use, found.values[k][: places.count], values[plane])
+                known[plane] = known[plane] | use
+
+
+def _by_grid(holes: list[PlaneHole]) -> list[tuple[PlaneHole, list[int]]]:
+    """Planes that share a sampling grid, together."""
+    grids: dict[int, tuple[PlaneHole, list[int]]] = {}
+    for number, hole in enumerate(holes):
+        grids.setdefault(id(hole), (hole, []))[1].append(number)
+    return list(grids.values())
+
+
+def _calmed(moment: Moment) -> NDArray[np.uint8]:
+    """The luma with a smooth surface instead of the hole: what moves there would drag the flow around it along."""
+    if moment.blocked is None or moment.box is None:
+        return moment.luma
+    box = moment.box.wider(8, moment.luma.shape)
+    crop = moment.luma[box.span].astype(np.float32)[..., None]
+    calm = moment.luma.copy()
+    where = moment.blocked[box.span]
+    calm[box.span][where] = np.rint(membrane(crop, ~where)[..., 0]).astype(np.uint8)[where]
+    return calm

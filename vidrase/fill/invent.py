@@ -1,0 +1,56 @@
+"""What no frame shows: invented once on a key frame, kept as a canvas, and carried on by coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.colour import chroma_hole, from_rgb, to_rgb
+from vidrase.fill.colours import Picture
+from vidrase.frames import Frame
+from vidrase.inpaint import Inpainter
+
+CONTEXT = 0.75  # of the missing area's size on each side: what the inpainter may look at
+LEAST_CONTEXT = 48  # px
+
+
+def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter) -> Picture:
+    """`frame` with what is `missing` (bool [H, W], luma) made up: planes of the region around it.
+
+    Known pixels of the region are the frame's own, bit for bit.
+    """
+    rows, columns = np.flatnonzero(missing.any(1)), np.flatnonzero(missing.any(0))
+    height, width = missing.shape
+    margin_y = max(int(CONTEXT * (rows[-1] - rows[0] + 1)), LEAST_CONTEXT)
+    margin_x = max(int(CONTEXT * (columns[-1] - columns[0] + 1)), LEAST_CONTEXT)
+    layout = frame.layout
+    grid_y, grid_x = 1 << layout.shift_y, 1 << layout.shift_x
+    top = max(int(rows[0]) - margin_y, 0) // grid_y * grid_y
+    left = max(int(columns[0]) - margin_x, 0) // grid_x * grid_x
+    bottom, right = min(int(rows[-1]) + 1 + margin_y, height), min(int(columns[-1]) + 1 + margin_x, width)
+    hole = missing[top:bottom, left:right]
+    crops = []
+    for number, plane in enumerate(frame.planes):
+        shift_y, shift_x = layout.shifts(number)
+        down, across = -(-(bottom - top) >> shift_y), -(-(right - left) >> shift_x)
+        crops.append(
+            plane[top >> shift_y : (top >> shift_y) + down, left >> shift_x : (left >> shift_x) + across].copy()
+        )
+    painted = _painted(to_rgb(crops, layout), hole, inpainter)
+    for number, plane in enumerate(from_rgb(painted, layout)):
+        where = chroma_hole(hole, layout, number)
+        crops[number][where] = plane[where]
+    return Picture(tuple(crops), top, left)
+
+
+def _painted(rgb: NDArray[np.float32], hole: NDArray[np.bool_], inpainter: Inpainter) -> NDArray[np.float32]:
+    """float32 [h, w, 3] with the hole filled; padded to what the inpainter can take."""
+    height, width = hole.shape
+    if hole.all():
+        return np.full_like(rgb, 0.5)
+    stride = inpainter.stride
+    pad = ((0, -height % stride), (0, -width % stride))
+    pixels = np.pad(rgb, (*pad, (0, 0)), mode="symmetric").transpose(2, 0, 1)[None]
+    where = np.pad(hole, pad, mode="symmetric")[None, None]
+    filled = inpainter(np.ascontiguousarray(pixels), where)[0]
+    return np.ascontiguousarray(filled.transpose(1, 2, 0)[:height, :width])

@@ -1,0 +1,111 @@
+"""Words of a user to classes of a model: names or ids, case and plural forgiven, the usual synonyms known."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from vidrase.errors import UnknownLabel
+
+_IRREGULAR = {
+    "people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse", "knives": "knife",
+    "sheep": "sheep", "skis": "skis", "scissors": "scissors", "geese": "goose", "wolves": "wolf", "loaves": "loaf",
+    "buses": "bus", "busses": "bus", "couches": "couch", "benches": "bench", "oxen": "ox", "bikes": "bike",
+    "movies": "movie", "cookies": "cookie", "ties": "tie", "kites": "kite", "horses": "horse", "houses": "house",
+}  # fmt: skip
+_SYNONYM_GROUPS = {
+    "person": "man woman child kid boy girl human pedestrian walker baby guy lady gentleman player dancer hiker cyclist "
+    "rider skier surfer runner adult passenger persona tourist",
+    "bicycle": "bike pushbike cycle",
+    "motorcycle": "motorbike moped scooter",
+    "car": "auto automobile taxi cab suv sedan",
+    "truck": "lorry pickup van",
+    "airplane": "plane aeroplane aircraft jet",
+    "tv": "television telly monitor screen tvmonitor",
+    "couch": "sofa settee",
+    "cell phone": "phone mobile smartphone cellphone telephone handy",
+    "dining table": "table desk diningtable",
+    "potted plant": "plant flowerpot pottedplant houseplant",
+    "remote": "remotecontrol",
+    "laptop": "notebook computer",
+    "backpack": "rucksack",
+    "handbag": "bag purse",
+    "refrigerator": "fridge",
+    "hair drier": "hairdryer dryer",
+    "traffic light": "stoplight trafficlight",
+    "stop sign": "stopsign",
+    "fire hydrant": "hydrant",
+    "sports ball": "ball football basketball volleyball",
+    "frisbee": "disc",
+    "dog": "puppy doggy",
+    "cat": "kitten kitty",
+    "cow": "cattle bull calf",
+    "horse": "pony foal",
+    "bird": "pigeon seagull gull duck",
+    "boat": "ship sailboat",
+    "donut": "doughnut",
+    "wine glass": "wineglass glass",
+    "mouse": "computermouse",
+    "tie": "necktie",
+    "baseball bat": "bat",
+    "tennis racket": "racket racquet",
+    "teddy bear": "teddy",
+    "bus": "coach",
+    "suitcase": "luggage trolley",
+}
+_SYNONYMS = {word: name for name, words in _SYNONYM_GROUPS.items() for word in words.split()}
+
+
+def resolve(word: str, names: Mapping[int, str]) -> str | None:
+    """The class that `word` means, as the model calls it: "People" -> "person", "2" -> names[2]; None when there is none."""
+    text = " ".join(word.lower().replace("_", " ").replace("-", " ").split())
+    if text.isdecimal():
+        return names.get(int(text))
+    known = {" ".join(name.lower().replace("_", " ").replace("-", " ").split()): name for name in names.values()}
+    joined = {name.replace(" ", ""): real for name, real in known.items()}
+    for form in _forms(text):
+        if form in known:
+            return known[form]
+        if form.replace(" ", "") in joined:
+            return joined[form.replace(" ", "")]
+        synonym = _SYNONYMS.get(form) or _SYNONYMS.get(form.replace(" ", ""))
+        if synonym in known:
+            return known[synonym]
+    return None
+
+
+def require(word: str, names: Mapping[int, str]) -> str:
+    """Like `resolve`. Raises UnknownLabel, in one line, with the nearest name."""
+    found = resolve(word, names)
+    if found is not None:
+        return found
+    text = word.lower().strip()
+    if text.isdecimal():
+        raise UnknownLabel(
+            f"no class {text}; this model has classes {min(names)} to {max(names)} (see `vidrase FILE --list`)"
+        )
+    spelt = {name.lower(): name for name in names.values()}
+    candidates = list(spelt) + [word for word, name in _SYNONYMS.items() if name in spelt] + list(_IRREGULAR)
+    near = [
+        form for attempt in _forms(text) for form in difflib.get_close_matches(attempt, candidates, n=1, cutoff=0.7)
+    ]
+    if near:
+        raise UnknownLabel(f"no class '{word}'; did you mean '{resolve(near[0], names) or near[0]}'?")
+    some = list(names.values())
+    listed = ", ".join(some[:12]) + (f" and {len(some) - 12} more" if len(some) > 12 else "")
+    raise UnknownLabel(f"no class '{word}'; this model knows {listed}")
+
+
+def _forms(text: str) -> list[str]:
+    """`text` and what it may be the plural of; the last word carries the plural ("traffic lights")."""
+    head, _, last = text.rpartition(" ")
+    singular = [last]
+    if last in _IRREGULAR:
+        singular.append(_IRREGULAR[last])
+    if last.endswith("ies") and len(last) > 4:
+        singular.append(last[:-3] + "y")
+    if last.endswith("es") and len(last) > 3:
+        singular.append(last[:-2])
+    if last.endswith("s") and not last.endswith("ss") and len(last) > 2:
+        singular.append(last[:-1])
+    return [f"{head} {form}".strip() for form in dict.fromkeys(singular)]

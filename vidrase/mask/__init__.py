@@ -1,0 +1,86 @@
+"""From detections to holes: gaps bridged, edges steadied and grown, so that nothing of a thing stays visible in any frame.
+
+Rather too much than too little is covered: a rim or a shoe that stays is seen at once, a little more filled background is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterable
+from contextlib import closing
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.errors import ShapeError
+from vidrase.flow import FlowModel
+from vidrase.frames import Frame, Hole, HoleFrame, Instances
+from vidrase.mask.bridge import Bridge, Seen
+from vidrase.mask.grow import auto_radius
+from vidrase.mask.shape import Canvas, shaped
+from vidrase.options import MaskOptions
+from vidrase.streams import closing_all, windows
+
+REACH = 8  # frames to either side that a mask may be carried
+
+Chosen = Callable[[Instances], NDArray[np.bool_]] | Collection[int] | None
+
+
+def frames_held(options: MaskOptions) -> int:
+    """Most frames that `mask` holds at once."""
+    return 2 * REACH + 2
+
+
+def mask(
+    seen: Iterable[tuple[Frame, Instances]], *, chosen: Chosen = None, options: MaskOptions, flow: FlowModel | None
+) -> Generator[HoleFrame, None, None]:
+    """Each frame with the hole that the chosen things make in it: one out for each in.
+
+    chosen: instances -> bool [K], or ids, or None for all. flow: None carries masks as if nothing moved.
+    """
+    bridge = Bridge(flow, reach=REACH)
+
+    def entries() -> Generator[Seen, None, None]:
+        with closing_all(seen) as source:
+            for place, (frame, instances) in enumerate(source):
+                yield bridge.add(place, frame, instances.where(_which(chosen, instances)))
+                del frame, instances
+
+    with closing(windows(entries(), core=1, before=REACH, after=REACH)) as runs:  # type: ignore[type-var]
+        for run in runs:
+            now = run.core[0]
+            canvas = Canvas(now.frame.displayed_size)
+            for thing in bridge.things(run.before, now, run.after, exact=options.dilate == 0):
+                shaped(canvas, thing.mask, thing.corner, thing.speed, options)
+            yield HoleFrame(now.frame, canvas.hole(now.frame.orientation))
+            del run, now
+
+
+def holes_from_masks(
+    frames: Iterable[Frame], masks: Iterable[NDArray[np.bool_]], options: MaskOptions
+) -> Generator[HoleFrame, None, None]:
+    """Each frame with the hole that its mask makes; masks bool [H, W] as displayed, taken as they are but for the dilation."""
+    with closing_all(frames) as source, closing_all(masks) as shown:
+        for frame, given in zip(source, shown, strict=True):
+            if given.shape != frame.displayed_size:
+                raise ShapeError(
+                    f"expected a mask bool {frame.displayed_size} as displayed, got {given.dtype} {given.shape}"
+                )
+            canvas = Canvas(frame.displayed_size)
+            rows, columns = np.flatnonzero(given.any(1)), np.flatnonzero(given.any(0))
+            if len(rows):
+                y, x = int(rows[0]), int(columns[0])
+                crop = given[y : rows[-1] + 1, x : columns[-1] + 1].astype(bool)
+                shaped(canvas, crop, (y, x), 0.0, options, whole=False)
+            yield HoleFrame(frame, canvas.hole(frame.orientation))
+            del frame, given
+
+
+def _which(chosen: Chosen, instances: Instances) -> NDArray[np.bool_]:
+    if chosen is None:
+        return np.ones(len(instances), bool)
+    if callable(chosen):
+        return chosen(instances)
+    return np.array([int(number) in chosen for number in instances.ids], bool)
+
+
+__all__ = ["REACH", "Hole", "auto_radius", "frames_held", "holes_from_masks", "mask"]

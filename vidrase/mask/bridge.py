@@ -1,0 +1,158 @@
+"""Through time: a thing that the detector missed for some frames is carried along the motion, and its edge does not flicker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.flow import FlowModel
+from vidrase.frames import Frame, Instances
+from vidrase.mask.motion import Motion
+
+STEADY = 2  # frames to either side whose masks are united with a frame's own
+VOTES = 2  # how many of those have to agree on a pixel that the frame's own mask lacks
+TAIL = 4  # frames by which a thing is carried beyond where it was last (or will first be) seen
+SETTLED = 3  # frames a thing is seen in before it is carried beyond them
+FLASH = 0.45  # a single hit below this confidence is taken for a false one
+CERTAIN = 0.5  # share of a carried pixel that has to be mask
+
+
+class Piece(NamedTuple):
+    """One thing in one frame."""
+
+    mask: NDArray[np.bool_]
+    corner: tuple[int, int]
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A frame and the chosen things in it, by id."""
+
+    place: int
+    frame: Frame
+    pieces: dict[int, Piece]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Thing:
+    """One thing in one frame, all that is known of it taken together."""
+
+    mask: NDArray[np.bool_]
+    """bool [h, w] crop, displayed."""
+    corner: tuple[int, int]
+    """(y, x) of the crop."""
+    speed: float
+    """Its motion, px a frame."""
+
+
+class Bridge:
+    """Reads a stream once, frame by frame; `things` then says what is where, with the frames around it at hand."""
+
+    def __init__(self, flow: FlowModel | None, *, reach: int) -> None:
+        self._motion = Motion(flow, reach=reach)
+
+    def add(self, place: int, frame: Frame, instances: Instances) -> Seen:
+        """The next frame of the stream with what was chosen in it."""
+        self._motion.add(place, frame)
+        pieces: dict[int, Piece] = {}
+        for k, number in enumerate(instances.ids.tolist()):
+            y, x = instances.corners[k].tolist()
+            # untracked instances have no past and no future; each gets a number of its own
+            pieces[number or -1 - k - 100_000 * (place + 1)] = Piece(
+                instances.masks[k], (y, x), float(instances.scores[k])
+            )
+        return Seen(place, frame, pieces)
+
+    def things(
+        self, before: tuple[Seen, ...], now: Seen, after: tuple[Seen, ...], *, exact: bool = False
+    ) -> Iterator[Thing]:
+        """What is in frame `now`; exact: masks as they were found, only gaps are bridged."""
+        near = {seen.place: seen for seen in (*before, now, *after) if self._motion.same_shot(seen.place, now.place)}
+        ids = {number: None for seen in near.values() for number in seen.pieces}
+        for number in ids:
+            places = [place for place in sorted(near) if number in near[place].pieces]
+            here = now.pieces.get(number)
+            if here is None:
+                parts = [
+                    self._carried(near[place].pieces[number], place, now.place) for place in _ends(places, now.place)
+                ]
+            elif len(places) == 1 and len(near) >= SETTLED and here.score < FLASH and number > 0:
+                continue
+            else:
+                beside = [] if exact else [p for p in places if p != now.place and abs(p - now.place) <= STEADY]
+                others = [self._carried(near[place].pieces[number], place, now.place, sure=True) for place in beside]
+                own = (here.mask, here.corner)
+                parts = [own, _adjoining(own, _voted([part for part in others if part is not None]))]
+            united = _united([part for part in parts if part is not None])
+            if united is not None:
+                yield Thing(*united, self._motion.speed(*united, now.place, near))
+
+    def _carried(
+        self, piece: Piece, source: int, target: int, *, sure: bool = False
+    ) -> tuple[NDArray[np.bool_], tuple[int, int]] | None:
+        carried = self._motion.carry(piece.mask, piece.corner, source, target, sure=sure)
+        return None if carried is None else (carried[0] >= CERTAIN, carried[1])
+
+
+def _ends(places: list[int], now: int) -> list[int]:
+    """From which frames a thing that was not found in `now` is carried there: the nearest before and after it."""
+    past, future = [p for p in places if p < now], [p for p in places if p > now]
+    if past and future:
+        return [past[-1], future[0]]
+    if len(places) < SETTLED:
+        return []
+    near = past[-1] if past else future[0]
+    return [near] if abs(near - now) <= TAIL else []
+
+
+Part = tuple[NDArray[np.bool_], tuple[int, int]]
+
+
+def _voted(parts: list[Part]) -> Part | None:
+    """Where at least two of the crops agree (one, when there are fewer than three), as one crop."""
+    return _united(parts, VOTES if len(parts) > VOTES else 1)
+
+
+def _adjoining(own: Part, more: Part | None) -> Part | None:
+    """Those pieces of `more` that touch `own`: a carried speck in the middle of nowhere is an error of the motion."""
+    if more is None:
+        return None
+    mask, (y, x) = more
+    count, labels, _, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    spare = 2
+    ours = np.zeros((mask.shape[0] + 2 * spare, mask.shape[1] + 2 * spare), np.uint8)
+    top, left = own[1][0] - y + spare, own[1][1] - x + spare
+    rows = slice(max(top, 0), max(top + own[0].shape[0], 0))
+    columns = slice(max(left, 0), max(left + own[0].shape[1], 0))
+    part = own[0][max(-top, 0) :, max(-left, 0) :]
+    room = ours[rows, columns]
+    room[:] = part[: room.shape[0], : room.shape[1]]
+    near = cv2.dilate(ours, np.ones((2 * spare + 1, 2 * spare + 1), np.uint8))[spare:-spare, spare:-spare] > 0
+    touching = np.zeros(count, bool)
+    touching[np.unique(labels[near])] = True
+    touching[0] = False
+    return touching[labels], more[1]
+
+
+def _united(parts: list[Part], least: int = 1) -> Part | None:
+    """Where at least `least` of the crops are, as one crop; None when that is nowhere."""
+    if not parts:
+        return None
+    y0, x0 = min(corner[0] for _, corner in parts), min(corner[1] for _, corner in parts)
+    y1 = max(corner[0] + mask.shape[0] for mask, corner in parts)
+    x1 = max(corner[1] + mask.shape[1] for mask, corner in parts)
+    counts = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    for mask, (y, x) in parts:
+        counts[y - y0 : y - y0 + mask.shape[0], x - x0 : x - x0 + mask.shape[1]] += mask.view(np.uint8)
+    union = counts >= least
+    rows, columns = np.flatnonzero(union.any(1)), np.flatnonzero(union.any(0))
+    if not len(rows):
+        return None
+    trimmed = union[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return trimmed, (y0 + int(rows[0]), x0 + int(columns[0]))

@@ -1,0 +1,160 @@
+"""Carrying masks along the motion of the picture, a few frames to either side."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.cuts import CutDetector
+from vidrase.flow import FlowModel
+from vidrase.frames import Frame
+
+LONG_SIDE = 384  # px at which motion is estimated: limbs are still several px wide, and a pair costs a few ms
+UNLIKE = 12  # grey levels between a carried and a seen pixel (3x3 mean), above which they are not the same thing
+ASTRAY_PX = 1.0  # of the reduced picture: how far a carried pixel may miss its start when carried back
+ASTRAY_SHARE = 0.15  # the same as a share of its way
+
+
+class Motion:
+    """Flow between near frames of a stream, at reduced size, each step estimated once.
+
+    A frame is named by its place in the stream (0, 1, ...). Nothing is carried across a scene cut.
+    """
+
+    def __init__(self, flow: FlowModel | None, *, reach: int) -> None:
+        self._flow = flow
+        self._reach = reach
+        self._small: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._steps: OrderedDict[tuple[int, int], NDArray[np.float32]] = OrderedDict()
+        self._agreements: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        self._shots: OrderedDict[int, int] = OrderedDict()
+        self._cuts = CutDetector()
+        self._shot = 0
+        self._size = (0, 0)
+
+    def add(self, place: int, frame: Frame) -> None:
+        """The next frame of the stream; those more than 2 * reach + 1 back are forgotten."""
+        self._size = frame.displayed_size
+        scale = min(LONG_SIDE / max(frame.size), 1.0)
+        size = (max(round(frame.height * scale), 1), max(round(frame.width * scale), 1))
+        luma = np.ascontiguousarray(frame.orientation.to_display(frame.luma(size=size)))
+        self._shot += self._cuts(luma)
+        self._shots[place], self._small[place] = self._shot, luma
+        oldest = place - 2 * self._reach - 1
+        for held in (self._small, self._shots):
+            while held and next(iter(held)) < oldest:
+                held.popitem(last=False)
+        for pair in [pair for pair in self._steps if min(pair) < oldest]:
+            del self._steps[pair]
+        for pair in [pair for pair in self._agreements if min(pair) < oldest]:
+            del self._agreements[pair]
+
+    def same_shot(self, a: int, b: int) -> bool:
+        """Whether no cut lies between two frames."""
+        return self._shots[a] == self._shots[b]
+
+    def between(self, a: int, b: int) -> NDArray[np.float32]:
+        """float32 [h, w, 2] px of the reduced picture: what is at p in frame a is at p + flow in frame b."""
+        if (a, b) not in self._steps:
+            if self._flow is None:
+                self._steps[a, b] = np.zeros((*self._small[a].shape, 2), np.float32)
+            elif abs(a - b) == 1:
+                self._steps[a, b] = self._flow(self._small[a][None], self._small[b][None])[0]
+            else:
+                near = b + (1 if a > b else -1)
+                self._steps[a, b] = _then(self.between(a, near), self.between(near, b))
+        return self._steps[a, b]
+
+    def agreement(self, target: int, source: int) -> NDArray[np.uint8]:
+        """uint8 [h, w] of the reduced picture: 1 where `source`, carried to `target`, looks like it and comes back when carried back."""
+        if (target, source) not in self._agreements:
+            there, back = self.between(target, source), self.between(source, target)
+            height, width = there.shape[:2]
+            x = np.arange(width, dtype=np.float32)[None] + there[..., 0]
+            y = np.arange(height, dtype=np.float32)[:, None] + there[..., 1]
+            seen = cv2.remap(self._small[source], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            unlike = cv2.blur(cv2.absdiff(seen, self._small[target]), (3, 3))
+            astray = there + cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            far = (astray**2).sum(2) > ASTRAY_PX**2 + ASTRAY_SHARE**2 * (there**2).sum(2)
+            self._agreements[target, source] = ((unlike <= UNLIKE) & ~far).view(np.uint8)
+        return self._agreements[target, source]
+
+    def carry(
+        self, mask: NDArray[np.bool_], corner: tuple[int, int], source: int, target: int, *, sure: bool = False
+    ) -> tuple[NDArray[np.float32], tuple[int, int]] | None:
+        """A mask of frame `source` as it lies in frame `target`: (float32 [h, w] in [0, 1], its corner), None when it left.
+
+        mask: bool [h, w] at `corner` (y, x) of the displayed frame. sure: 0 where the two frames disagree.
+        """
+        flow = self.between(target, source)
+        height, width = self._size
+        scale_y, scale_x = height / flow.shape[0], width / flow.shape[1]
+        box = self._where(mask, corner, source, target, (scale_y, scale_x))
+        if box is None:
+            return None
+        y0, y1, x0, x1 = box
+        # coordinates of the crop in the reduced picture, pixel centres at integers
+        rows = ((np.arange(y0, y1, dtype=np.float32) + 0.5) / scale_y - 0.5)[:, None]
+        columns = ((np.arange(x0, x1, dtype=np.float32) + 0.5) / scale_x - 0.5)[None]
+        at_x, at_y = np.broadcast_arrays(columns, rows)
+        fine = cv2.remap(flow, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        grid_x = np.arange(x0, x1, dtype=np.float32)[None] + fine[..., 0] * scale_x - corner[1]
+        grid_y = np.arange(y0, y1, dtype=np.float32)[:, None] + fine[..., 1] * scale_y - corner[0]
+        carried = cv2.remap(
+            mask.astype(np.float32), grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
+        )
+        if sure:
+            carried *= cv2.remap(self.agreement(target, source), at_x, at_y, cv2.INTER_NEAREST)
+        return carried, (y0, x0)
+
+    def speed(self, mask: NDArray[np.bool_], corner: tuple[int, int], place: int, near: Collection[int]) -> float:
+        """How fast the thing under a mask moves in frame `place`, px of the frame a frame; 0 when no neighbour is `near`."""
+        other = next((p for p in (place + 1, place - 1) if p in near), None)
+        if other is None or self._flow is None:
+            return 0.0
+        flow = self.between(place, other)
+        scale_y, scale_x = self._size[0] / flow.shape[0], self._size[1] / flow.shape[1]
+        rows = slice(int(corner[0] / scale_y), int(np.ceil((corner[0] + mask.shape[0]) / scale_y)))
+        columns = slice(int(corner[1] / scale_x), int(np.ceil((corner[1] + mask.shape[1]) / scale_x)))
+        inside = flow[rows, columns]
+        if not inside.size:
+            return 0.0
+        small = cv2.resize(mask.view(np.uint8), inside.shape[1::-1], interpolation=cv2.INTER_AREA).view(np.bool_)
+        moved = inside[small] if small.any() else inside.reshape(-1, 2)
+        return float(np.percentile(np.hypot(moved[:, 0] * scale_x, moved[:, 1] * scale_y), 80))
+
+    def _where(
+        self,
+        mask: NDArray[np.bool_],
+        corner: tuple[int, int],
+        source: int,
+        target: int,
+        scale: tuple[float, float],
+    ) -> tuple[int, int, int, int] | None:
+        """Rows and columns of `target` in which the mask may lie: its box moved as far as anything in it moves."""
+        flow = self.between(source, target)
+        (y, x), (rows, columns), (scale_y, scale_x) = corner, mask.shape, scale
+        top, left = int(y / scale_y), int(x / scale_x)
+        bottom, right = int(np.ceil((y + rows) / scale_y)) + 1, int(np.ceil((x + columns) / scale_x)) + 1
+        inside = flow[top:bottom, left:right].reshape(-1, 2)
+        if not len(inside):
+            return None
+        low, high = np.percentile(inside, (2, 98), axis=0)
+        spare = 4.0
+        y0, y1 = y + low[1] * scale_y - spare * scale_y, y + rows + high[1] * scale_y + spare * scale_y
+        x0, x1 = x + low[0] * scale_x - spare * scale_x, x + columns + high[0] * scale_x + spare * scale_x
+        height, width = self._size
+        box = max(int(y0), 0), min(int(np.ceil(y1)), height), max(int(x0), 0), min(int(np.ceil(x1)), width)
+        return box if box[1] > box[0] and box[3] > box[2] else None
+
+
+def _then(ab: NDArray[np.float32], bc: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Flow a to c of the flows a to b and b to c."""
+    height, width = ab.shape[:2]
+    x = np.arange(width, dtype=np.float32)[None] + ab[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + ab[..., 1]
+    return ab + cv2.remap(bc, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,0 +1,71 @@
+"""One thing's mask to what it makes of the hole: closed, taken to the border, grown; all in its own region of the frame."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.frames import Hole, Orientation
+from vidrase.mask import grow
+from vidrase.options import MaskOptions
+
+CLOSE_SHARE = (
+    0.025  # of a thing's height: gaps up to twice this wide are closed (between fingers, arm and body, bag and back)
+)
+FILL_SHARE = 0.04  # of a thing's area: larger holes inside it are background seen through it
+BORDER_SHARE = 0.012  # of the frame's short side: how near to the border a mask counts as reaching it
+
+
+class Canvas:
+    """The hole of one frame while it is put together, as displayed."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+        self.core = np.zeros(size, bool)
+        self.area = np.zeros(size, bool)
+
+    def hole(self, orientation: Orientation) -> Hole | None:
+        """The hole in stored orientation; None when there is nothing in it."""
+        if not self.area.any():
+            return None
+        core, area = (np.ascontiguousarray(orientation.to_stored(part)) for part in (self.core, self.area))
+        return Hole.of(core, area)
+
+
+def shaped(
+    canvas: Canvas,
+    mask: NDArray[np.bool_],
+    corner: tuple[int, int],
+    speed: float,
+    options: MaskOptions,
+    *,
+    whole: bool = True,
+) -> None:
+    """Add a thing to the canvas.
+
+    mask: bool [h, w] crop at `corner` (y, x); speed: px a frame; whole: it stands for a thing (not a drawn mask), so small gaps
+    in it are closed and it is taken on to the frame's border.
+    """
+    height, width = canvas.size
+    exact = options.dilate == 0 or (options.shape == "mask" and options.dilate is None)
+    radius = 0.0 if exact else float(options.dilate or grow.auto_radius(canvas.size, mask.shape, speed))
+    close = CLOSE_SHARE * mask.shape[0] if whole and options.dilate != 0 else 0.0
+    border = math.ceil(BORDER_SHARE * min(height, width)) + 1 if whole and options.dilate != 0 else 0
+    spare = math.ceil(max(radius + close, border)) + 2
+    y0, x0 = max(corner[0] - spare, 0), max(corner[1] - spare, 0)
+    y1, x1 = min(corner[0] + mask.shape[0] + spare, height), min(corner[1] + mask.shape[1] + spare, width)
+    roomy = np.zeros((y1 - y0, x1 - x0), bool)
+    roomy[corner[0] - y0 : corner[0] - y0 + mask.shape[0], corner[1] - x0 : corner[1] - x0 + mask.shape[1]] = mask
+    if options.shape == "box":
+        rows, columns = np.flatnonzero(roomy.any(1)), np.flatnonzero(roomy.any(0))
+        roomy[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    elif close:
+        roomy = grow.filled(grow.closed(roomy, close), FILL_SHARE * float(np.count_nonzero(mask)))
+    if border:
+        roomy = grow.to_border(roomy, (y0, x0), canvas.size, border)
+    core = grow.grown(roomy, math.ceil(grow.CORE_SHARE * radius))
+    area = grow.grown(roomy, radius)
+    canvas.core[y0:y1, x0:x1] |= core
+    canvas.area[y0:y1, x0:x1] |= area

@@ -1,0 +1,107 @@
+"""Where frames go: a video file, a picture, a folder of pictures, or a list. Complete or not there at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+from urllib.parse import unquote, urlsplit
+
+from vidrase.errors import OptionError
+from vidrase.frames import Frame, SourceInfo
+from vidrase.options import SinkOptions
+from vidrase.sink.encoders import CONTAINERS
+from vidrase.sink.folder import FolderSink
+from vidrase.sink.images import FORMATS, ImageSink
+from vidrase.sink.part import refuse_loss
+from vidrase.sink.video import VideoSink
+
+__all__ = ["ListSink", "Sink", "default_output", "open_sink"]
+
+Note = Callable[[str], None]
+
+
+class Sink(Protocol):
+    """A result in the making. A context manager: complete on a clean exit, nothing left on an error."""
+
+    encoder: str
+    """What it is written with, for the report."""
+
+    def write(self, frame: Frame) -> None:
+        """The next frame, in order."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+class ListSink:
+    """Keeps the frames in `frames`: for tests and short clips."""
+
+    encoder = "none"
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+
+    def write(self, frame: Frame) -> None:
+        """Keep it."""
+        self.frames.append(frame)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+def open_sink(to: Path, info: SourceInfo, options: SinkOptions, *, note: Note) -> Sink:
+    """A sink for `to`, whose kind follows from its name: a picture's suffix, a video's, or a folder.
+
+    note: called for whatever the result cannot carry.
+    Raises OptionError when `to` exists (without `overwrite`), is the source, or is of a kind that cannot be written;
+    SinkError when it cannot be written there.
+    """
+    refuse_loss(to, info.path, overwrite=options.overwrite)
+    suffix = to.suffix.lower()
+    if suffix in CONTAINERS:
+        if info.kind == "image":
+            raise OptionError(
+                f"{info.url} is a picture and {to} a video; name the result .png, .jpg, .webp, .tif or .bmp"
+            )
+        return VideoSink(to, info, options, note)
+    if suffix in FORMATS and info.kind == "image":
+        return ImageSink(to, info, note)
+    if suffix in FORMATS:
+        raise OptionError(f"{to} is one picture, but {info.url} has many; name a folder or a video file")
+    if to.is_dir() or not suffix:
+        return FolderSink(to, info, note)
+    known = " ".join(sorted({*CONTAINERS, *FORMATS}))
+    raise OptionError(f"do not know how to write '{suffix}'; expected one of {known}, or a folder")
+
+
+def default_output(where: str | Path) -> Path:
+    """`<stem>_erased<suffix>` beside the source: `clip.mp4` -> `clip_erased.mp4`, `frames/` -> `frames_erased`.
+
+    A format that can be read but not written becomes its nearest kin (.gif and unknown videos: .mp4; unknown pictures: .png).
+    """
+    text = str(where)
+    if "://" in text and not text.startswith("file://"):
+        path = Path(unquote(Path(urlsplit(text).path).name) or "stream.mp4")
+    else:
+        path = Path(unquote(urlsplit(text).path) if text.startswith("file://") else text)
+    if path.is_dir() or any(mark in path.name for mark in "*?[%"):
+        folder = path if path.is_dir() else path.parent
+        folder = folder.resolve() if folder.name in ("", ".", "..") else folder
+        return folder.with_name(f"{folder.name}_erased")
+    suffix = path.suffix.lower()
+    if suffix not in CONTAINERS and suffix not in FORMATS:
+        suffix = ".png" if suffix in (".avif", ".heic", ".ppm", ".pgm", ".tga", ".ico") else ".mp4"
+    else:
+        suffix = path.suffix
+    return path.with_name(f"{path.stem}_erased{suffix}")

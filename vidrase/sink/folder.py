@@ -1,0 +1,51 @@
+"""Frames to a folder of pictures: a folder of frames comes back with the same names, a video as numbered PNGs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vidrase.errors import SinkError
+from vidrase.frames import Frame, SourceInfo
+from vidrase.imagemeta import ImageNative
+from vidrase.sink.images import FORMATS, check_image, save_image
+from vidrase.sink.part import Part
+
+Note = Callable[[str], None]
+
+
+class FolderSink:
+    """Writes into a hidden folder beside `to`, which gets its name when complete. A context manager like every sink."""
+
+    encoder = "pictures"
+
+    def __init__(self, to: Path, info: SourceInfo, note: Note) -> None:
+        self._note = note
+        self._told = False
+        check_image(".png", info, note)
+        self._part = Part(to, folder=True)
+        self._names: set[str] = set()
+
+    def write(self, frame: Frame) -> None:
+        """One picture, called as in the source, else `frame_000001.png` and so on."""
+        named = frame.native.name if isinstance(frame.native, ImageNative) else ""
+        suffix = Path(named).suffix.lower()
+        if suffix not in FORMATS:
+            suffix, named = ".png", f"{Path(named).stem or f'frame_{frame.index + 1:06d}'}.png"
+        if named in self._names:
+            raise SinkError(f"two frames are called {named}; rename one of them")
+        self._names.add(named)
+        save_image(self._part.path / named, suffix, frame, self._note)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self._names:
+            self._part.keep()
+        else:
+            self._part.drop()

@@ -1,0 +1,202 @@
+"""What the first pass found, on disk: read again frame by frame in the second, and summed up as tracks.
+
+Memory holds eight bytes a frame and one summary a track, whatever the length of the clip. The file deletes itself.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import threading
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.errors import ShapeError
+from vidrase.frames import Frame, Instances
+from vidrase.summary import TrackSummary
+
+__all__ = ["InstanceStore", "TrackSummary"]
+
+THUMBNAIL = 128  # px, long side
+BETTER = 1.3  # a new picture of a thing is taken only when it is this much better
+REACH = 0.03  # of the frame's diagonal: how near a carried thing lies to who carries it
+
+# Things that people and animals have on or with them: gone with their bearer, they would hang in the air otherwise.
+CARRIED = frozenset(
+    [
+        *("backpack umbrella handbag tie suitcase frisbee skis snowboard kite skateboard surfboard bottle cup".split()),
+        *("bicycle motorcycle book laptop cell_phone sports_ball baseball_bat baseball_glove tennis_racket".split()),
+    ]
+)
+
+
+class _Sums:
+    """A track while it is being seen."""
+
+    def __init__(self, id: int, frame: Frame) -> None:
+        self.summary = TrackSummary(id, "", frame.index, frame.index, frame.seconds, frame.seconds)
+        self.labels: Counter[str] = Counter()
+        self.area = self.score = self.best = 0.0
+        self.place = np.zeros(4)
+
+    def add(self, frame: Frame, found: Instances, k: int) -> None:
+        height, width = found.size
+        box = found.boxes[k]
+        summary = self.summary
+        summary.last_index, summary.last_seconds = frame.index, frame.seconds
+        summary.frames += 1
+        area = float(np.count_nonzero(found.masks[k]))
+        self.labels[found.labels[k]] += float(found.scores[k])  # type: ignore[assignment]  # a weighted vote
+        self.area += area / (height * width)
+        self.score += float(found.scores[k])
+        middle = (box[:2] + box[2:]) / 2 / (width, height)
+        self.place += np.concatenate([middle, (box[2:] - box[:2]) / (width, height)])
+        inside = box[0] > 1 and box[1] > 1 and box[2] < width - 1 and box[3] < height - 1
+        worth = float(found.scores[k]) * area**0.5 * (1.0 if inside else 0.5)
+        if worth > self.best * BETTER:
+            self.best = worth
+            summary.best_index = frame.index
+            summary.best_box = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+            summary.thumbnail = _thumbnail(frame, box)
+
+    def finish(self) -> TrackSummary:
+        done, n = self.summary, max(self.summary.frames, 1)
+        done.label = self.labels.most_common(1)[0][0]
+        done.area_share, done.score = self.area / n, self.score / n
+        x, y, width, height = self.place / n
+        done.centre, done.extent = (float(x), float(y)), (float(width), float(height))
+        return done
+
+
+class InstanceStore:
+    """Instances by frame, in order. A context manager; `get` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="vidrase-")  # noqa: SIM115 - closed by close()
+        self._starts = array("q")
+        self._sums: dict[int, _Sums] = {}
+        self._labels: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Delete what was stored."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[Instances]:
+        for index in range(len(self)):
+            yield self.get(index)
+
+    def append(self, frame: Frame, instances: Instances) -> None:
+        """Add what is in `frame`; frames come in order of their index, from 0 without gaps."""
+        if frame.index != len(self._starts):
+            raise ShapeError(f"expected frame {len(self._starts)} next, got {frame.index}")
+        data = self._pack(instances)
+        with self._lock:
+            self._file.seek(0, 2)
+            self._starts.append(self._file.tell())
+            self._file.write(struct.pack("<I", len(data)) + data)
+        for k, number in enumerate(instances.ids.tolist()):
+            self._sums.setdefault(number, _Sums(number, frame)).add(frame, instances, k)
+        self._note_bearers(instances)
+
+    def get(self, index: int) -> Instances:
+        """What was found in frame `index`. Raises IndexError beyond the last."""
+        with self._lock:
+            self._file.seek(self._starts[index])
+            (length,) = struct.unpack("<I", self._file.read(4))
+            data = self._file.read(length)
+        return self._unpack(data)
+
+    def tracks(self) -> list[TrackSummary]:
+        """Everything that was seen, by id."""
+        return [self._sums[number].finish() for number in sorted(self._sums)]
+
+    def _note_bearers(self, found: Instances) -> None:
+        things = [k for k, label in enumerate(found.labels) if label.replace(" ", "_") in CARRIED]
+        if not things:
+            return
+        reach = REACH * float(np.hypot(*found.size))
+        for k in things:
+            for other, label in enumerate(found.labels):
+                if label == "person" and _touch(found, k, other, reach):
+                    met = self._sums[int(found.ids[k])].summary.with_others
+                    met[int(found.ids[other])] = met.get(int(found.ids[other]), 0) + 1
+
+    def _pack(self, found: Instances) -> bytes:
+        labels = [self._labels.setdefault(label, len(self._labels)) for label in found.labels]
+        shapes = np.array([mask.shape for mask in found.masks], np.int32).reshape(-1, 2)
+        bits = b"".join(np.packbits(mask).tobytes() for mask in found.masks)
+        head = struct.pack("<III", len(found), *found.size)
+        arrays = (found.ids, np.array(labels, np.int32), found.scores, found.boxes, found.corners, shapes)
+        return zlib.compress(head + b"".join(np.ascontiguousarray(part).tobytes() for part in arrays) + bits, 1)
+
+    def _unpack(self, data: bytes) -> Instances:
+        raw = zlib.decompress(data)
+        count, height, width = struct.unpack_from("<III", raw)
+        place = 12
+
+        def take(dtype: type, *shape: int) -> NDArray:
+            nonlocal place
+            size = int(np.prod(shape))
+            part = np.frombuffer(raw, dtype, size, place).reshape(shape).copy()
+            place += part.nbytes
+            return part
+
+        ids, labels = take(np.int64, count), take(np.int32, count)
+        scores, boxes = take(np.float32, count), take(np.float32, count, 4)
+        corners, shapes = take(np.int32, count, 2), take(np.int32, count, 2)
+        masks = []
+        for rows, columns in shapes.tolist():
+            packed = take(np.uint8, (rows * columns + 7) // 8)
+            masks.append(np.unpackbits(packed, count=rows * columns).reshape(rows, columns).view(np.bool_))
+        names = list(self._labels)
+        return Instances(
+            ids, tuple(names[label] for label in labels), scores, boxes, tuple(masks), corners, (height, width)
+        )
+
+
+def _touch(found: Instances, a: int, b: int, reach: float) -> bool:
+    """Whether the masks of `a` and `b` lie within `reach` px of each other."""
+    box_a, box_b = found.boxes[a], found.boxes[b]
+    apart = np.maximum(box_a[:2] - box_b[2:], box_b[:2] - box_a[2:])
+    if apart.max() > reach:
+        return False
+    y, x = found.corners[a]
+    spare = int(np.ceil(reach))
+    other = found.masks[b]
+    rows, columns = found.masks[a].shape
+    top, left = y - found.corners[b][0], x - found.corners[b][1]
+    near = other[
+        max(top - spare, 0) : max(top + rows + spare, 0), max(left - spare, 0) : max(left + columns + spare, 0)
+    ]
+    return bool(near.any())
+
+
+def _thumbnail(frame: Frame, box: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The box with a little round it, scaled so that its long side is THUMBNAIL px."""
+    height, width = frame.displayed_size
+    spare = 0.08 * max(box[2] - box[0], box[3] - box[1])
+    low = np.floor(np.maximum(box[:2] - spare, 0)).astype(int)
+    high = np.ceil(np.minimum(box[2:] + spare, (width, height))).astype(int)
+    scale = min(THUMBNAIL / max(int((high - low).max()), 1), 1.0)
+    size = max(round(height * scale), 1), max(round(width * scale), 1)
+    (x0, y0), (x1, y1) = np.floor(low * scale).astype(int), np.ceil(high * scale).astype(int)
+    return frame.rgb(size=size)[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].copy()

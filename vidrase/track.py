@@ -1,0 +1,247 @@
+"""Detections to things that last: the same id for the same thing through the clip.
+
+ByteTrack or BoT-SORT of ultralytics decide which detections belong together. Every detection above the confidence comes out,
+also one that no tracker has confirmed yet: it would be visible in the result otherwise.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.cuts import CutDetector
+from vidrase.errors import OptionError
+from vidrase.frames import Frame, Instances
+from vidrase.report import Note
+from vidrase.streams import closing_all
+from vidrase.weights.quiet import import_ultralytics
+
+KEPT_SECONDS = 1.5  # how long a thing may be out of sight and still be the same
+LOW = 0.4  # share of the confidence down to which a detection may continue a track
+SAME = 0.5  # IoU with an unclaimed detection of the frame before, above which it is the same thing
+ON_IT = 0.5  # share of the smaller mask that has to lie on the other for the two to be one thing
+LUMA_SIZE = 96  # px, short side: all that a scene cut needs
+
+# Detectors waver between these for one thing; between groups an id never passes.
+GROUPS = (
+    "car truck bus train",
+    "bicycle motorcycle",
+    "dog cat horse sheep cow bear zebra giraffe elephant",
+    "backpack handbag suitcase",
+    "skateboard snowboard surfboard skis",
+    "chair couch bench bed",
+    "tv laptop",
+)
+_GROUP_OF = {label: number for number, group in enumerate(GROUPS) for label in group.split()}
+
+
+class Finder(Protocol):
+    """What is asked of a segmenter (`vidrase.segment.Segmenter` is one)."""
+
+    names: dict[int, str]
+    recommended_conf: float
+
+    def __call__(self, frames: Sequence[Frame]) -> list[Instances]:
+        """One `Instances` a frame, ids 0."""
+        ...
+
+
+class _Boxes:
+    """Detections in the form that the trackers of ultralytics read."""
+
+    def __init__(self, xyxy: NDArray[np.float32], conf: NDArray[np.float32], cls: NDArray[np.float32]) -> None:
+        self.xyxy, self.conf, self.cls = xyxy, conf, cls
+
+    @property
+    def xywh(self) -> NDArray[np.float32]:
+        return np.concatenate([(self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2, self.xyxy[:, 2:] - self.xyxy[:, :2]], axis=1)
+
+    def __len__(self) -> int:
+        return len(self.conf)
+
+    def __getitem__(self, which: Any) -> _Boxes:
+        return _Boxes(self.xyxy[which], self.conf[which], self.cls[which])
+
+
+class Tracker:
+    """One shot after another: `step` takes a frame's detections and returns those to keep, with ids."""
+
+    def __init__(self, kind: str, conf: float, frame_rate: float) -> None:
+        self._kind, self._conf = kind, conf
+        self._buffer = int(np.clip(round(KEPT_SECONDS * frame_rate), 8, 180))
+        self._next = itertools.count(1)
+        self.new_shot()
+
+    def new_shot(self) -> None:
+        """Forget what was followed; ids go on counting."""
+        self._tracker = _tracker(self._kind, self._conf, self._buffer)
+        self._ids: dict[int, int] = {}  # the tracker's own id -> ours
+        self._loose: list[tuple[int, str, NDArray[np.float32]]] = []  # ours, label, box, of the frame before
+
+    def step(self, found: Instances, luma: NDArray[np.uint8] | None = None) -> Instances:
+        """`found` (ids 0) with ids >= 1; what is weak and continues nothing is dropped. `luma` uint8 [H, W] displayed."""
+        ids = np.zeros(len(found), np.int64)
+        for track in self._matched(found, luma):
+            ids[int(track.idx)] = self._ids.setdefault(track.track_id, 0) or self._new(track.track_id)
+        loose = []
+        for k in np.flatnonzero((ids == 0) & (found.scores >= self._conf)):
+            box, label = found.boxes[k], found.labels[k]
+            known = [one for one, its, where in self._loose if its == label and _iou(where, box) > SAME]
+            ids[k] = known[0] if known else next(self._next)
+            loose.append((int(ids[k]), label, box))
+        self._loose = loose
+        keep = ids > 0
+        found = _absorbed(found, keep)
+        kept = found.where(keep)
+        return Instances(ids[keep], kept.labels, kept.scores, kept.boxes, kept.masks, kept.corners, kept.size)
+
+    def _new(self, theirs: int) -> int:
+        self._ids[theirs] = next(self._next)
+        return self._ids[theirs]
+
+    def _matched(self, found: Instances, luma: NDArray[np.uint8] | None) -> list[Any]:
+        """The tracker's objects that this frame's detections went to; unconfirmed ones too."""
+        boxes = found.boxes.copy()
+        groups = np.array([_GROUP_OF.get(label, len(GROUPS) + hash(label) % 997) for label in found.labels], np.float32)
+        picture = None
+        if self._kind == "botsort":
+            picture = None if luma is None else luma[..., None]
+        elif len(found):
+            boxes[:, ::2] += (groups * 4 * max(found.size))[:, None]  # things of other groups are nowhere near
+        self._tracker.update(_Boxes(boxes, found.scores, groups), picture)
+        now = self._tracker.frame_id
+        return [track for track in self._tracker.tracked_stracks if track.frame_id == now and track.idx < len(found)]
+
+
+def track(
+    frames: Iterable[Frame],
+    segmenter: Finder,
+    *,
+    batch: int = 4,
+    tracker: str = "bytetrack",
+    conf: float | None = None,
+    classes: set[int] | None = None,
+    detect_every: int | None = None,
+    note: Note,
+) -> Generator[tuple[Frame, Instances], None, None]:
+    """Each frame with what is in it, ids >= 1 that last: one out for each in.
+
+    batch: frames a detector call, and the most this holds. conf: least confidence, None: the segmenter's own.
+    classes: ids to look for, None: all. Raises OptionError for a tracker that does not exist.
+    """
+    if tracker not in ("bytetrack", "botsort"):
+        raise OptionError(f"tracker: expected one of bytetrack, botsort, got '{tracker}'")
+    return _track(frames, segmenter, batch, tracker, conf, classes)
+
+
+def _track(
+    frames: Iterable[Frame], segmenter: Finder, batch: int, kind: str, conf: float | None, classes: set[int] | None
+) -> Generator[tuple[Frame, Instances], None, None]:
+    least = segmenter.recommended_conf if conf is None else conf
+    wanted = None if classes is None else {segmenter.names[number] for number in classes}
+    cuts = CutDetector()
+    tracker: Tracker | None = None
+    with closing_all(frames) as source, closing(_runs(source, batch)) as runs:
+        for run in runs:
+            tracker = tracker or Tracker(kind, least, _rate(run))
+            found = segmenter(run)
+            for _ in range(len(run)):
+                frame, instances = run.pop(0), found.pop(0)  # let go of each as it leaves
+                if cuts(frame.luma(size=_small(frame))):
+                    tracker.new_shot()
+                if wanted is not None:
+                    instances = instances.where(np.array([label in wanted for label in instances.labels], bool))
+                luma = np.ascontiguousarray(frame.orientation.to_display(frame.luma())) if kind == "botsort" else None
+                yield frame, tracker.step(instances, luma)
+                del frame, instances
+
+
+def _absorbed(found: Instances, keep: NDArray[np.bool_]) -> Instances:
+    """`found` with the masks of those not kept added to one of the same class that they mostly lie on: a second look at it.
+
+    A weak detection of a thing that has a strong one often shows the arm or the shoe that the other lacks.
+    """
+    masks, corners = list(found.masks), found.corners.copy()
+    for weak in np.flatnonzero(~keep):
+        best, share = -1, ON_IT
+        for k in np.flatnonzero(keep):
+            if found.labels[k] == found.labels[weak]:
+                on = _overlap(found, int(weak), int(k))
+                if on > share:
+                    best, share = int(k), on
+        if best >= 0:
+            low = np.minimum(corners[best], found.corners[weak])
+            high = np.maximum(corners[best] + masks[best].shape, found.corners[weak] + found.masks[weak].shape)
+            union = np.zeros(tuple(high - low), bool)
+            for mask, corner in ((masks[best], corners[best]), (found.masks[weak], found.corners[weak])):
+                y, x = corner - low
+                union[y : y + mask.shape[0], x : x + mask.shape[1]] |= mask
+            masks[best], corners[best] = union, low
+    return Instances(found.ids, found.labels, found.scores, found.boxes, tuple(masks), corners, found.size)
+
+
+def _overlap(found: Instances, a: int, b: int) -> float:
+    """Shared pixels of two masks as a share of the smaller one."""
+    low = np.maximum(found.corners[a], found.corners[b])
+    high = np.minimum(found.corners[a] + found.masks[a].shape, found.corners[b] + found.masks[b].shape)
+    if (high <= low).any():
+        return 0.0
+    crops = []
+    for k in (a, b):
+        (y0, x0), (y1, x1) = low - found.corners[k], high - found.corners[k]
+        crops.append(found.masks[k][y0:y1, x0:x1])
+    smaller = min(np.count_nonzero(found.masks[a]), np.count_nonzero(found.masks[b]))
+    return np.count_nonzero(crops[0] & crops[1]) / max(smaller, 1)
+
+
+def _runs(frames: Iterator[Frame], batch: int) -> Generator[list[Frame], None, None]:
+    while run := list(itertools.islice(frames, batch)):
+        yield run
+
+
+def _tracker(kind: str, conf: float, buffer: int) -> Any:
+    import_ultralytics()
+    from ultralytics.trackers.bot_sort import BOTSORT
+    from ultralytics.trackers.byte_tracker import BYTETracker
+    from ultralytics.utils import IterableSimpleNamespace
+
+    settings = {
+        "tracker_type": kind,
+        "track_high_thresh": conf,
+        "track_low_thresh": LOW * conf,
+        "new_track_thresh": conf,
+        "track_buffer": buffer,
+        # IoU times score; 0.8 is the default, but a walker's box shrinks and grows, and 10 fps clips move by half a box
+        "match_thresh": 0.9,
+        "fuse_score": True,
+        "gmc_method": "sparseOptFlow",
+        "proximity_thresh": 0.5,
+        "appearance_thresh": 0.8,
+        "with_reid": False,
+        "model": "auto",
+    }
+    return (BOTSORT if kind == "botsort" else BYTETracker)(IterableSimpleNamespace(**settings))
+
+
+def _rate(run: Sequence[Frame]) -> float:
+    """Frames a second, as far as the first few tell; 25 for a still."""
+    if len(run) < 2 or run[-1].pts <= run[0].pts:
+        return 25.0
+    return float((len(run) - 1) / ((run[-1].pts - run[0].pts) * run[0].time_base))
+
+
+def _small(frame: Frame) -> tuple[int, int]:
+    scale = min(LUMA_SIZE / min(frame.size), 1.0)
+    return max(round(frame.height * scale), 1), max(round(frame.width * scale), 1)
+
+
+def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(float(width), 0.0) * max(float(height), 0.0)
+    return shared / (float((a[2] - a[0]) * (a[3] - a[1])) + float((b[2] - b[0]) * (b[3] - b[1])) - shared + 1e-6)
