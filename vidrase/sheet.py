@@ -14,6 +14,7 @@ from vidrase.errors import SinkError
 from vidrase.frames import Frame, Hole
 
 CELL_WIDTH = 480
+CELL_HEIGHT = 400
 GAP = 6
 CORE_COLOUR = (255, 40, 60)
 RING_COLOUR = (255, 200, 40)
@@ -29,17 +30,13 @@ class Sheet:
         return len(self._rows)
 
     def add(self, before: Frame, hole: Hole | None, after: Frame) -> None:
-        """One moment: a row of the whole picture and, when the hole is small, a row zoomed on it."""
+        """One moment, one row: before, what goes, after; then before and after zoomed on the hole."""
         old, new = before.rgb(), after.rgb()
-        shown = _overlay(before, old, hole)
-        self._rows.append(_row([old, shown, new], f"{before.seconds:.2f} s"))
-        if hole is None:
-            return
-        area = before.orientation.to_display(hole.full_area())
-        top, bottom, left, right = _zoom_span(area)
-        if (bottom - top) * (right - left) < 0.4 * area.size:
-            crops = [picture[top:bottom, left:right] for picture in (old, shown, new)]
-            self._rows.append(_row(crops, "zoomed"))
+        cells = [old, _overlay(before, old, hole), new]
+        if hole is not None:
+            top, bottom, left, right = _zoom_span(before.orientation.to_display(hole.full_area()))
+            cells += [picture[top:bottom, left:right] for picture in (old, new)]
+        self._rows.append(_row(cells, f"{before.seconds:.2f} s"))
 
     def save(self, path: Path) -> None:
         """Write PNG or JPEG by suffix; appears under its name only when complete."""
@@ -111,13 +108,19 @@ def _zoom_span(area: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 
 def _row(pictures: Sequence[NDArray[np.uint8]], label: str) -> NDArray[np.uint8]:
+    """Cells of one height side by side: the first is CELL_WIDTH wide, or as high as CELL_HEIGHT."""
     height, width = pictures[0].shape[:2]
-    scale = min(CELL_WIDTH / width, CELL_WIDTH * 0.75 / height)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    cells = [cv2.resize(np.ascontiguousarray(picture), size, interpolation=how) for picture in pictures]
-    spacer = np.full((size[1], GAP, 3), 24, np.uint8)
-    row = np.concatenate([part for cell in cells for part in (cell, spacer)][:-1], axis=1)
+    tall = max(round(min(CELL_WIDTH / width * height, CELL_HEIGHT)), 24)
+    parts = []
+    for picture in pictures:
+        scale = tall / picture.shape[0]
+        size = (max(round(picture.shape[1] * scale), 1), tall)
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        parts += [
+            cv2.resize(np.ascontiguousarray(picture), size, interpolation=how),
+            np.full((tall, GAP, 3), 24, np.uint8),
+        ]
+    row = np.concatenate(parts[:-1], axis=1)
     for thickness, colour in ((3, (0, 0, 0)), (1, (255, 255, 255))):
-        cv2.putText(row, label, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thickness, cv2.LINE_AA)
+        cv2.putText(row, label, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA)
     return row

@@ -156,7 +156,7 @@ class InstanceStore:
         def take(dtype: type, *shape: int) -> NDArray:
             nonlocal place
             size = int(np.prod(shape))
-            part = np.frombuffer(raw, dtype, size, place).reshape(shape).copy()
+            part: NDArray = np.frombuffer(raw, dtype, size, place).reshape(shape).copy()
             place += part.nbytes
             return part
 

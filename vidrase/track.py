@@ -126,8 +126,8 @@ def track(
     tracker: str = "bytetrack",
     conf: float | None = None,
     classes: set[int] | None = None,
-    detect_every: int | None = None,
-    note: Note,
+    detect_every: int | None = None,  # noqa: ARG001
+    note: Note,  # noqa: ARG001
 ) -> Generator[tuple[Frame, Instances], None, None]:
     """Each frame with what is in it, ids >= 1 that last: one out for each in.
 
@@ -195,8 +195,8 @@ def _overlap(found: Instances, a: int, b: int) -> float:
     for k in (a, b):
         (y0, x0), (y1, x1) = low - found.corners[k], high - found.corners[k]
         crops.append(found.masks[k][y0:y1, x0:x1])
-    smaller = min(np.count_nonzero(found.masks[a]), np.count_nonzero(found.masks[b]))
-    return np.count_nonzero(crops[0] & crops[1]) / max(smaller, 1)
+    smaller = min(int(np.count_nonzero(found.masks[a])), int(np.count_nonzero(found.masks[b])))
+    return int(np.count_nonzero(crops[0] & crops[1])) / max(smaller, 1)
 
 
 def _runs(frames: Iterator[Frame], batch: int) -> Generator[list[Frame], None, None]:

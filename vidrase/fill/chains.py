@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,11 +16,9 @@ from vidrase.fill.moment import Box, Moment, Origins
 Points = NDArray[np.float32]
 
 
-def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *, front: bool = False) -> Origins:
+def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int) -> Origins:
     """Where the wanted pixels of `start` are seen first, going `step` (+1 forward, -1 backward) at most `reach` frames.
 
-    front: follow the layer in front instead of the background. A chain of the background that comes out on something in front of it goes
-    on behind that; a chain of the front layer that comes out on background was a wrong guess: source -2.
     `cost` is the accumulated forward-backward gap, px, plus a little for every frame on the way.
     """
     assert start.wanted is not None
@@ -41,31 +38,21 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
         link = (here if step > 0 else there).link
         if link is None:
             break
-        layer = link.behind
-        if front:
-            if link.front is None:
-                break
-            layer = link.front
-        motion = layer.flow(step, x, y)
+        motion = link.flow(step, x, y)
         x, y = x + motion[:, 0], y + motion[:, 1]
-        back = layer.flow(-step, x, y)
+        back = link.flow(-step, x, y)
         cost = cost + STEP_COST + np.hypot(motion[:, 0] + back[:, 0], motion[:, 1] + back[:, 1])
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
         x, y, cost, live = x[inside], y[inside], cost[inside], live[inside]
         column, row = np.rint(x).astype(np.intp), np.rint(y).astype(np.intp)
-        hidden = np.zeros(len(x), bool) if there.blocked is None else there.blocked[row, column]
-        in_front = np.zeros(len(x), bool) if there.front is None else there.front[row, column]
-        free = ~hidden & (in_front == front)
-        wrong = ~hidden & ~in_front if front else np.zeros(len(x), bool)
+        free = np.ones(len(x), bool) if there.blocked is None else ~there.blocked[row, column]
         found = live[free]
         at_rows, at_columns = rows[found], columns[found]
         out.source[at_rows, at_columns] = there.number
         out.dx[at_rows, at_columns] = x[free] - x0[found]
         out.dy[at_rows, at_columns] = y[free] - y0[found]
         out.cost[at_rows, at_columns] = cost[free]
-        out.source[rows[live[wrong]], columns[live[wrong]]] = -2
-        going = ~free & ~wrong
-        x, y, cost, live = x[going], y[going], cost[going], live[going]
+        x, y, cost, live = x[~free], y[~free], cost[~free], live[~free]
         here = there
         if not len(live):
             break
@@ -76,7 +63,9 @@ STEP_COST = 0.05
 """px a frame: what a chain drifts even where forward and backward agree."""
 
 
-def spread(origins: Origins, x: Points, y: Points) -> tuple[NDArray[np.int32], Points, Points, Points]:
+def spread(
+    origins: Origins, x: Points, y: Points
+) -> tuple[NDArray[np.int32], Points, Points, Points]:
     """(source, dx, dy, cost), each [N], at the points (x, y) between the pixels of the grid.
 
     Displacements are interpolated among neighbours of the same source only: between two sources there is nothing.
@@ -113,7 +102,7 @@ def carried(previous: Moment, now: Moment) -> Origins:
         return out
     rows, columns = np.nonzero(now.wanted[now.box.span])
     x0, y0 = (columns + now.box.left).astype(np.float32), (rows + now.box.top).astype(np.float32)
-    motion = previous.link.behind.flow(-1, x0, y0)
+    motion = previous.link.flow(-1, x0, y0)
     x, y = x0 + motion[:, 0], y0 + motion[:, 1]
     box = previous.invented.box
     inside = (x >= box.left) & (y >= box.top) & (x <= box.right - 1) & (y <= box.bottom - 1)
@@ -130,21 +119,3 @@ def region(box: Box, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of `box`, clipped."""
     return slice(max(box.top, 0), min(box.bottom, height)), slice(max(box.left, 0), min(box.right, width))
 
-
-def layered(behind: Origins, front: Origins | None, is_front: NDArray[np.bool_]) -> Origins:
-    """`front` where `is_front`, else `behind`."""
-    if front is None or not is_front.any():
-        return behind
-    parts = (np.where(is_front, getattr(front, k), getattr(behind, k)) for k in ("source", "dx", "dy", "cost"))
-    return Origins(behind.box, *parts)
-
-
-def decide_front(chains: list[Origins]) -> NDArray[np.bool_]:
-    """bool [h, w]: pixels that belong to the front layer, from its chains backward and forward.
-
-    One side that saw it is enough, unless the other side saw the background there.
-    """
-    saw = np.logical_or.reduce([chain.source >= 0 for chain in chains])
-    refuted = np.logical_or.reduce([chain.source == -2 for chain in chains])
-    decision = (saw & ~refuted).astype(np.uint8)
-    return cv2.medianBlur(decision, 5) > 0

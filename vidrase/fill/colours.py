@@ -106,9 +106,7 @@ def coloured(
 CELL = 4  # samples a side over which the rim's difference is averaged: texture that does not quite match cancels out
 
 
-def match_light(
-    candidate: Candidate, places: Places, planes: list[int], truth: tuple[NDArray, ...], reach: float
-) -> None:
+def match_light(candidate: Candidate, places: Places, planes: list[int], truth: tuple[NDArray, ...], reach: float) -> None:
     """Make the candidate's brightness and tint agree with the picture at the rim, by a smooth offset in the hole.
 
     reach: largest offset believed, in sample values.

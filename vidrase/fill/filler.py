@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.cuts import CutDetector
-from vidrase.fill.chains import carried, chase, decide_front, layered
+from vidrase.fill.chains import carried, chase
 from vidrase.fill.colours import Candidate, Picture, Places, coloured, fused, match_light
-from vidrase.fill.complete import POLLUTION, Layer, Link, completed, grown
+from vidrase.fill.complete import POLLUTION, Link, completed, grown
 from vidrase.fill.composite import PlaneHole, composite, plane_holes
 from vidrase.fill.invent import canvas
 from vidrase.fill.membrane import membrane
@@ -116,16 +116,9 @@ class Filler:
         ahead, back = self._flow(pair, pair[::-1])
         # a vector is the thing's if it starts near the thing or ends there
         trusted = ~(polluted[0] | polluted[1])
-        there = completed(ahead, trusted, box.span)
-        here = completed(back, trusted, box.span)
-        front = None
-        if there.front is not None and here.front is not None:
-            front = Layer(box.top, box.left, there.front, here.front)
-            for moment, seen in ((before, there), (now, here)):
-                if moment.front is None:
-                    moment.front = np.zeros(now.luma.shape, bool)
-                moment.front[box.span] |= seen.is_front
-        return Link(Layer(box.top, box.left, there.behind, here.behind), front, there.camera.support)
+        ahead_here, camera = completed(ahead, trusted, box.span)
+        back_here, _ = completed(back, trusted, box.span)
+        return Link(box.top, box.left, ahead_here, back_here, camera)
 
     def _picture(self, number: int) -> Picture:
         return Picture(self._moments[number].frame.planes)
@@ -135,7 +128,7 @@ class Filler:
         assert here.hole is not None
         assert self._grid is not None
         holes = plane_holes(here.hole, here.frame.layout)
-        chains = self._chains(here) if self._reach else []
+        chains = [chase(self._moments, here, step, self._reach) for step in (-1, 1)] if self._reach else []
         chains = [chain for chain in chains if (chain.source >= 0).any()]
         values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(here.frame.planes)
         known: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * len(here.frame.planes)
@@ -155,13 +148,6 @@ class Filler:
         if missing:
             self._invent(here, holes, values, known)
         return composite(here.frame, holes, values)
-
-    def _chains(self, here: Moment) -> list[Origins]:
-        """Backward and forward, each pixel on the layer it belongs to."""
-        behind = [chase(self._moments, here, step, self._reach) for step in (-1, 1)]
-        front = [chase(self._moments, here, step, self._reach, front=True) for step in (-1, 1)]
-        is_front = decide_front(front)
-        return [layered(b, f, is_front) for b, f in zip(behind, front, strict=True)]
 
     def _places(self, hole: PlaneHole, here: Moment) -> Places:
         assert self._grid is not None

@@ -33,9 +33,7 @@ def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter) -> Pi
     for number, plane in enumerate(frame.planes):
         shift_y, shift_x = layout.shifts(number)
         down, across = -(-(bottom - top) >> shift_y), -(-(right - left) >> shift_x)
-        crops.append(
-            plane[top >> shift_y : (top >> shift_y) + down, left >> shift_x : (left >> shift_x) + across].copy()
-        )
+        crops.append(plane[top >> shift_y : (top >> shift_y) + down, left >> shift_x : (left >> shift_x) + across].copy())
     painted = _painted(to_rgb(crops, layout), hole, inpainter)
     for number, plane in enumerate(from_rgb(painted, layout)):
         where = chroma_hole(hole, layout, number)

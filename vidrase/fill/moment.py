@@ -40,9 +40,7 @@ class Grid:
         """(height, width)."""
         return self.height, self.width
 
-    def to_grid(
-        self, x: NDArray[np.float32], y: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def to_grid(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Luma px -> working px, centres at integers in both."""
         if self.scale_x == 1 and self.scale_y == 1:
             return x, y
@@ -145,8 +143,6 @@ class Moment:
     """Around `wanted`."""
     link: Link | None = None
     """Motion to the next moment; None at a cut, or where neither of the two has a hole."""
-    front: NDArray[np.bool_] | None = None
-    """[h, w] working grid: what moves unlike the camera; None: nothing is known to."""
     invented: Origins | None = None
     """Which of the wanted pixels were made up, and on which canvas."""
     done: Frame | None = field(default=None)

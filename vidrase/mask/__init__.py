@@ -25,7 +25,7 @@ REACH = 8  # frames to either side that a mask may be carried
 Chosen = Callable[[Instances], NDArray[np.bool_]] | Collection[int] | None
 
 
-def frames_held(options: MaskOptions) -> int:
+def frames_held(options: MaskOptions) -> int:  # noqa: ARG001 - the same for all of them so far
     """Most frames that `mask` holds at once."""
     return 2 * REACH + 2
 

@@ -12,7 +12,7 @@ FRAME_SHARE = 0.0055  # of the frame's geometric mean side: 3.5 px at 854x480
 THING_SHARE = (
     0.018  # of the thing's height or width, whichever is less: a near person's edge is softer than a far one's
 )
-BLUR_SHARE = 0.12  # of its motion in px a frame: half of what a 180 degree shutter smears, on both sides, less what is in the mask
+BLUR_SHARE = 0.12  # of its motion in px a frame: half of what a 180 degree shutter smears, less what is in the mask
 LEAST, MOST = 2.0, 48.0
 CORE_SHARE = 0.5  # of the growth belongs to the core, where nothing of the old picture may stay
 
@@ -27,7 +27,8 @@ def auto_radius(frame: tuple[int, int], thing: tuple[int, int], speed: float = 0
 
 @lru_cache(maxsize=128)
 def _disc(radius: int) -> NDArray[np.uint8]:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    side = 2 * radius + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 def grown(mask: Crop, radius: float) -> Crop:

@@ -70,7 +70,7 @@ class Motion:
         return self._steps[a, b]
 
     def agreement(self, target: int, source: int) -> NDArray[np.uint8]:
-        """uint8 [h, w] of the reduced picture: 1 where `source`, carried to `target`, looks like it and comes back when carried back."""
+        """uint8 [h, w] of the reduced picture: 1 where `source` carried to `target` looks like it and finds its way back."""
         if (target, source) not in self._agreements:
             there, back = self.between(target, source), self.between(source, target)
             height, width = there.shape[:2]
@@ -108,8 +108,8 @@ class Motion:
             mask.astype(np.float32), grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
         )
         if sure:
-            carried *= cv2.remap(self.agreement(target, source), at_x, at_y, cv2.INTER_NEAREST)
-        return carried, (y0, x0)
+            carried = carried * cv2.remap(self.agreement(target, source), at_x, at_y, cv2.INTER_NEAREST)
+        return carried.astype(np.float32, copy=False), (y0, x0)
 
     def speed(self, mask: NDArray[np.bool_], corner: tuple[int, int], place: int, near: Collection[int]) -> float:
         """How fast the thing under a mask moves in frame `place`, px of the frame a frame; 0 when no neighbour is `near`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pickle
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, is_zipfile
 
 import torch
@@ -48,7 +49,9 @@ def _read(path: Path) -> object:
     if not is_zipfile(path):
         raise WeightsCorrupt(f"{path} is damaged or no weights file (.pt or .safetensors); fetch it again")
     try:
-        allowed = [_resolve(name, path) for name in torch.serialization.get_unsafe_globals_in_checkpoint(str(path))]
+        allowed: list[Any] = [
+            _resolve(name, path) for name in torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+        ]
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, BadZipFile, pickle.UnpicklingError) as error:
@@ -77,9 +80,9 @@ def _network_of(held: object, path: Path) -> nn.Module:
     return network.float().eval()
 
 
-def _ready(network: nn.Module, path: Path) -> nn.Module:
+def _ready(network: Any, path: Path) -> nn.Module:
     layers = getattr(network, "model", None)
-    head = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
+    head: Any = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
     if head is None or not hasattr(head, "proto") or not hasattr(head, "nc"):
         kind = type(head or network).__name__
         raise ModelError(f"{path} is no instance segmentation model (its head is '{kind}'); use weights named ...-seg")

@@ -48,7 +48,9 @@ class Grid:
     def to_frame(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [K, 4] x0 y0 x1 y1 of the canvas -> of the frame, not clipped."""
         (top, left), (scale_y, scale_x) = self.offset, self.scale
-        return (boxes - np.float32([left, top, left, top])) / np.float32([scale_x, scale_y, scale_x, scale_y])
+        shift = np.array([left, top, left, top], np.float32)
+        moved: NDArray[np.float32] = (boxes - shift) / np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
+        return moved
 
     def places(self, strides: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         """(float32 [N, 2] cell centres (x, y) in strides, float32 [N] the stride), in the network's order."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class YoloSegmenter:
         self._imgsz, self._device, self._dtype, self._note = imgsz, device, dtype, note
         self._room: int | None = None  # frames that fit the device at once, once that has been found out
         network.model[-1].training = True  # type: ignore[index, union-attr]  # of the head alone: raw maps, nothing decoded
-        self._network = network.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+        self._network = network.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, frames: Sequence[Frame]) -> list[Instances]:
         """One `Instances` a frame, ids 0, displayed orientation, masks at frame size."""
@@ -198,12 +199,12 @@ def agreeing(boxes: NDArray[np.float32], scores: NDArray[np.float32], best: int)
     return np.concatenate([[best], others[np.argsort(-scores[others], kind="stable")][: VOICES - 1]]).astype(np.int64)
 
 
-def _raw(out: object) -> Raw:
+def _raw(out: Any) -> Raw:
     """The head's maps, in the shape that this or an older ultralytics gives them."""
     if isinstance(out, dict):
         out = out.get("one2many", out)
         return Raw(out["boxes"], out["scores"], out["mask_coefficient"], out["proto"])
-    maps, coefficients, prototypes = out  # type: ignore[misc]  # before 8.4
+    maps, coefficients, prototypes = out  # before 8.4
     joined = torch.cat([level.flatten(2) for level in maps], 2)
     bins = 4 * 16
     return Raw(joined[:, :bins], joined[:, bins:], coefficients, prototypes)

@@ -28,6 +28,7 @@ from vidrase.train.segmenter_optim import Both
 from vidrase.weights.embedded import build_segmenter, load_embedded, save_embedded
 
 SAVE_EVERY = 240.0  # seconds
+PATIENCE = 20  # steps without a finite gradient
 AHEAD = 3  # batches made while one is learnt
 
 
@@ -39,10 +40,10 @@ class Recipe:
     imgsz: int = 320
     batch: int = 12
     rate: float = 3e-3
-    decay: float = 0.35  # the last share of the steps, in which the rate falls
+    decay: float = 0.4  # the last share of the steps, in which the rate falls
     warm: int = 150
     weight_decay: float = 0.01
-    average: float = 0.999
+    average: float = 0.998
     seed: int = 0
 
     def rate_at(self, step: int) -> float:
@@ -203,7 +204,8 @@ class Trainer:
 
     def export(self, path: Path, metadata: dict[str, Any]) -> str:
         """Ship the average; returns the digest."""
-        recipe = {"recipe": asdict(self.recipe), "steps": self.step, "optimiser": "Muon + AdamW"}
+        weights = {**asdict(self.weights), "classes": {str(k): v for k, v in self.weights.classes.items()}}
+        recipe = {"recipe": asdict(self.recipe), "weights": weights, "steps": self.step, "optimiser": "Muon + AdamW"}
         return save_embedded(self.average.network, path, {**recipe, **metadata})
 
 
@@ -233,13 +235,14 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     saved = began = time.monotonic()
     sums: dict[str, float] = {}
-    counted = 0
+    counted = bad = 0
     for pixels in batches(pictures, trainer.recipe, trainer.step):
         if trainer.recipe.falls_at(trainer.step):
             trainer.save(folder / "stable.pt")
         parts = trainer.learn(pixels)
-        if not math.isfinite(parts["loss"]) and trainer.step > 100:
-            raise ModelError(f"the loss became {parts['loss']} at step {trainer.step}; lower the rate and resume")
+        bad = 0 if math.isfinite(parts["norm"]) else bad + 1
+        if bad == PATIENCE:
+            raise ModelError(f"the loss is {parts['loss']} since step {trainer.step - bad}; lower the rate and resume")
         counted += 1
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + value

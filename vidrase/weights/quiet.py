@@ -45,7 +45,6 @@ def import_ultralytics() -> ModuleType:
     saving, loading = torch.save, torch.load
     before = {name: os.environ.get(name) for name in wanted}
     threads, printing = cv2.getNumThreads(), np.get_printoptions()
-    printing.pop("override_repr", None)
     os.environ.update(wanted)
     try:
         import ultralytics
@@ -58,7 +57,7 @@ def import_ultralytics() -> ModuleType:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
         cv2.setNumThreads(threads)
-        np.set_printoptions(**printing)
+        np.set_printoptions(**printing)  # type: ignore[arg-type]
         torch.set_printoptions(profile="default")
         torch.save, torch.load = saving, loading
     patches = importlib.import_module("ultralytics.utils.patches")

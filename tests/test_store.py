@@ -1,0 +1,87 @@
+"""Instances to disk and back, and their summaries."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fakes import FakeSegmenter, instances
+from synth import as_frames, clip
+from vidrase.errors import ShapeError
+from vidrase.frames import Instances
+from vidrase.store import InstanceStore
+
+
+def same(a: Instances, b: Instances) -> bool:
+    fields = ("ids", "scores", "boxes", "corners")
+    arrays = all(np.array_equal(getattr(a, name), getattr(b, name)) for name in fields)
+    return arrays and a.labels == b.labels and a.size == b.size and all(map(np.array_equal, a.masks, b.masks))
+
+
+def test_what_goes_in_comes_out_in_any_order() -> None:
+    pictures, masks, _ = clip(8, height=95, width=127)
+    rng = np.random.default_rng(1)
+    frames = as_frames(pictures)
+    noise = [rng.random((95, 127)) > 0.7 for _ in frames]
+    given = [instances([m, n], labels=["person", "car"], ids=[1, 2]) for m, n in zip(masks, noise, strict=True)]
+    given[3] = Instances.none((95, 127))
+    with InstanceStore() as store:
+        for frame, found in zip(frames, given, strict=True):
+            store.append(frame, found)
+        assert len(store) == 8
+        assert all(map(same, store, given))
+        assert all(same(store.get(index), given[index]) for index in (7, 0, 3, 5))
+        with pytest.raises(IndexError):
+            store.get(8)
+
+
+def test_frames_come_in_order() -> None:
+    pictures, masks, _ = clip(2)
+    with InstanceStore() as store, pytest.raises(ShapeError, match="expected frame 0 next, got 1"):
+        store.append(as_frames(pictures)[1], instances([masks[1]], ids=[1]))
+
+
+def test_tracks_are_summed_up() -> None:
+    pictures, masks, _ = clip(10)
+    frames = as_frames(pictures)
+    with InstanceStore() as store:
+        for frame, mask in zip(frames, masks, strict=True):
+            label = "car" if frame.index == 4 else "person"
+            seen = 2 <= frame.index < 8
+            store.append(frame, instances([mask], ids=[5], labels=[label]) if seen else Instances.none(mask.shape))
+        (track,) = store.tracks()
+    assert (track.id, track.label, track.first_index, track.last_index, track.frames) == (5, "person", 2, 7, 6)
+    assert track.last_seconds == pytest.approx(7 / 25)
+    assert track.area_share == pytest.approx(masks[2].mean())
+    assert track.thumbnail is not None
+    # the square is red and fills most of its own thumbnail
+    assert np.median(track.thumbnail.reshape(-1, 3), axis=0)[0] > 180
+    shown = track.as_dict()
+    assert shown["class"] == "person"
+    assert shown["frames"] == 6
+
+
+def test_bearers_are_noticed() -> None:
+    pictures, masks, _ = clip(3)
+    beside = [np.roll(mask, 24, axis=1) for mask in masks]
+    far = [np.roll(mask, 70, axis=1) for mask in masks]
+    with InstanceStore() as store:
+        for frame, who, bag, other in zip(as_frames(pictures), masks, beside, far, strict=True):
+            labels = ["person", "backpack", "handbag"]
+            store.append(frame, instances([who, bag, other], ids=[1, 2, 3], labels=labels))
+        tracks = {track.id: track for track in store.tracks()}
+    assert tracks[2].with_others == {1: 3}
+    assert tracks[3].with_others == {}
+
+
+def test_nothing_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    pictures, masks, _ = clip(2)
+    found = FakeSegmenter(masks)(as_frames(pictures))
+    with InstanceStore() as store:
+        for frame, seen in zip(as_frames(pictures), found, strict=True):
+            store.append(frame, seen)
+    assert not os.listdir(tmp_path)  # noqa: PTH208

@@ -1,0 +1,103 @@
+"""Detections to lasting ids."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fakes import FakeSegmenter, instances
+from synth import as_frames, clip, texture
+from vidrase.errors import OptionError
+from vidrase.frames import Instances
+from vidrase.track import Tracker, track
+
+
+def quiet(text: str) -> None:
+    raise AssertionError(text)
+
+
+@pytest.mark.parametrize("kind", ["bytetrack", "botsort"])
+def test_one_thing_keeps_one_id(kind: str) -> None:
+    pictures, masks, _ = clip(16, step=(0, 4))
+    frames = as_frames(pictures)
+    seen = list(track(frames, FakeSegmenter(masks, missed={5, 6}), batch=4, tracker=kind, note=quiet))
+    assert [frame for frame, _ in seen] == frames
+    assert {number for _, found in seen for number in found.ids.tolist()} == {1}
+    assert [len(found) for _, found in seen] == [0 if t in (5, 6) else 1 for t in range(16)]
+
+
+def test_the_result_does_not_depend_on_the_batch() -> None:
+    pictures, masks, _ = clip(9, step=(2, 5))
+    ids = []
+    for batch in (1, 2, 4, 16):
+        segmenter = FakeSegmenter(masks, missed={4})
+        ids.append([found.ids.tolist() for _, found in track(as_frames(pictures), segmenter, batch=batch, note=quiet)])
+        assert max(segmenter.calls) <= batch
+    assert all(one == ids[0] for one in ids)
+
+
+def test_every_sure_detection_comes_out_with_an_id() -> None:
+    rng = np.random.default_rng(3)
+    pictures, masks, _ = clip(10)
+    tracker = Tracker("bytetrack", 0.25, 25.0)
+    for _ in pictures:  # jumps about: no tracker will ever confirm it
+        jumping = np.zeros_like(masks[0])
+        y, x = rng.integers(0, 70), rng.integers(0, 100)
+        jumping[y : y + 12, x : x + 12] = True
+        found = tracker.step(instances([jumping], scores=[0.3]))
+        assert len(found) == 1
+        assert found.ids[0] >= 1
+
+
+def test_weak_detections_only_continue_a_track() -> None:
+    pictures, masks, _ = clip(6, step=(0, 2))
+    tracker = Tracker("bytetrack", 0.5, 25.0)
+    assert len(tracker.step(instances([masks[0]], scores=[0.3]))) == 0
+    scores = [0.9, 0.9, 0.3, 0.3, 0.9]
+    ids = [
+        tracker.step(instances([mask], scores=[score])).ids.tolist() for mask, score in zip(masks, scores, strict=False)
+    ]
+    assert ids == [ids[0]] * 5
+    assert len(ids[0]) == 1
+
+
+def test_a_weak_second_look_adds_to_the_mask() -> None:
+    body = np.zeros((96, 128), bool)
+    body[20:80, 40:60] = True
+    arm = np.zeros_like(body)
+    arm[40:50, 45:80] = True
+    found = Tracker("bytetrack", 0.25, 25.0).step(instances([body, body & ~arm | arm], scores=[0.9, 0.12]))
+    assert len(found) == 1
+    assert np.array_equal(found.mask(0), body | arm)
+
+
+def test_classes_do_not_pass_ids_to_each_other() -> None:
+    _, masks, _ = clip(6, step=(0, 2))
+    tracker = Tracker("bytetrack", 0.25, 25.0)
+    horse = [tracker.step(instances([masks[t], masks[t]], labels=["horse", "person"])).ids.tolist() for t in range(3)]
+    rider = tracker.step(instances([masks[3]], labels=["person"]))
+    assert horse[0] == horse[1] == horse[2]
+    assert rider.ids[0] == horse[0][1]
+
+
+def test_ids_do_not_cross_a_cut() -> None:
+    pictures, masks, _ = clip(8, step=(0, 2))
+    other = texture(96, 128, seed=9)
+    pictures[4:] = [255 - other] * 4
+    seen = list(track(as_frames(pictures), FakeSegmenter(masks), note=quiet))
+    ids = [found.ids[0] for _, found in seen]
+    assert len(set(ids[:4])) == len(set(ids[4:])) == 1
+    assert ids[3] != ids[4]
+
+
+def test_nothing_found_and_class_filter() -> None:
+    pictures, masks, _ = clip(3)
+    none = list(track(as_frames(pictures), FakeSegmenter(masks, missed=range(3)), note=quiet))
+    assert [len(found) for _, found in none] == [0, 0, 0]
+    cars = list(track(as_frames(pictures), FakeSegmenter(masks), classes={1}, note=quiet))
+    assert all(isinstance(found, Instances) and not len(found) for _, found in cars)
+
+
+def test_an_unknown_tracker_is_told() -> None:
+    with pytest.raises(OptionError, match="bytetrack, botsort"):
+        track([], FakeSegmenter([]), tracker="sort", note=quiet)
