@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def instances(
 class FakeSegmenter:
     """Knows the square of `synth.clip`: masks bool [H, W] as displayed, by frame index."""
 
-    names = {0: "person", 1: "car"}
+    names: ClassVar = {0: "person", 1: "car"}
     recommended_conf = 0.25
     description = "fake"
 

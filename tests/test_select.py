@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from fakes import instances
+
 from vidrase.errors import OptionError, UnknownLabel
 from vidrase.options import SelectOptions
 from vidrase.select import select

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from fakes import FakeSegmenter, instances
 from synth import as_frames, clip
+
 from vidrase.errors import ShapeError
 from vidrase.frames import Instances
 from vidrase.store import InstanceStore

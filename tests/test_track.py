@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from fakes import FakeSegmenter, instances
 from synth import as_frames, clip, texture
+
 from vidrase.errors import OptionError
 from vidrase.frames import Instances
 from vidrase.track import Tracker, track
@@ -50,7 +50,7 @@ def test_every_sure_detection_comes_out_with_an_id() -> None:
 
 
 def test_weak_detections_only_continue_a_track() -> None:
-    pictures, masks, _ = clip(6, step=(0, 2))
+    _, masks, _ = clip(6, step=(0, 2))
     tracker = Tracker("bytetrack", 0.5, 25.0)
     assert len(tracker.step(instances([masks[0]], scores=[0.3]))) == 0
     scores = [0.9, 0.9, 0.3, 0.3, 0.9]

@@ -49,8 +49,8 @@ class Grid:
         """float32 [K, 4] x0 y0 x1 y1 of the canvas -> of the frame, not clipped."""
         (top, left), (scale_y, scale_x) = self.offset, self.scale
         shift = np.array([left, top, left, top], np.float32)
-        moved: NDArray[np.float32] = (boxes - shift) / np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
-        return moved
+        factor = np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
+        return np.divide(boxes - shift, factor, dtype=np.float32)
 
     def places(self, strides: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         """(float32 [N, 2] cell centres (x, y) in strides, float32 [N] the stride), in the network's order."""

@@ -1,0 +1,206 @@
+"""Detections to holes: gaps, edges, borders, growth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import FakeFlow, FakeSegmenter, instances
+from numpy.typing import NDArray
+from synth import as_frames, clip
+
+from vidrase.errors import ShapeError
+from vidrase.flow import DisFlow
+from vidrase.frames import Frame, HoleFrame, Instances, Orientation
+from vidrase.mask import REACH, frames_held, grow, holes_from_masks, mask
+from vidrase.mask.motion import Motion
+from vidrase.options import MaskOptions
+
+EXACT = MaskOptions(dilate=0)
+
+
+def seen_of(
+    pictures: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]], missed: tuple[int, ...] = (), score: float = 0.9
+) -> list[tuple[Frame, Instances]]:
+    frames = as_frames(pictures)
+    found = FakeSegmenter(masks, missed=missed, score=score)(frames)
+    return [(frame, replace(one, ids=one.ids + 1)) for frame, one in zip(frames, found, strict=True)]
+
+
+def area(hole: HoleFrame) -> NDArray[np.bool_]:
+    return hole.hole.full_area() if hole.hole else np.zeros(hole.frame.size, bool)
+
+
+def test_dilate_zero_takes_masks_exactly_as_they_are() -> None:
+    pictures, masks, _ = clip(5)
+    seen = seen_of(pictures, masks)
+    out = list(mask(seen, options=EXACT, flow=DisFlow()))
+    assert [hole.frame for hole in out] == [frame for frame, _ in seen]
+    for hole, truth in zip(out, masks, strict=True):
+        assert hole.hole is not None
+        assert np.array_equal(hole.hole.full_core(), truth)
+        assert np.array_equal(hole.hole.full_area(), truth)
+    files = list(holes_from_masks([frame for frame, _ in seen], masks, EXACT))
+    assert all(np.array_equal(area(hole), truth) for hole, truth in zip(files, masks, strict=True))
+
+
+def test_nothing_chosen_leaves_no_hole() -> None:
+    pictures, masks, _ = clip(3)
+    seen = seen_of(pictures, masks)
+    for chosen in (set(), {2}, lambda found: np.zeros(len(found), bool)):
+        assert all(hole.hole is None for hole in mask(seen, chosen=chosen, options=MaskOptions(), flow=DisFlow()))
+    assert all(hole.hole is not None for hole in mask(seen, chosen={1}, options=MaskOptions(), flow=DisFlow()))
+
+
+@pytest.mark.parametrize("missed", [(4,), (4, 5, 6), (0,), (11,), (10, 11), (3, 7)])
+def test_missed_detections_are_bridged(missed: tuple[int, ...]) -> None:
+    pictures, masks, _ = clip(12, step=(0, 4), pan=(0.0, 1.0))
+    out = list(mask(seen_of(pictures, masks, missed), options=MaskOptions(), flow=DisFlow()))
+    for t, (hole, truth) in enumerate(zip(out, masks, strict=True)):
+        covered = (area(hole) & truth).sum() / truth.sum()
+        assert covered > (0.9 if t in missed else 0.999), t
+        assert area(hole).sum() < 3.0 * truth.sum()
+
+
+def test_a_long_absence_is_an_absence() -> None:
+    pictures, masks, _ = clip(40, width=400, step=(0, 2))
+    missed = tuple(range(10, 40))
+    out = list(mask(seen_of(pictures, masks, missed), options=MaskOptions(), flow=DisFlow()))
+    assert all(hole.hole is None for hole in out[10 + REACH :])
+
+
+def test_one_weak_hit_is_dropped_and_a_sure_one_stays() -> None:
+    pictures, masks, _ = clip(9, step=(0, 0))
+    missed = tuple(t for t in range(9) if t != 4)
+    weak = list(mask(seen_of(pictures, masks, missed, score=0.3), options=MaskOptions(), flow=DisFlow()))
+    assert all(hole.hole is None for hole in weak)
+    sure = list(mask(seen_of(pictures, masks, missed, score=0.8), options=MaskOptions(), flow=DisFlow()))
+    assert [hole.hole is not None for hole in sure] == [t == 4 for t in range(9)]
+    still = list(mask(seen_of(pictures[:1], masks[:1], score=0.3), options=MaskOptions(), flow=DisFlow()))
+    assert still[0].hole is not None
+
+
+def test_a_flickering_part_is_steadied() -> None:
+    pictures, masks, _ = clip(9, step=(0, 3))
+    lacking = [m.copy() for m in masks]
+    rows = np.flatnonzero(masks[4].any(1))
+    lacking[4][rows[:8]] = False  # the head is missed once
+    out = list(mask(seen_of(pictures, lacking), options=MaskOptions(), flow=DisFlow()))
+    assert (area(out[4]) & masks[4]).sum() > 0.97 * masks[4].sum()
+
+
+def test_nothing_crosses_a_cut() -> None:
+    pictures, masks, _ = clip(8, step=(0, 2))
+    pictures[4:] = [255 - p[::-1, ::-1] for p in pictures[4:]]
+    out = list(mask(seen_of(pictures, masks, (4, 5, 6, 7)), options=MaskOptions(), flow=DisFlow()))
+    assert all(hole.hole is not None for hole in out[:4])
+    assert all(hole.hole is None for hole in out[4:])
+
+
+def test_things_near_the_border_are_covered_to_it() -> None:
+    pictures, _, _ = clip(3)
+    masks = []
+    for _ in pictures:
+        one = np.zeros((96, 128), bool)
+        one[40:94, 2:30] = True  # two px short of the left and the lower border
+        masks.append(one)
+    out = list(mask(seen_of(pictures, masks), options=MaskOptions(), flow=None))
+    for hole in out:
+        assert hole.hole is not None
+        core = hole.hole.full_core()
+        assert core[42:, :28].all()
+        assert not core[:30].any()
+        assert not core[:, 50:].any()
+
+
+def test_growth_follows_frame_thing_and_speed() -> None:
+    small = grow.auto_radius((480, 854), (100, 40))
+    assert grow.auto_radius((1080, 1920), (100, 40)) > small
+    assert grow.auto_radius((480, 854), (400, 200)) > small
+    assert grow.auto_radius((480, 854), (100, 40), speed=30.0) > small + 3
+    pictures, masks, _ = clip(3, step=(0, 0))
+    seen = seen_of(pictures, masks)
+    sizes = [area(next(iter(mask(seen, options=MaskOptions(dilate=n), flow=None)))).sum() for n in (1, 4, 9)]
+    assert sizes[0] < sizes[1] < sizes[2]
+
+
+def test_core_lies_inside_area_and_holds_the_mask() -> None:
+    pictures, masks, _ = clip(4)
+    for hole, truth in zip(mask(seen_of(pictures, masks), options=MaskOptions(), flow=DisFlow()), masks, strict=True):
+        assert hole.hole is not None
+        core, whole = hole.hole.full_core(), hole.hole.full_area()
+        assert (core | whole == whole).all()
+        assert core[truth].all()
+        assert (whole & ~core).any()
+
+
+def test_box_shape_is_a_box() -> None:
+    pictures, _, _ = clip(2)
+    disc = np.hypot(*(np.indices((96, 128)) - np.array([48, 64])[:, None, None])) < 20
+    out = list(mask(seen_of(pictures, [disc] * 2), options=MaskOptions(dilate=0, shape="box"), flow=None))
+    whole = area(out[0])
+    rows, columns = np.flatnonzero(disc.any(1)), np.flatnonzero(disc.any(0))
+    assert whole.sum() == len(rows) * len(columns)
+    exact = list(mask(seen_of(pictures, [disc] * 2), options=MaskOptions(shape="mask"), flow=None))
+    assert (area(exact[0])[disc]).all()
+    assert area(exact[0]).sum() < 1.1 * disc.sum()
+
+
+def test_gaps_inside_are_closed() -> None:
+    pictures, _, _ = clip(2, height=200, width=200)
+    body = np.zeros((200, 200), bool)
+    body[20:180, 60:100] = body[20:180, 104:140] = True  # a slit
+    body[20:60, 60:140] = True
+    body[90:96, 70:76] = False  # a hole
+    out = list(mask(seen_of(pictures, [body] * 2), options=MaskOptions(), flow=None))
+    assert area(out[0])[30:170, 60:140].all()
+
+
+def test_orientation_is_brought_back_to_stored() -> None:
+    pictures, _, _ = clip(1)
+    (frame,) = as_frames(pictures)
+    turned = replace(frame, orientation=Orientation(quarter_turns=1))
+    shown = np.zeros(turned.displayed_size, bool)
+    shown[100:120, 10:30] = True
+    found = instances([shown], ids=[1])
+    (hole,) = mask([(turned, found)], options=EXACT, flow=DisFlow())
+    assert hole.hole is not None
+    assert hole.hole.size == frame.size
+    assert np.array_equal(turned.orientation.to_display(hole.hole.full_area()), shown)
+
+
+def test_a_carried_mask_follows_an_exact_shift() -> None:
+    pictures, masks, _ = clip(4, height=96, width=128)
+    motion = Motion(FakeFlow(dx=5.0), reach=4)
+    for place, frame in enumerate(as_frames(pictures)):
+        motion.add(place, frame)
+    found = instances([masks[0]])
+    carried = motion.carry(found.masks[0], (32, 8), 0, 0 + 1)
+    assert carried is not None
+    # flow 1 -> 0 is +5 as well (the fake knows one shift), so the mask of frame 0 is seen 5 px to the left
+    crop, (y, x) = carried
+    full = np.zeros((96, 128), bool)
+    full[y : y + crop.shape[0], x : x + crop.shape[1]] = crop >= 0.5
+    assert np.array_equal(full, np.roll(masks[0], -5, axis=1))
+
+
+def test_mask_files_have_to_fit() -> None:
+    pictures, _, _ = clip(1)
+    with pytest.raises(ShapeError, match="expected a mask"):
+        list(holes_from_masks(as_frames(pictures), [np.ones((10, 10), bool)], EXACT))
+
+
+def test_frames_held_is_bounded() -> None:
+    pictures, masks, _ = clip(60, width=300, step=(0, 2))
+    seen = seen_of(pictures, masks)
+    ahead = 0
+
+    def counted():
+        nonlocal ahead
+        for pair in seen:
+            ahead += 1
+            yield pair
+
+    for out, _ in enumerate(mask(counted(), options=MaskOptions(), flow=None), 1):
+        assert ahead - out + 1 + REACH <= frames_held(MaskOptions())
