@@ -70,12 +70,14 @@ class FakeSegmenter:
 
 
 class FakeFlow:
-    """The same shift (dx, dy) px a frame of the reduced picture everywhere, whatever is shown."""
+    """The same motion (dx, dy) px a frame everywhere, over flat pictures that get brighter by STEP with each frame."""
 
     name = "fake"
+    STEP = 10
 
     def __init__(self, dx: float = 0.0, dy: float = 0.0) -> None:
         self._shift = np.array([dx, dy], np.float32)
 
     def __call__(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.broadcast_to(self._shift, (*a.shape, 2)).astype(np.float32)
+        later = (b.mean((1, 2)) - a.mean((1, 2))).round() / self.STEP
+        return np.broadcast_to(later[:, None, None, None] * self._shift, (*a.shape, 2)).astype(np.float32)

@@ -10,6 +10,7 @@ from fakes import FakeFlow, FakeSegmenter, instances
 from numpy.typing import NDArray
 from synth import as_frames, clip
 
+from vidrase.colour import PixelLayout
 from vidrase.errors import ShapeError
 from vidrase.flow import DisFlow
 from vidrase.frames import Frame, HoleFrame, Instances, Orientation
@@ -18,6 +19,7 @@ from vidrase.mask.motion import Motion
 from vidrase.options import MaskOptions
 
 EXACT = MaskOptions(dilate=0)
+GREY = PixelLayout("gray", "gray", 8, 0, 0)
 
 
 def seen_of(
@@ -170,19 +172,20 @@ def test_orientation_is_brought_back_to_stored() -> None:
     assert np.array_equal(turned.orientation.to_display(hole.hole.full_area()), shown)
 
 
-def test_a_carried_mask_follows_an_exact_shift() -> None:
-    pictures, masks, _ = clip(4, height=96, width=128)
-    motion = Motion(FakeFlow(dx=5.0), reach=4)
-    for place, frame in enumerate(as_frames(pictures)):
+@pytest.mark.parametrize(("source", "target"), [(0, 1), (1, 0), (0, 3), (3, 1)])
+def test_a_carried_mask_follows_an_exact_shift(source: int, target: int) -> None:
+    _, masks, _ = clip(4, height=96, width=128, step=(2, 5))
+    motion = Motion(FakeFlow(dx=5.0, dy=2.0), reach=4)
+    flat = [np.full((96, 128, 3), 40 + FakeFlow.STEP * t, np.uint8) for t in range(4)]
+    for place, frame in enumerate(as_frames(flat, GREY)):
         motion.add(place, frame)
-    found = instances([masks[0]])
-    carried = motion.carry(found.masks[0], (32, 8), 0, 0 + 1)
+    found = instances([masks[source]])
+    carried = motion.carry(found.masks[0], tuple(found.corners[0]), source, target)
     assert carried is not None
-    # flow 1 -> 0 is +5 as well (the fake knows one shift), so the mask of frame 0 is seen 5 px to the left
     crop, (y, x) = carried
     full = np.zeros((96, 128), bool)
     full[y : y + crop.shape[0], x : x + crop.shape[1]] = crop >= 0.5
-    assert np.array_equal(full, np.roll(masks[0], -5, axis=1))
+    assert np.array_equal(full, masks[target])
 
 
 def test_mask_files_have_to_fit() -> None:

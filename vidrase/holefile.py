@@ -127,7 +127,8 @@ class MaskReader:
         text = f"{masks.url} has {have} masks, but {info.url} has {wanted} frame{'s' if wanted > 1 else ''}"
         if masks.kind == "frames" and info.kind in ("frames", "image"):
             raise ShapeError(f"{text}; give one mask a frame, or a single image for all")
-        self._note(f"{text}, as their headers have it")  # a header may be wrong: the end of the masks decides
+        if have > wanted:  # a header may be wrong; too few masks are an error only when they run out
+            self._note(f"{text}, as their headers have it")
 
     def _hint(self) -> str:
         count = self._info.frame_count

@@ -87,7 +87,7 @@ def require(word: str, names: Mapping[int, str]) -> str:
     spelt = {name.lower(): name for name in names.values()}
     candidates = list(spelt) + [word for word, name in _SYNONYMS.items() if name in spelt] + list(_IRREGULAR)
     near = [
-        form for attempt in _forms(text) for form in difflib.get_close_matches(attempt, candidates, n=1, cutoff=0.74)
+        form for attempt in _forms(text) for form in difflib.get_close_matches(attempt, candidates, n=1, cutoff=0.7)
     ]
     if near:
         raise UnknownLabel(f"no class '{word}'; did you mean '{resolve(near[0], names) or near[0]}'?")

@@ -47,7 +47,8 @@ def save_page(results: Results, records: Sequence[dict[str, Any]], path: Path, *
     )
     device = where["gpu"] or where["cpu"]
     subtitle = f"{record['version']} · {commit} · {record['date']} · {device}, {where['cores']} cores · load {where['load'][:1]}"
-    strips = [strip for strip in results.strips if strip.public or every_picture]
+    shown = [strip for strip in results.strips if strip.public or every_picture]
+    strips = sorted(shown, key=lambda strip: strip.worth)
     body = [_tiles(results.rows), _weak(results), *(_suite(name, results.rows) for name in TITLES)]
     body += [_pictures(strips, results.strips, results.rows), _failures(results), _machine(record)]
     page = template.replace("{{title}}", escape(record["date"])).replace("{{subtitle}}", escape(subtitle))
@@ -68,7 +69,7 @@ def _tiles(rows: Sequence[Row]) -> str:
     won = [_best_rival(row, rows) for row in ours if row.suite in ("quality", "stills", "removal")]
     known = [gain for gain in won if gain is not None]
     if known:
-        lost = sum(gain < 0 for gain in known)
+        lost = sum(gain < -0.1 for gain in known)
         tiles.append((f"{lost} of {len(known)}", "cases where a peer is better", "bad" if lost else "good"))
     outside = sum(row.numbers.get("changed_outside", 0) for row in ours)
     if quality:
@@ -109,7 +110,7 @@ def _suite(name: str, rows: Sequence[Row]) -> str:
     for measure, perfect in PLOTTED[name]:
         lines = _lines(mine, measure)
         if lines:
-            title, meaning, direction = HEADINGS[measure]
+            title, meaning, direction = HEADINGS[name][measure]
             arrow = "higher is better" if direction > 0 else "lower is better" if direction < 0 else "0 is right"
             parts.append(f'<h3>{escape(title)} <span class="soft">{escape(meaning)} · {arrow}</span></h3>')
             parts.append(f'<div class="wide">{plots.dots(lines, methods, title, mark=perfect)}</div>')
@@ -133,13 +134,14 @@ def _lines(rows: Sequence[Row], measure: str) -> list[tuple[str, dict[str, float
 
 def _means(suite: str, rows: Sequence[Row]) -> str:
     names = [name for name in COLUMNS[suite] if any(name in row.numbers for row in rows)]
-    heads = "".join(f'<th title="{escape(HEADINGS[name][1])}">{escape(HEADINGS[name][0])}</th>' for name in names)
+    known = HEADINGS[suite]
+    heads = "".join(f'<th title="{escape(known[name][1])}">{escape(known[name][0])}</th>' for name in names)
     lines = [f'<tr><th>group</th><th class="l">method</th><th>cases</th>{heads}</tr>']
     for group in dict.fromkeys(row.group for row in rows):
         members = [row for row in rows if row.group == group]
         means = {name: mean_by(members, lambda row: row.method, name) for name in names}
         for method in dict.fromkeys(row.method for row in members):
-            cells = "".join(_cell(name, means[name], method) for name in names)
+            cells = "".join(_cell(known[name][2], name, means[name], method) for name in names)
             count = sum(row.method == method for row in members)
             tone = ' class="ours"' if method == OURS else ""
             lines.append(
@@ -148,14 +150,15 @@ def _means(suite: str, rows: Sequence[Row]) -> str:
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
 
 
-def _cell(name: str, means: dict[str, float], method: str) -> str:
+def _cell(direction: int, name: str, means: dict[str, float], method: str) -> str:
     if method not in means:
         return "<td>–</td>"
-    direction, tone = HEADINGS[name][2], ""
-    if direction and len(means) > 1 and max(means.values()) > min(means.values()):
-        best = max(means.values()) if direction > 0 else min(means.values())
-        worst = min(means.values()) if direction > 0 else max(means.values())
-        tone = ' class="best"' if means[method] == best else ' class="worst"' if means[method] == worst else ""
+    # steadier than the truth, or a rim smoother than its surroundings, is not better than the truth: it is blur
+    worth = {m: direction * (max(value, 1.0) if name in ("flicker", "seam") else value) for m, value in means.items()}
+    tone = ""
+    if max(worth.values()) > min(worth.values()):
+        best, worst = max(worth.values()), min(worth.values())
+        tone = ' class="best"' if worth[method] == best else ' class="worst"' if worth[method] == worst else ""
     return f"<td{tone}>{means[method]:.3f}</td>"
 
 
@@ -193,7 +196,7 @@ def _pictures(strips: Sequence[Strip], found: Sequence[Strip], rows: Sequence[Ro
     if not found:
         return ""
     hidden = len(found) - len(strips)
-    text = "The moment furthest from the truth in each case. Rate what you see; the mark set now is a guess from the numbers."
+    text = "The worst case first, each at its moment furthest from the truth. Rate what you see; the mark set now is a guess from the numbers."
     if hidden:
         text += f" {hidden} cases are of pictures that may not be published; `vidrase bench --all-pictures` shows them."
     head = f"<h2>Pictures and rating sheet</h2>{_soft(text)}"

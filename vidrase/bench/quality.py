@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
-from vidrase.bench.case import Case, CaseRef
+from vidrase.bench.case import Case, CaseRef, Rgb
 from vidrase.bench.judge import Judge
 from vidrase.bench.peers import OURS, Biharmonic, Peer
-from vidrase.bench.results import Results, Row
+from vidrase.bench.results import Results, Row, Strip
 from vidrase.bench.strips import strip_of
 from vidrase.errors import VidraseError
 
@@ -21,34 +22,46 @@ def run_cases(refs: Sequence[CaseRef], methods: Sequence[Peer], results: Results
         except VidraseError as error:
             results.fail(suite, ref.name, "(case)", error)
             continue
-        judge = Judge(case)
+        judge, filled, rows = Judge(case), {}, []
         for method in methods:
             if isinstance(method, Biharmonic) and case.size[0] * case.size[1] > Biharmonic.most_pixels:
                 continue
-            _one(case, judge, method, results, suite)
+            try:
+                begun = time.perf_counter()
+                filled[method.name] = method.complete(case.shown, case.holes)
+                seconds = time.perf_counter() - begun
+                numbers = judge(filled[method.name])
+            except Exception as error:  # noqa: BLE001 - one method must not end the run; the failure is reported
+                results.fail(suite, case.name, method.name, error)
+                continue
+            numbers["ms_per_frame"] = round(1000 * seconds / len(case.shown), 2)
+            rows.append(Row(suite, _group(case), case.name, method.name, numbers | _shares(method)))
+            results.add(rows[-1])
+        if strip := _strip(case, filled, rows):
+            results.strips.append(strip)
 
 
-def _one(case: Case, judge: Judge, method: Peer, results: Results, suite: str) -> None:
-    begun = time.perf_counter()
-    try:
-        filled = method.complete(case.shown, case.holes)
-        seconds = time.perf_counter() - begun
-        numbers = judge(filled)
-    except Exception as error:  # noqa: BLE001 - a peer, or an engine in the making, must not end the run; the failure is reported
-        results.fail(suite, case.name, method.name, error)
-        return
-    numbers["ms_per_frame"] = round(1000 * seconds / len(case.shown), 2)
+def _shares(method: Peer) -> dict[str, float]:
+    """Where the pixels of our last filling came from."""
     stats = getattr(method, "stats", None)
-    if stats is not None:
-        total = max(stats.copied + stats.invented + stats.unfilled, 1)
-        for name in ("copied", "invented", "unfilled"):
-            numbers[f"share_{name}"] = round(getattr(stats, name) / total, 4)
-    results.add(Row(suite, _group(case), case.name, method.name, numbers))
-    if method.name == OURS and "psnr" in numbers:
-        caption = f"{numbers['psnr']:.1f} dB in the hole"
-        if "flicker" in numbers:
-            caption += f", flicker {numbers['flicker']:.2f}, seam {numbers.get('seam', float('nan')):.2f}"
-        results.strips.append(strip_of(case, filled, caption))
+    if stats is None:
+        return {}
+    total = max(stats.copied + stats.invented + stats.unfilled, 1)
+    return {f"share_{name}": round(getattr(stats, name) / total, 4) for name in ("copied", "invented", "unfilled")}
+
+
+def _strip(case: Case, filled: dict[str, list[Rgb]], rows: Sequence[Row]) -> Strip | None:
+    ours = next((row for row in rows if row.method == OURS and "psnr" in row.numbers), None)
+    if ours is None:
+        return None
+    numbers = ours.numbers
+    caption = f"{numbers['psnr']:.1f} dB in the hole"
+    if "flicker" in numbers:
+        caption += f", flicker {numbers['flicker']:.2f}, seam {numbers.get('seam', math.nan):.2f}"
+    others = [row for row in rows if row.method != OURS and "psnr" in row.numbers]
+    best = max(others, key=lambda row: row.numbers["psnr"], default=None)
+    rival = None if best is None else (f"{best.method} {best.numbers['psnr']:.1f}", filled[best.method])
+    return strip_of(case, filled[OURS], caption, numbers["psnr"], rival)
 
 
 def _group(case: Case) -> str:

@@ -20,7 +20,7 @@ def guess(numbers: Mapping[str, float]) -> str:
     """
     if numbers.get("texture", 0.0) < -0.016 or numbers.get("leftover", 0.0) > 0.15:
         return "solid"
-    if numbers.get("flicker", 1.0) > 1.6 or numbers.get("seam", 1.0) > 1.5:
+    if numbers.get("flicker", 1.0) > 1.4 or numbers.get("seam", 1.0) > 1.4:
         return "striped"
     if numbers.get("psnr", 0.0) >= 28.0 and numbers.get("flicker", 1.0) < 1.2 and numbers.get("leftover", 0.0) < 0.03:
         return "good"

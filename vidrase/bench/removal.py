@@ -161,4 +161,6 @@ def _strip(case: Removal, given: Sequence[Rgb], filled: Sequence[Rgb], numbers: 
         (f"difference ×{GAIN}", difference(filled[t], truth[t])),
     ]
     caption = f"{numbers.get('psnr', math.nan):.1f} dB, {numbers.get('leftover', math.nan):.1%} left over · frame {t}"
-    return Strip(case.name, caption, [(title, scaled(p[crop])) for title, p in pictures], case.public)
+    return Strip(
+        case.name, caption, [(title, scaled(p[crop])) for title, p in pictures], case.public, numbers.get("psnr", 0.0)
+    )

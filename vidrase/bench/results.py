@@ -36,6 +36,8 @@ class Strip:
     pictures: Sequence[tuple[str, Rgb]]
     """(title, picture)"""
     public: bool
+    worth: float = 0.0
+    """dB in the hole: the worst comes first on the page."""
 
 
 @dataclass(slots=True)

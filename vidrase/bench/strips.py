@@ -14,24 +14,26 @@ TALL = 168  # px of a picture on the page
 GAIN = 4  # differences are shown four times as large
 
 
-def strip_of(case: Case, filled: Sequence[Rgb], caption: str) -> Strip:
-    """The moment with the largest error, cropped around the hole; for clips also one row of pixels through time."""
+def strip_of(
+    case: Case, filled: Sequence[Rgb], caption: str, worth: float, rival: tuple[str, Sequence[Rgb]] | None
+) -> Strip:
+    """The moment with the largest error, cropped around the hole; for clips also one row of pixels through time.
+
+    rival: (name, frames) of the best of the others, to see what it would have looked like.
+    """
     t = worst_moment(case, filled)
     hole, crop = case.holes[t], around(case.holes[t])
-    pictures = [
-        ("given", case.shown[t][crop]),
-        ("mask", marked(case.truth[t], hole)[crop]),
-        ("vidrase", filled[t][crop]),
-        ("truth", case.truth[t][crop]),
-        (f"difference ×{GAIN}", difference(filled[t], case.truth[t])[crop]),
-    ]
+    pictures = [("given", case.shown[t]), ("mask", marked(case.truth[t], hole)), ("vidrase", filled[t])]
+    pictures += [(rival[0], rival[1][t])] if rival else []
+    pictures += [("truth", case.truth[t]), (f"difference ×{GAIN}", difference(filled[t], case.truth[t]))]
+    cropped = [(title, scaled(picture[crop])) for title, picture in pictures]
     if len(filled) > 2:
         row = int(np.flatnonzero(hole.any(1)).mean())
-        pictures += [
-            (f"row {row} over time", np.stack([f[row] for f in filled])),
-            ("… of the truth", np.stack([f[row] for f in case.truth])),
-        ]
-    return Strip(case.name, f"{caption} · frame {t}", [(title, scaled(p)) for title, p in pictures], case.public)
+        for title, clip in (("vidrase", filled), ("truth", case.truth)):
+            cropped.append(
+                (f"{title}, row {row} over time", scaled(np.stack([f[row, crop[1]] for f in clip]), least=1.2))
+            )
+    return Strip(case.name, f"{caption} · frame {t}", cropped, case.public, worth)
 
 
 def worst_moment(case: Case, filled: Sequence[Rgb]) -> int:
@@ -44,13 +46,16 @@ def worst_moment(case: Case, filled: Sequence[Rgb]) -> int:
 
 
 def around(hole: Mask, share: float = 0.35) -> tuple[slice, slice]:
-    """Rows and columns of the hole with a margin of `share` of its size, at least 24 px each side; all when empty."""
+    """Rows and columns of the hole with a margin of `share` of its size, about as wide as tall at least; all when empty."""
     if not hole.any():
         return slice(None), slice(None)
     spans = []
+    tall = 0
     for axis in (1, 0):
         at = np.flatnonzero(hole.any(axis))
-        margin = max(24, int(share * (at[-1] - at[0])))
+        size = int(at[-1] - at[0]) + 1
+        margin = max(24, int(share * size), (tall - size) // 2)
+        tall = size + 2 * margin
         spans.append(slice(max(int(at[0]) - margin, 0), int(at[-1]) + margin + 1))
     return spans[0], spans[1]
 
@@ -67,9 +72,9 @@ def difference(a: Rgb, b: Rgb) -> Rgb:
     return np.clip(np.abs(a.astype(np.int16) - b) * GAIN, 0, 255).astype(np.uint8)
 
 
-def scaled(picture: Rgb) -> Rgb:
-    """At the page's height; few rows (a row through time) are made tall by repeating, which keeps moments apart."""
+def scaled(picture: Rgb, *, least: float = 0.0) -> Rgb:
+    """At the page's height, at least `least` times as wide; few rows (a row through time) are repeated, so that moments stay apart."""
     height, width = picture.shape[:2]
-    wide = max(24, min(round(width * TALL / height), 2 * TALL))
+    wide = max(24, int(least * TALL), min(round(width * TALL / height), 2 * TALL))
     how = cv2.INTER_AREA if height > TALL else cv2.INTER_NEAREST if height < TALL / 2 else cv2.INTER_LINEAR
     return cv2.resize(picture, (wide, TALL), interpolation=how).astype(np.uint8)

@@ -11,7 +11,8 @@ from vidrase.bench.removal import REMOVAL_MEASURES
 from vidrase.bench.results import Results, Row, mean_by
 from vidrase.bench.speed import growth
 
-HEADINGS = {**MEASURES, **MASK_MEASURES, **REMOVAL_MEASURES}
+HEADINGS = {"quality": MEASURES, "stills": MEASURES, "removal": REMOVAL_MEASURES, "masks": MASK_MEASURES}
+"""suite -> measure -> (heading, meaning, direction)."""
 COLUMNS = {
     "quality": (
         "psnr",
@@ -86,8 +87,8 @@ def _suite(suite: str, rows: Sequence[Row]) -> str:
     if suite in ("speed", "memory"):
         return _measured(suite, rows)
     names = [name for name in COLUMNS[suite] if any(name in row.numbers for row in rows)]
-    lines = [f"{suite}: means over cases ({'/'.join('·↑↓'[HEADINGS[n][2]] for n in names)} is better)"]
-    lines.append(f"  {'group':18s} {'cases':>5s} {'method':26s} " + " ".join(f"{HEADINGS[n][0]:>11s}" for n in names))
+    lines = [f"{suite}: means over cases ({'/'.join('·↑↓'[heads[n][2]] for n in names)} is better)"]
+    lines.append(f"  {'group':18s} {'cases':>5s} {'method':26s} " + " ".join(f"{heads[n][0]:>11s}" for n in names))
     for group in dict.fromkeys(row.group for row in rows):
         members = [row for row in rows if row.group == group]
         for method in dict.fromkeys(row.method for row in members):

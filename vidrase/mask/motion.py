@@ -102,8 +102,8 @@ class Motion:
         columns = ((np.arange(x0, x1, dtype=np.float32) + 0.5) / scale_x - 0.5)[None]
         at_x, at_y = np.broadcast_arrays(columns, rows)
         fine = cv2.remap(flow, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        grid_x = np.arange(x0, x1, dtype=np.float32)[None] + fine[..., 0] * scale_x - corner[1]
-        grid_y = np.arange(y0, y1, dtype=np.float32)[:, None] + fine[..., 1] * scale_y - corner[0]
+        grid_x = np.arange(x0, x1, dtype=np.float32)[None] + fine[..., 0] * np.float32(scale_x) - np.float32(corner[1])
+        grid_y = np.arange(y0, y1, dtype=np.float32)[:, None] + fine[..., 1] * np.float32(scale_y) - np.float32(corner[0])
         carried = cv2.remap(
             mask.astype(np.float32), grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
         )

@@ -56,7 +56,7 @@ class VideoSink:
             "video_track_timescale": str(self._scale()),
         }
         # the default of ten seconds makes the muxer write out of order when a track is silent for longer
-        options = {"max_interleave_delta": "0", **(movflags if choice.muxer in ("mp4", "mov") else {})}
+        options = {"max_interleave_delta": "0", "avoid_negative_ts": "disabled", **(movflags if choice.muxer in ("mp4", "mov") else {})}
         if choice.muxer == "mpegts":
             options["mpegts_copyts"] = "1"
         with self._explained():
