@@ -216,9 +216,9 @@ def _tracker(kind: str, conf: float, buffer: int) -> Any:
         "track_low_thresh": LOW * conf,
         "new_track_thresh": conf,
         "track_buffer": buffer,
-        # IoU times score; 0.8 is the default, but a walker's box shrinks and grows, and 10 fps clips move by half a box
-        "match_thresh": 0.9,
-        "fuse_score": True,
+        "match_thresh": 0.8,
+        # by overlap alone: multiplied by the score, things that are hardly seen would get a new id in every frame
+        "fuse_score": False,
         "gmc_method": "sparseOptFlow",
         "proximity_thresh": 0.5,
         "appearance_thresh": 0.8,

@@ -154,7 +154,7 @@ def _nearest(info: SourceInfo, formats: list[str]) -> str | None:
             form = av.VideoFormat(name, 16, 16)
         except ValueError:
             continue
-        if not form.components or form.is_paletted or name in ("cuda", "vaapi", "d3d11", "qsv"):
+        if not form.components or name in ("pal8", "cuda", "vaapi", "d3d11", "qsv"):
             continue
         bits = max(component.bits for component in form.components)
         chroma = [c for c in form.components if c.is_chroma]

@@ -56,7 +56,11 @@ class VideoSink:
             "video_track_timescale": str(self._scale()),
         }
         # the default of ten seconds makes the muxer write out of order when a track is silent for longer
-        options = {"max_interleave_delta": "0", "avoid_negative_ts": "disabled", **(movflags if choice.muxer in ("mp4", "mov") else {})}
+        options = {
+            "max_interleave_delta": "0",
+            "avoid_negative_ts": "disabled",
+            **(movflags if choice.muxer in ("mp4", "mov") else {}),
+        }
         if choice.muxer == "mpegts":
             options["mpegts_copyts"] = "1"
         with self._explained():
@@ -102,7 +106,8 @@ class VideoSink:
                 picture.format.name, self._stream.pix_fmt
             ):
                 # one thread: with more, swscale now and then leaves rows unwritten
-                picture = picture.reformat(format=self._stream.pix_fmt, threads=1)
+                matrix = {"dst_colorspace": "ITU709", "dst_color_range": "MPEG"} if _is_rgb(picture) else {}
+                picture = picture.reformat(format=self._stream.pix_fmt, threads=1, **matrix)
             picture.pts = round(frame.pts * frame.time_base / self._time_base)
             picture.time_base = self._time_base
             picture.pict_type = PictureType.NONE  # else the source's I, P and B types are forced on the encoder
@@ -113,6 +118,9 @@ class VideoSink:
         """Colour tags as the first frame has them; what it leaves open stays open."""
         assert self._stream is not None
         ctx = self._stream.codec_context
+        if _is_rgb(picture) and "rgb" not in str(ctx.pix_fmt) and "gbr" not in str(ctx.pix_fmt):
+            ctx.colorspace, ctx.color_range = 1, 1  # what `write` converts to: BT.709, limited
+            return
         for tag in _TAGS:
             value = int(getattr(picture, tag, 0) or 0)
             if value and (tag == "color_range" or value != _UNSPECIFIED):
@@ -199,6 +207,10 @@ def _picture(frame: Frame) -> av.VideoFrame:
     if frame.layout.full_range and frame.layout.model == "yuv":
         made.color_range = 2
     return to_readable(made)
+
+
+def _is_rgb(picture: av.VideoFrame) -> bool:
+    return bool(picture.format.is_rgb)
 
 
 def _same_samples(a: str, b: str) -> bool:
