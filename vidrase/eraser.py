@@ -75,7 +75,7 @@ class Eraser:
             self._models = Models.load(self.options, self.notes)
         return self._models
 
-    def stream(self, source: str | Path | Iterable[Frame] | Iterable[NDArray[np.uint8]]) -> Iterator[Frame]:
+    def stream(self, source: str | Path | Iterable[Frame | NDArray[np.uint8]]) -> Iterator[Frame]:
         """The frames of `source` without the things, one for each, in order; a frame without a hole is the same object.
 
         source: a file, folder or URL (two passes: the background is known before the first frame comes out), or any
@@ -114,7 +114,7 @@ class Eraser:
         return np.stack(result.planes, axis=2)
 
 
-def _as_frames(pictures: Iterable[Frame] | Iterable[NDArray[np.uint8]]) -> Iterator[Frame]:
+def _as_frames(pictures: Iterable[Frame | NDArray[np.uint8]]) -> Iterator[Frame]:
     for index, picture in enumerate(pictures):
         if isinstance(picture, Frame):
             yield picture

@@ -123,12 +123,17 @@ def _prefetch(upstream: Iterable[T], depth: int, name: str) -> Generator[T, None
         thread.join()
 
 
-def closing_all(items: Iterable[T]) -> closing[Iterator[T]]:
+def closing_all(items: Iterable[T]) -> closing[Generator[T, None, None]]:
     """`items` as a context that closes the generator, when it is one."""
+    return closing(iter_closable(items))
+
+
+def iter_closable(items: Iterable[T]) -> Generator[T, None, None]:
+    """Any iterable as a generator that closes what it reads from."""
     source = iter(items)
-    return closing(source if hasattr(source, "close") else iter_closable(source))  # type: ignore[type-var]
-
-
-def iter_closable(source: Iterator[T]) -> Generator[T, None, None]:
-    """Any iterator as a generator, so that it can be closed."""
-    yield from source
+    try:
+        yield from source
+    finally:
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vidrase import metrics
 from vidrase.bench.case import Case, Mask, Rgb
+from vidrase.bench.perceptual import load_lpips
 
 PROTOCOL_WINDOW = 65  # px, uniform: the SSIM of the completion papers (ProPainter core/metrics.py)
 
@@ -21,6 +22,7 @@ class Judge:
     def __init__(self, case: Case) -> None:
         self.case = case
         self._flow = _TruthFlow(case) if len(case.truth) > 1 else None
+        self._lpips = load_lpips()
 
     def __call__(self, filled: Sequence[Rgb]) -> dict[str, float]:
         """Name -> number; see `MEASURES` for what they mean. Numbers that do not exist for the case are left out."""
@@ -56,6 +58,8 @@ class Judge:
             }
             if len(self.case.truth) == 1:
                 values["ms_ssim"] = metrics.ms_ssim(result, truth)
+            if self._lpips is not None:
+                values["lpips"] = self._lpips(here, real)
             for name, value in values.items():
                 rows.setdefault(name, []).append(value)
         numbers = {name: float(np.nanmean(values)) for name, values in rows.items() if not np.isnan(values).all()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -90,14 +91,14 @@ def _unboxed(mask: np.ndarray, picture: Rgb) -> np.ndarray:
 
 def finders() -> Iterator[tuple[str, Callable[[float | None], Finder]]]:
     """(name, make(conf)) of everything that can be compared here: ours as installed, COCO weights, plain ultralytics."""
-    yield OURS, lambda conf: OurFinder(None, conf)
+    yield OURS, partial(OurFinder, None)
     for shipped in sorted(Path(str(resources.files("vidrase.weights"))).glob("*seg*.safetensors")):
-        yield f"vidrase, {shipped.stem}", lambda conf, path=shipped: OurFinder(str(path), conf)
+        yield f"vidrase, {shipped.stem}", partial(OurFinder, str(shipped))
     try:
         coco = coco_weights()
     except VidraseError:
         return
-    yield "ultralytics, COCO weights", lambda conf: PlainFinder(coco, conf)
+    yield "ultralytics, COCO weights", partial(PlainFinder, coco)
 
 
 def run_masks(data: Path, results: Results, *, quick: bool) -> None:
@@ -170,8 +171,8 @@ def portrait_numbers(data: Path, find: Finder, most: int) -> dict[str, float]:
 def clip_numbers(data: Path, name: str, find: Finder, frames: int) -> dict[str, float]:
     """Over one clip: union IoU, recall, frames where half is missed, and how restless recall is from frame to frame.
 
-    DAVIS annotates one person with what he rides or holds, and nobody of the audience: where there is one (dance-twirl, breakdance)
-    IoU punishes finding it, and only recall speaks.
+    DAVIS annotates one person with what he rides or holds, and nobody of the audience: where there is one (dance-twirl,
+    breakdance) IoU punishes finding it, and only recall speaks.
     """
     davis = davis_root(data)
     pictures, truths = read_clip(davis, name, frames), read_annotations(davis, name, frames)

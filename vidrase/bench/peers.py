@@ -6,6 +6,7 @@ A new peer (ProPainter, LaMa, ...) is one class with `name`, `videos`, `stills` 
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from vidrase.bench.case import Mask, Rgb, as_frames, as_rgb
 from vidrase.bench.chain import NaiveChain
+from vidrase.bench.logo import RemoveLogo
 from vidrase.errors import DependencyError
 from vidrase.report import FillStats, Notes
 
@@ -123,7 +125,8 @@ def peers(*, stills: bool = False) -> list[Peer]:
     telea = OpenCv("telea", cv2.INPAINT_TELEA)
     stokes = OpenCv("navier-stokes", cv2.INPAINT_NS)
     if not stills:
-        return [telea, stokes, NaiveChain(3), NaiveChain(10)]
+        logo: list[Peer] = [RemoveLogo()] if shutil.which("ffmpeg") else []
+        return [telea, stokes, NaiveChain(3), NaiveChain(10), *logo]
     smooth: list[Peer] = [Biharmonic()] if importlib.util.find_spec("skimage") else []
     return [telea, stokes, *smooth]
 

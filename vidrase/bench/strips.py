@@ -73,7 +73,7 @@ def difference(a: Rgb, b: Rgb) -> Rgb:
 
 
 def scaled(picture: Rgb, *, least: float = 0.0) -> Rgb:
-    """At the page's height, at least `least` times as wide; few rows (a row through time) are repeated, so that moments stay apart."""
+    """At the page's height, at least `least` times as wide; few rows (one through time) are repeated: moments stay apart."""
     height, width = picture.shape[:2]
     wide = max(24, int(least * TALL), min(round(width * TALL / height), 2 * TALL))
     how = cv2.INTER_AREA if height > TALL else cv2.INTER_NEAREST if height < TALL / 2 else cv2.INTER_LINEAR

@@ -25,7 +25,7 @@ COLUMNS = {
         "changed_outside",
         "ms_per_frame",
     ),
-    "stills": ("psnr", "ssim", "l1", "seam", "texture", "gmsd", "ms_ssim", "changed_outside", "ms_per_frame"),
+    "stills": ("psnr", "ssim", "l1", "seam", "texture", "gmsd", "ms_ssim", "lpips", "changed_outside", "ms_per_frame"),
     "removal": tuple(REMOVAL_MEASURES),
     "masks": tuple(MASK_MEASURES),
 }
@@ -86,6 +86,7 @@ def weaknesses(rows: Sequence[Row], most: int = 14) -> list[str]:
 def _suite(suite: str, rows: Sequence[Row]) -> str:
     if suite in ("speed", "memory"):
         return _measured(suite, rows)
+    heads = HEADINGS[suite]
     names = [name for name in COLUMNS[suite] if any(name in row.numbers for row in rows)]
     lines = [f"{suite}: means over cases ({'/'.join('·↑↓'[heads[n][2]] for n in names)} is better)"]
     lines.append(f"  {'group':18s} {'cases':>5s} {'method':26s} " + " ".join(f"{heads[n][0]:>11s}" for n in names))

@@ -175,7 +175,7 @@ def _save_deep(path: Path, suffix: str, frame: Frame, native: ImageNative, note:
         parts = [shown[..., 2], shown[..., 1], shown[..., 0]]
     else:
         scale = 16 - layout.bits
-        deep = [(plane.astype(np.uint16) << scale) if scale else plane for plane in frame.planes]
+        deep = [np.left_shift(plane.astype(np.uint16), scale, dtype=np.uint16) for plane in frame.planes]
         parts = deep[:1] if layout.model == "gray" else [deep[2], deep[1], deep[0]]
         if layout.alpha:
             parts = [*(parts * 3 if layout.model == "gray" else parts), deep[-1]]

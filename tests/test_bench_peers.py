@@ -1,0 +1,159 @@
+"""The others: they fill the hole and nothing else, and the judge tells good from bad."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.synth import clip
+from vidrase.bench.case import Case, CaseRef, blanked
+from vidrase.bench.chain import NaiveChain
+from vidrase.bench.judge import MEASURES, Judge
+from vidrase.bench.logo import RemoveLogo
+from vidrase.bench.peers import Biharmonic, OpenCv, Peer, peers
+from vidrase.bench.perceptual import load_lpips
+from vidrase.bench.quality import run_cases
+from vidrase.bench.results import Results
+
+
+def case(frames: int = 8, pan: tuple[float, float] = (0.0, 2.0)) -> Case:
+    _, masks, truth = clip(frames, pan=pan, step=(0, 9))
+    return Case("moving/test", "moving", blanked(truth, masks), masks, truth, public=True)
+
+
+@pytest.mark.parametrize("peer", peers(), ids=lambda peer: peer.name)
+def test_a_peer_changes_nothing_outside_the_hole(peer: Peer) -> None:
+    given = case()
+    filled = peer.complete(given.shown, given.holes)
+    assert len(filled) == len(given.shown)
+    for result, shown, hole in zip(filled, given.shown, given.holes, strict=True):
+        assert result.dtype == np.uint8
+        assert (result[~hole] == shown[~hole]).all()
+        assert (result[hole] != shown[hole]).any()
+
+
+def test_biharmonic_fills_a_still() -> None:
+    pytest.importorskip("skimage")
+    given = case(1)
+    (filled,) = Biharmonic().complete(given.shown, given.holes)
+    assert (filled[~given.holes[0]] == given.shown[0][~given.holes[0]]).all()
+    assert Judge(given)([filled])["psnr"] > 12
+
+
+def test_the_chain_finds_what_is_seen_at_another_time() -> None:
+    given = case()
+    judge = Judge(given)
+    chain = judge(NaiveChain(5).complete(given.shown, given.holes))
+    telea = judge(OpenCv("telea", cv2.INPAINT_TELEA).complete(given.shown, given.holes))
+    assert chain["psnr"] > 26
+    assert chain["psnr"] > telea["psnr"] + 5
+    assert chain["flicker"] < telea["flicker"]
+
+
+def test_the_chain_takes_the_frame_where_no_hole_is_and_where_all_is_hole() -> None:
+    given = case(3)
+    nothing = [np.zeros_like(hole) for hole in given.holes]
+    same = NaiveChain(3).complete(given.truth, nothing)
+    assert all((a == b).all() for a, b in zip(same, given.truth, strict=True))
+    whole = [np.ones_like(hole) for hole in given.holes]
+    assert len(NaiveChain(3).complete(given.truth, whole)) == 3
+
+
+def test_the_judge_knows_the_truth_and_every_kind_of_fault() -> None:
+    given = case()
+    judge = Judge(given)
+    right = judge(given.truth)
+    assert right["psnr"] == 100.0
+    assert right["flicker"] == pytest.approx(1.0)
+    assert right["seam"] == pytest.approx(1.0)
+    assert right["changed_outside"] == 0
+    assert set(right) <= set(MEASURES)
+
+    def spoiled(change: object) -> dict[str, float]:
+        frames = [truth.copy() for truth in given.truth]
+        for t, (frame, hole) in enumerate(zip(frames, given.holes, strict=True)):
+            change(frame, hole, t)  # type: ignore[operator]
+        return judge(frames)
+
+    def flat(frame: np.ndarray, hole: np.ndarray, t: int) -> None:
+        frame[hole] = frame[hole].mean(0)
+
+    def restless(frame: np.ndarray, hole: np.ndarray, t: int) -> None:
+        frame[hole] = np.clip(frame[hole].astype(int) + (30 if t % 2 else -30), 0, 255)
+
+    def outside(frame: np.ndarray, hole: np.ndarray, t: int) -> None:
+        frame[0, 0] += 1
+
+    assert spoiled(flat)["texture"] < -0.005
+    assert spoiled(restless)["flicker"] > 2
+    assert spoiled(restless)["seam"] > 2
+    assert spoiled(outside)["changed_outside"] == len(given.truth)
+    assert judge(given.truth[:-1]) == {"frames_missing": 1.0}
+
+
+def test_one_broken_method_does_not_end_the_run() -> None:
+    class Broken:
+        name, videos, stills = "broken", True, True
+
+        def complete(self, shown: object, holes: object) -> list[np.ndarray]:
+            raise RuntimeError("no such luck")
+
+    results = Results(say=lambda text: None)
+    run_cases([CaseRef("moving/test", case)], [Broken(), OpenCv("telea", cv2.INPAINT_TELEA)], results, "quality")
+    assert [row.method for row in results.rows] == ["telea"]
+    assert results.failures[0]["error"] == "RuntimeError: no such luck"
+
+
+def test_removelogo_needs_a_hole_that_stays() -> None:
+    given = case(3)
+    assert not RemoveLogo.can(given.holes)
+    still = [given.holes[0]] * 3
+    assert RemoveLogo.can(still)
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg here")
+    filled = RemoveLogo().complete(given.truth, still)
+    assert len(filled) == 3
+    assert (filled[1][~still[0]] == given.truth[1][~still[0]]).all()
+    assert (filled[1][still[0]] != given.truth[1][still[0]]).any()
+
+
+def test_lpips_is_never_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    load_lpips.cache_clear()
+    assert load_lpips() is None
+    load_lpips.cache_clear()
+
+
+def test_lpips_is_asked_when_it_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Network(torch.nn.Module):
+        def __init__(self, net: str, verbose: bool) -> None:
+            super().__init__()
+
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            assert a.shape == (1, 3, 40, 50)
+            assert a.min() >= -1
+            assert a.max() <= 1
+            return (a - b).abs().mean()
+
+    module = ModuleType("lpips")
+    module.LPIPS = Network  # type: ignore[attr-defined]
+    module.__spec__ = ModuleSpec("lpips", None)
+    monkeypatch.setitem(sys.modules, "lpips", module)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth").touch()
+    load_lpips.cache_clear()
+    distance = load_lpips()
+    assert distance is not None
+    black, white = np.zeros((40, 50, 3), np.uint8), np.full((40, 50, 3), 255, np.uint8)
+    assert distance(black, white) == pytest.approx(2.0)
+    assert np.isnan(distance(black[:20], white[:20]))
+    load_lpips.cache_clear()
