@@ -184,8 +184,7 @@ def chroma_hole(hole: NDArray[np.bool_], layout: PixelLayout, plane: int) -> NDA
     rows, columns = layout.plane_shape(plane, *hole.shape)
     padded = np.zeros((rows << shift_y, columns << shift_x), bool)
     padded[: hole.shape[0], : hole.shape[1]] = hole
-    covered: NDArray[np.bool_] = padded.reshape(rows, 1 << shift_y, columns, 1 << shift_x).any(axis=(1, 3))
-    return covered
+    return np.asarray(padded.reshape(rows, 1 << shift_y, columns, 1 << shift_x).any(axis=(1, 3)), np.bool_)
 
 
 def _resize(plane: NDArray, height: int, width: int) -> NDArray:

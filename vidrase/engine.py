@@ -6,7 +6,7 @@ The first pass looks, the second erases (ARCHITECTURE.md). Memory does not grow 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,11 +120,14 @@ def _render(
     """Both passes; every frame of the result goes to `write`, a few of them onto the sheet."""
     with ExitStack() as stack:
         store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
-        survey, report.frames = look(source, run, store)
+        survey, times = look(source, run, store)
+        report.frames = len(times)
         selection = choose(run, store) if store is not None else None
         if selection is not None:
             report.removed = selection.counts()
-        wanted = _moments(report.frames, moments, store, selection) if sheet is not None else frozenset()
+        wanted = (
+            _moments(times, moments, run.options.select.times, store, selection) if sheet is not None else frozenset()
+        )
         kept: dict[int, HoleFrame] = {}  # the few moments for the sheet, until their filling arrives
         holes = _counted(find_holes(source, run, store, selection), report, writer, wanted, kept)
         ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, survey), depth=DEPTH, name="fill")))
@@ -185,11 +188,20 @@ def _counted(
         del found
 
 
-def _moments(total: int, count: int, store: InstanceStore | None, selection: Selection | None) -> frozenset[int]:
-    """Frames for the sheet, spread over those where something goes (all of them when masks come from files)."""
-    candidates = list(range(total))
+def _moments(
+    seconds: Sequence[float],
+    count: int,
+    times: tuple[tuple[float, float], ...],
+    store: InstanceStore | None,
+    selection: Selection | None,
+) -> frozenset[int]:
+    """Frames for the sheet, spread over those where something goes (all wanted ones when masks come from files)."""
+    wanted = [index for index, when in enumerate(seconds) if within(when - seconds[0], times)] or list(
+        range(len(seconds))
+    )
+    candidates = wanted
     if store is not None and selection is not None:
-        candidates = [index for index in candidates if selection.chosen(store.get(index)).any()] or candidates
+        candidates = [index for index in wanted if selection.chosen(store.get(index)).any()] or wanted
     spots = np.linspace(0, len(candidates) - 1, min(count + 2, len(candidates)))
     inner = spots[1:-1] if len(spots) > 2 else spots
     return frozenset(candidates[round(spot)] for spot in inner)

@@ -6,6 +6,7 @@ Each is a chain of stages with threads between; `max_frames_in_flight` bounds wh
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -78,13 +79,13 @@ def max_frames_in_flight(options: Options) -> int:
     return max(looking, erasing)
 
 
-def look(source: Source, run: Run, store: InstanceStore | None) -> tuple[Survey | None, int]:
-    """First pass: what is where. Returns (survey of the background, number of frames); instances go to `store`.
+def look(source: Source, run: Run, store: InstanceStore | None) -> tuple[Survey | None, array[float]]:
+    """First pass: what is where. Returns (survey of the background, seconds of every frame); instances go to `store`.
 
     The survey is None for a still: there is no other moment to look at.
     """
     builder = SurveyBuilder() if source.info.kind != "image" else None
-    total = 0
+    times = array("d")  # eight bytes a frame: the only thing that grows with the clip
     with ExitStack() as stack:
         frames = stack.enter_context(closing(_decoded(source, run)))
         masks = _mask_files(stack, run, source.info)
@@ -101,13 +102,13 @@ def look(source: Source, run: Run, store: InstanceStore | None) -> tuple[Survey 
                 begun = time.perf_counter()
                 builder.add(frame, _raw_hole(frame, instances, [next(reader) for reader in masks]))
                 run.clock.add("survey", time.perf_counter() - begun)
-            total += 1
+            times.append(frame.seconds)
             if run.progress is not None:
-                run.progress("looking", total, source.info.frame_count)
+                run.progress("looking", len(times), source.info.frame_count)
             del frame, instances
-    if not total:
+    if not times:
         raise SourceError(f"{source.info.url} holds no frame that can be decoded")
-    return builder.finish() if builder is not None else None, total
+    return builder.finish() if builder is not None else None, times
 
 
 def choose(run: Run, store: InstanceStore) -> Selection:

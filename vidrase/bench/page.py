@@ -196,7 +196,7 @@ def _pictures(strips: Sequence[Strip], found: Sequence[Strip], rows: Sequence[Ro
     if not found:
         return ""
     hidden = len(found) - len(strips)
-    text = "The worst case first, each at its moment furthest from the truth. Rate what you see; the mark is a guess from the numbers."
+    text = "The worst case first, each at its moment furthest from the truth. Rate what you see; the mark is a guess."
     if hidden:
         text += f" {hidden} cases are of pictures that may not be published; `vidrase bench --all-pictures` shows them."
     head = f"<h2>Pictures and rating sheet</h2>{_soft(text)}"

@@ -22,6 +22,7 @@ COLUMNS = {
         "texture",
         "psnr_frame",
         "ssim_frame",
+        "lpips",
         "changed_outside",
         "ms_per_frame",
     ),

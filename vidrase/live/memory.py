@@ -1,0 +1,244 @@
+"""What the background looks like, learned pixel by pixel whenever it is visible.
+
+Colours live on a canvas in the coordinates of the anchor picture, a margin wider than the frame. A pixel is *known* when it was seen,
+*made up* when it was invented because a hole needed it before it was ever seen. Hidden pixels follow the light of the visible ones around.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.errors import OptionError
+
+MARGIN = 0.14  # of the shorter side, on each side: what a turning camera has seen beside the frame
+LONGEST = 24.0  # updates that an average reaches back: noise falls fivefold, slow light is still followed
+STRIPES = 4  # the frame is learned a quarter at a time; round a hole all of it, every time
+CALMING = 0.06  # how fast an invention follows a better one: a change is a fade of half a second, not a pop
+PATIENCE = 12  # updates for which something else must stand before it is the background now
+FORMAT = 1
+
+Rect = tuple[int, int, int, int]  # y0, y1, x0, x1, half-open, px of the frame
+
+
+class Memory:
+    """The live background of frames of one size (height, width)."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+        self.margin = int(MARGIN * min(size)) & ~1
+        shape = size[0] + 2 * self.margin, size[1] + 2 * self.margin
+        self.colour = np.zeros((*shape, 3), np.float32)
+        """float32 [Hc, Wc, 3] RGB in 0..255."""
+        self.weight = np.zeros(shape, np.float32)
+        """float32 [Hc, Wc]: how often a pixel was seen, up to LONGEST; 0 = never."""
+        self.made = np.zeros(shape, np.bool_)
+        """bool [Hc, Wc]: never seen, but a colour was made up."""
+        self.noise = 4.0
+        """Usual difference of a visible pixel from its memory, grey levels."""
+        self._other = np.zeros((*shape, 3), np.uint8)
+        self._stands = np.zeros(shape, np.uint8)
+        self._turn = 0
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.weight[:] = 0
+        self.made[:] = False
+        self._stands[:] = 0
+
+    def known_share(self) -> float:
+        """Share of the anchor's view that was seen at least once, 0..1."""
+        inner = self._frame_of(self.weight)
+        return float((inner[::4, ::4] > 0).mean())
+
+    def learn(
+        self, rgb: NDArray[np.uint8], visible: NDArray[np.bool_], pose: NDArray[np.float64] | None, around: Rect | None
+    ) -> None:
+        """Take in what is visible now.
+
+        rgb:     uint8 [H, W, 3].  visible: bool [H, W], True where the background is seen for certain.
+        pose:    anchor px -> current px, float64 [3, 3]; None when the camera stands at its anchor.
+        around:  where changes matter at once (round the hole); the rest takes its turn.
+        """
+        margin = self.margin
+        if pose is not None:
+            to_canvas = np.array([[1.0, 0, margin], [0, 1, margin], [0, 0, 1]]) @ np.linalg.inv(pose)
+            width, height = self.weight.shape[1], self.weight.shape[0]
+            rgb = cv2.warpPerspective(rgb, to_canvas, (width, height), flags=cv2.INTER_LINEAR)
+            seen = np.where(visible, 255, 0).astype(np.uint8)
+            visible = cv2.warpPerspective(seen, to_canvas, (width, height), flags=cv2.INTER_LINEAR) > 250
+            rows, top, left = height, 0, 0
+        else:
+            rows, top, left = self.size[0], margin, margin
+        self._turn = (self._turn + 1) % STRIPES
+        step = -(-rows // STRIPES)
+        self._update(rgb, visible, (self._turn * step, min((self._turn + 1) * step, rows), 0, rgb.shape[1]), top, left)
+        if around is not None:
+            y0, y1, x0, x1 = _moved(around, pose, margin, rgb.shape) if pose is not None else around
+            if y1 > y0 and x1 > x0:
+                self._update(rgb, visible, (y0, y1, x0, x1), top, left)
+
+    def _update(self, rgb: NDArray[np.uint8], visible: NDArray[np.bool_], rect: Rect, top: int, left: int) -> None:
+        y0, y1, x0, x1 = rect
+        if y1 <= y0 or x1 <= x0:
+            return
+        there = np.s_[top + y0 : top + y1, left + x0 : left + x1]
+        now, seen = rgb[y0:y1, x0:x1], visible[y0:y1, x0:x1]
+        colour, weight = self.colour[there], self.weight[there]
+        change = now - colour
+        apart = np.abs(change).max(2)
+        fresh = weight == 0
+        tolerance = min(max(3.5 * self.noise + 8, 14.0), 40.0)
+        near = (apart < tolerance) & seen & ~fresh
+        if (count := np.count_nonzero(near)) > 500:
+            usual = float(apart[near][:: max(count // 2000, 1)].mean())
+            self.noise += 0.02 * (usual - self.noise)
+        first = fresh & seen
+        rate = np.where(near, 1.0 / (np.minimum(weight, LONGEST) + 1), 0).astype(np.float32)
+        rate[first] = 1
+        far = seen & ~near & ~first
+        if far.any():
+            rate[self._changed(now, far, weight, tolerance, there)] = 1
+        else:
+            self._stands[there] >>= 1
+        colour += change * rate[..., None]
+        weight += near
+        np.minimum(weight, LONGEST, out=weight)
+        weight[rate == 1] = 1
+        self.made[there] &= ~first
+
+    def _changed(
+        self,
+        now: NDArray[np.uint8],
+        far: NDArray[np.bool_],
+        weight: NDArray[np.float32],
+        tolerance: float,
+        there: tuple[slice, slice],
+    ) -> NDArray[np.bool_]:
+        """bool: where something else has stood long enough to be the background; where little was known, sooner."""
+        other, stands = self._other[there], self._stands[there]
+        same = far & (cv2.absdiff(now, other).max(2) < tolerance)
+        stands[~same] >>= 1
+        stands[same] += 1
+        new = far & ~same & (stands < 3)
+        other[new] = now[new]
+        stands[new] = 1
+        changed = same & (stands > np.minimum(2 + weight, PATIENCE))
+        stands[changed] = 0
+        return changed
+
+    def view(
+        self, rect: Rect, pose: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """(colour float32 [h, w, 3], known bool [h, w], made bool [h, w]) as the camera would see them within `rect` now."""
+        y0, y1, x0, x1 = rect
+        margin = self.margin
+        if pose is None:
+            there = np.s_[margin + y0 : margin + y1, margin + x0 : margin + x1]
+            return self.colour[there].copy(), self.weight[there] > 0, self.made[there].copy()
+        # canvas -> frame -> rect
+        how = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]]) @ pose @ np.array([[1.0, 0, -margin], [0, 1, -margin], [0, 0, 1]])
+        size = (x1 - x0, y1 - y0)
+        colour = cv2.warpPerspective(self.colour, how, size, flags=cv2.INTER_LINEAR)
+        kinds = np.where(self.weight > 0, 255, 0).astype(np.uint8)
+        known = cv2.warpPerspective(kinds, how, size, flags=cv2.INTER_LINEAR) > 250
+        some = np.where((self.weight > 0) | self.made, 255, 0).astype(np.uint8)
+        made = (cv2.warpPerspective(some, how, size, flags=cv2.INTER_LINEAR) > 250) & ~known
+        return colour, known, made
+
+    def follow_light(self, rect: Rect, change: NDArray[np.float32], hidden: NDArray[np.bool_]) -> None:
+        """Let hidden pixels follow the light of the visible ones around them; only while the camera stands.
+
+        change: float32 [h, w, 3], how far the visible surroundings are from their memory.  hidden: bool [h, w].
+        """
+        y0, y1, x0, x1 = rect
+        there = np.s_[self.margin + y0 : self.margin + y1, self.margin + x0 : self.margin + x1]
+        self.colour[there] += change * (hidden / (LONGEST + 1)).astype(np.float32)[..., None]
+
+    def invent(
+        self, rect: Rect, colours: NDArray[np.float32], where: NDArray[np.bool_], pose: NDArray[np.float64] | None
+    ) -> None:
+        """Remember made-up colours, float32 [h, w, 3] within `rect` of the frame, for the pixels `where` bool [h, w].
+
+        What was made up before moves towards them slowly; what is known stays.
+        """
+        y0, y1, x0, x1 = rect
+        margin = self.margin
+        if pose is None:
+            there = np.s_[margin + y0 : margin + y1, margin + x0 : margin + x1]
+        else:
+            how = (
+                np.array([[1.0, 0, margin], [0, 1, margin], [0, 0, 1]])
+                @ np.linalg.inv(pose)
+                @ np.array([[1.0, 0, x0], [0, 1, y0], [0, 0, 1]])
+            )
+            shape = self.weight.shape
+            colours = cv2.warpPerspective(colours, how, (shape[1], shape[0]), flags=cv2.INTER_LINEAR)
+            marked = np.where(where, 255, 0).astype(np.uint8)
+            where = cv2.warpPerspective(marked, how, (shape[1], shape[0]), flags=cv2.INTER_LINEAR) > 127
+            there = np.s_[:, :]
+        unseen = where & (self.weight[there] == 0)
+        before = self.made[there]
+        rate = np.where(before, CALMING, 1.0).astype(np.float32)
+        rate[~unseen] = 0
+        self.colour[there] += (colours - self.colour[there]) * rate[..., None]
+        before |= unseen
+
+    def rebase(self, pose: NDArray[np.float64]) -> None:
+        """Anchor the canvas anew: the view at `pose` becomes the anchor's own. The only time that memory is resampled."""
+        margin = self.margin
+        shift = np.array([[1.0, 0, margin], [0, 1, margin], [0, 0, 1]])
+        how = shift @ pose @ np.linalg.inv(shift)
+        size = (self.weight.shape[1], self.weight.shape[0])
+        self.colour = cv2.warpPerspective(self.colour, how, size, flags=cv2.INTER_LINEAR)
+        solid = cv2.warpPerspective(np.where(self.weight > 0, 255, 0).astype(np.uint8), how, size, flags=cv2.INTER_LINEAR)
+        weight = cv2.warpPerspective(self.weight, how, size, flags=cv2.INTER_NEAREST)
+        self.weight = np.where(solid > 250, np.maximum(weight, 1), 0).astype(np.float32)
+        made = cv2.warpPerspective(self.made.astype(np.uint8), how, size, flags=cv2.INTER_NEAREST) > 0
+        self.made = made & (self.weight == 0)
+        self._stands[:] = 0
+
+    def _frame_of(self, array: NDArray) -> NDArray:
+        margin = self.margin
+        return array[margin : margin + self.size[0], margin : margin + self.size[1]]
+
+    def save(self, path: Path) -> None:
+        """Write the plate: the anchor's view and how well it is known, as .npz without pickle."""
+        colour = np.clip(np.rint(self._frame_of(self.colour)), 0, 255).astype(np.uint8)
+        with path.open("wb") as file:
+            np.savez_compressed(file, format=np.int32(FORMAT), rgb=colour, weight=self._frame_of(self.weight))
+
+    @classmethod
+    def load(cls, path: Path, size: tuple[int, int] | None = None) -> Memory:
+        """A plate from `save`, scaled to `size` (height, width) when given. Raises OptionError for anything else."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                if int(stored["format"]) != FORMAT:
+                    raise OptionError(f"{path}: a plate of format {int(stored['format'])}; this version reads {FORMAT}")
+                rgb, weight = stored["rgb"], stored["weight"]
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise OptionError(f"{path} is not a background plate ({error}); make one with --learn 5 --plate FILE") from error
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or weight.shape != rgb.shape[:2]:
+            raise OptionError(f"{path} is not a background plate: rgb {rgb.dtype} {rgb.shape}, weight {weight.shape}")
+        if size is not None and rgb.shape[:2] != size:
+            rgb = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
+            weight = cv2.resize(weight, size[::-1], interpolation=cv2.INTER_NEAREST)
+        memory = cls((rgb.shape[0], rgb.shape[1]))
+        memory._frame_of(memory.colour)[:] = rgb
+        memory._frame_of(memory.weight)[:] = np.clip(weight, 0, LONGEST)
+        return memory
+
+
+def _moved(rect: Rect, pose: NDArray[np.float64], margin: int, shape: tuple[int, ...]) -> Rect:
+    """`rect` of the frame as the box that holds it on the canvas."""
+    y0, y1, x0, x1 = rect
+    corners = np.array([[[x0, y0]], [[x1, y0]], [[x0, y1]], [[x1, y1]]], np.float64)
+    back = cv2.perspectiveTransform(corners, np.linalg.inv(pose))[:, 0] + margin
+    low, high = np.floor(back.min(0)).astype(int), np.ceil(back.max(0)).astype(int)
+    return max(int(low[1]), 0), min(int(high[1]), shape[0]), max(int(low[0]), 0), min(int(high[0]), shape[1])

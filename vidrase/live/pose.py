@@ -1,0 +1,141 @@
+"""Where the camera looks, relative to the picture that the background memory is anchored to.
+
+Points of the anchor picture are searched for in every new one (frame to anchor, not frame to frame), so that errors do not add up.
+Convention: `homography` float64 [3, 3] takes px of the anchor picture to px of the current one, full size, pixel centres at integers.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.cuts import CutDetector
+
+Sight = Literal["still", "moved", "unsure", "lost"]
+
+POINTS = 160
+FEWEST = 14  # points below which a blank wall may as well be standing still
+WANDER = 0.12  # share of the frame that a corner may wander before the memory is anchored anew
+STILL_PX = 0.35  # px of the full picture: less is the noise of the estimate, and resampling for it would only blur
+PATIENCE = 12  # pictures without a fit after which the place is given up
+_LK = {"winSize": (15, 15), "maxLevel": 3, "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.03)}
+
+
+class Pose:
+    """Follows the camera; `step` once a picture, in order."""
+
+    def __init__(self) -> None:
+        self.homography = np.eye(3)
+        self._cut = CutDetector()
+        self._key: NDArray[np.uint8] | None = None
+        self._points = np.zeros((0, 1, 2), np.float32)
+        self._key_mean = 1.0
+        self._scale = np.eye(3)  # small px -> full px
+        self._misses = 0
+        self._restless = 0
+
+    def step(self, gray: NDArray[np.uint8], busy: NDArray[np.bool_], size: tuple[int, int]) -> Sight:
+        """How the camera stands now.
+
+        gray: uint8 [h, w], a small view of the picture.  busy: bool [h, w], where things to remove are: nothing there counts.
+        size: (height, width) of the full picture.
+        Returns "still" (the homography is exactly the identity), "moved", "unsure" (keep the last pose and do not
+        learn) or "lost": another place, forget the memory; the anchor is then this picture.
+        """
+        cut = self._cut(gray)
+        if self._key is None or self._key.shape != gray.shape or cut:
+            lost = self._key is not None
+            self.anchor(gray, busy, size)
+            return "lost" if lost else "still"
+        if len(self._points) < FEWEST:
+            self._again(gray, busy, size)
+            return "still" if np.array_equal(self.homography, np.eye(3)) else "unsure"
+        found = self._fit(gray, busy)
+        if found is None:
+            self._misses += 1
+            if self._misses > PATIENCE:
+                self.anchor(gray, busy, size)
+                return "lost"
+            return "unsure"
+        self._misses = 0
+        full = self._scale @ found @ np.linalg.inv(self._scale)
+        shift = corner_shift(full, size)
+        self._restless = 0 if shift < STILL_PX else self._restless + 1
+        if shift < STILL_PX or (self._restless < 2 and shift < 3 * STILL_PX):
+            self.homography = np.eye(3)
+            return "still"
+        self.homography = full
+        return "moved"
+
+    def wandered(self, size: tuple[int, int]) -> bool:
+        """Whether the view has left the anchor so far that the memory should be anchored anew."""
+        return corner_shift(self.homography, size) > WANDER * min(size)
+
+    def anchor(self, gray: NDArray[np.uint8], busy: NDArray[np.bool_], size: tuple[int, int]) -> None:
+        """Make this picture the anchor: the homography is the identity from here."""
+        height, width = gray.shape
+        sx, sy = size[1] / width, size[0] / height
+        self._scale = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+        self.homography = np.eye(3)
+        self._key = gray.copy()
+        self._misses = self._restless = 0
+        free = np.where(busy, 0, 255).astype(np.uint8)
+        self._key_mean = max(float(cv2.mean(gray, free)[0]), 1.0)
+        points = cv2.goodFeaturesToTrack(gray, POINTS, 0.01, max(min(height, width) / 24, 4), mask=free)
+        self._points = np.zeros((0, 1, 2), np.float32) if points is None else points.astype(np.float32)
+
+    def _again(self, gray: NDArray[np.uint8], busy: NDArray[np.bool_], size: tuple[int, int]) -> None:
+        """A picture without features (a lens cap, a wall): look for some from time to time."""
+        self._misses += 1
+        if self._misses > PATIENCE:
+            pose = self.homography
+            self.anchor(gray, busy, size)
+            self.homography = pose
+
+    def _fit(self, gray: NDArray[np.uint8], busy: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+        assert self._key is not None
+        free = np.where(busy, 0, 255).astype(np.uint8)
+        gain = self._key_mean / max(float(cv2.mean(gray, free)[0]), 1.0)
+        lit = gray if 0.95 < gain < 1.05 else cv2.convertScaleAbs(gray, alpha=gain)  # a lamp switched on is no motion
+        small = np.linalg.inv(self._scale) @ self.homography @ self._scale
+        guess = cv2.perspectiveTransform(self._points, small).astype(np.float32)
+        moved, status, error = cv2.calcOpticalFlowPyrLK(
+            self._key, lit, self._points, guess, flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **_LK
+        )
+        height, width = gray.shape
+        at = np.rint(moved[:, 0]).astype(int)
+        inside = (at[:, 0] >= 0) & (at[:, 0] < width) & (at[:, 1] >= 0) & (at[:, 1] < height)
+        good = (status[:, 0] == 1) & (error[:, 0] < 25) & inside
+        good[good] &= ~busy[at[good, 1], at[good, 0]]
+        if good.sum() < max(FEWEST, 0.25 * len(self._points)):
+            return None
+        start, end = self._points[good, 0], moved[good, 0]
+        shifts = np.abs(end - start).max(1)
+        if np.median(shifts) < 0.12:  # most points stand: what moves is not the camera
+            return np.eye(3)
+        homography, inliers = cv2.findHomography(start, end, cv2.USAC_MAGSAC, 0.8, None, 300, 0.99)
+        if homography is None or inliers.sum() < max(FEWEST, 0.45 * len(start)):
+            return None
+        if np.count_nonzero(inliers) < 30 or not _sane(homography, gray.shape):
+            steady, inliers = cv2.estimateAffinePartial2D(start, end, method=cv2.RANSAC, ransacReprojThreshold=0.8)
+            if steady is None or inliers.sum() < max(FEWEST, 0.4 * len(start)):
+                return None
+            homography = np.vstack([steady, [0, 0, 1]])
+        return homography if _sane(homography, gray.shape) else None
+
+
+def corner_shift(homography: NDArray[np.float64], size: tuple[int, int]) -> float:
+    """The farthest that a corner of a picture of `size` (height, width) is moved, px."""
+    height, width = size
+    corners = np.array([[[0, 0]], [[width - 1, 0]], [[0, height - 1]], [[width - 1, height - 1]]], np.float64)
+    return float(np.abs(cv2.perspectiveTransform(corners, homography) - corners).max())
+
+
+def _sane(homography: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
+    """No mirror, no collapse, no horizon inside the picture: between pictures of one place these are errors of the fit."""
+    area = np.linalg.det(homography[:2, :2])
+    far = homography[2, :2] @ np.array([shape[1], shape[0]])
+    return bool(0.4 < area < 2.5 and abs(far) < 0.3)
