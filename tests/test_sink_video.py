@@ -172,7 +172,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
             (tmp_path / "out.png", {}, "is one picture, but", OptionError),
             (tmp_path / "out.mp4", {"codec": "nonesuch"}, "nonesuch is not in this build", OptionError),
             (tmp_path / "out.mp4", {"pix_fmt": "pal8"}, "does not take --pix-fmt", OptionError),
-            (tmp_path / "out.mp4", {"preset": "warp9"}, "cannot write", SinkError),
+            (tmp_path / "out.mp4", {"preset": "warp9"}, "has no --preset 'warp9'", OptionError),
         ]:
             with (
                 pytest.raises(kind, match=what) as caught,

@@ -56,7 +56,7 @@ def frame_times(path: str | Path) -> list[Fraction]:
         if not moving:
             raise UnsupportedSource(f"{path} holds no video")
         moving[0].thread_type = "AUTO"
-        return [Fraction(frame.pts or 0) * Fraction(frame.time_base) for frame in container.decode(moving[0])]
+        return [Fraction(frame.pts or 0) * Fraction(frame.time_base or 1) for frame in container.decode(moving[0])]
 
 
 def same_times(a: str | Path, b: str | Path) -> bool:
@@ -77,6 +77,9 @@ def differing_tracks(a: str | Path, b: str | Path, *, kind: str | None = None) -
     found = []
     for one, other in zip(mine, theirs, strict=True):
         called = f"{one.kind} track {one.index}"
+        whole = one.digest == other.digest and one.times[:1] == other.times[:1]
+        if whole and one.codec.startswith("pcm_"):
+            continue  # every container cuts bare samples into packets of its own
         if one.packets != other.packets:
             found.append(f"{called}: {one.packets} and {other.packets} packets")
         elif one.digest != other.digest:

@@ -1,41 +1,146 @@
-"""What the first pass learns of the background: cuts, camera motion, plates.
+"""What the first pass learns of the background: shots, how the camera moves in each, and the plate behind a still camera.
 
 Invariant: memory does not grow with the length of the clip.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.cuts import CutDetector
+from vidrase.camera import fit_camera
+from vidrase.colour import chroma_hole
+from vidrase.cuts import THUMB, CutDetector
+from vidrase.flow import DisFlow
 from vidrase.frames import Frame
+from vidrase.plate import Plate, PlateBuilder
+
+Camera = Literal["still", "turning", "free"]
+
+SIDE = 320  # px: long side of the luma on which the camera's motion is judged
+STILL = 0.2 / 320
+"""Motion of the frame's corners against the shot's first frame, as a share of the width, that still counts as still."""
+LOOK_EVERY = 4  # frames
+SHORTEST = 3  # looks: fewer do not tell that a camera is still
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shot:
+    """A run of frames without a cut, half-open."""
+
+    start: int
+    stop: int
+    camera: Camera
+    plate: Plate | None = None
+    """The background, for a still camera."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Survey:
-    """Shots of the clip."""
+    """The clip's shots, in order, without gaps."""
 
-    cuts: tuple[int, ...] = field(default=())
-    """Indices of the frames that start a shot, without the first."""
+    shots: tuple[Shot, ...] = ()
+
+    def shot(self, index: int) -> Shot | None:
+        """The shot of frame `index`; None beyond what was seen."""
+        low, high = 0, len(self.shots)
+        while low < high:
+            middle = (low + high) // 2
+            if self.shots[middle].stop <= index:
+                low = middle + 1
+            else:
+                high = middle
+        return self.shots[low] if low < len(self.shots) and self.shots[low].start <= index else None
 
 
 class SurveyBuilder:
     """Sees every frame of the first pass once, in order."""
 
+    MOST_PLATES = 24
+    """Plates kept: a clip of hundreds of still shots keeps those of the longest."""
+
     def __init__(self) -> None:
         self._cut = CutDetector()
-        self._cuts: list[int] = []
-        self._count = 0
+        self._flow = DisFlow(finest_scale=1, iterations=12, refinements=0)
+        self._shots: list[Shot] = []
+        self._start = self._count = 0
+        self._reference: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None = None
+        self._still = True
+        self._looks = 0
+        self._plate: PlateBuilder | None = None
 
     def add(self, frame: Frame, hole: NDArray[np.bool_] | None) -> None:
-        """Look at a frame; `hole` bool [H, W], stored orientation: what may be in the way, undilated."""
-        if self._cut(frame.luma(size=(36, 64))):
-            self._cuts.append(self._count)
+        """Look at a frame; `hole` bool [H, W], stored orientation, full size: what may be in the way, undilated."""
+        if self._cut(frame.luma(size=THUMB)):
+            self._close()
+        if (self._count - self._start) % LOOK_EVERY == 0 and self._still:
+            self._look(frame, hole)
         self._count += 1
 
     def finish(self) -> Survey:
         """What was learned."""
-        return Survey(tuple(self._cuts))
+        self._close()
+        return Survey(tuple(self._shots))
+
+    def _look(self, frame: Frame, hole: NDArray[np.bool_] | None) -> None:
+        """Judge the camera and, while it is still, collect the background."""
+        height, width = frame.size
+        scale = min(1.0, SIDE / max(height, width))
+        size = (max(round(height * scale), 1), max(round(width * scale), 1))
+        luma = frame.luma(size=size)
+        known = np.ones(size, bool)
+        if hole is not None and hole.any():
+            hole = _grown(hole, max(3, round(0.012 * height)))
+            known = cv2.resize(hole.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) == 0
+        if self._reference is None or self._reference[0].shape != size:
+            self._reference = (luma, known)
+            self._plate = PlateBuilder(frame)
+        else:
+            both = known & self._reference[1]
+            self._still = self._agrees(self._reference[0], luma, both)
+        self._looks += 1
+        if not self._still:
+            self._plate = None
+        elif self._plate is not None:
+            free = [
+                None if hole is None else ~chroma_hole(hole, frame.layout, number) for number in range(len(frame.planes))
+            ]
+            self._plate.add(frame, free)
+
+    def _agrees(self, a: NDArray[np.uint8], b: NDArray[np.uint8], both: NDArray[np.bool_]) -> bool:
+        """Whether the camera stands where it stood."""
+        if both.mean() < 0.1:
+            return True  # nothing to judge by; a later look will
+        flow = self._flow(a[None], b[None])[0]
+        textured = cv2.morphologyEx(a, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) > 12
+        use = both & textured
+        if use.sum() < 200:
+            return float(np.abs(a.astype(int) - b)[both].mean()) < 12
+        moved = float(np.median(np.hypot(flow[..., 0], flow[..., 1])[use]))
+        camera = fit_camera(flow, use)
+        height, width = a.shape
+        corners = camera.flow(0, 0, height, width)[:: height - 1, :: width - 1]
+        turned = float(np.hypot(corners[..., 0], corners[..., 1]).mean())
+        return moved < STILL * width * 1.5 and (camera.support < 0.5 or turned < 4 * STILL * width)
+
+    def _close(self) -> None:
+        """End the shot before the current frame."""
+        if self._count > self._start:
+            still = self._still and self._looks >= SHORTEST
+            plate = self._plate.finish() if still and self._plate is not None else None
+            self._shots.append(Shot(self._start, self._count, "still" if still else "free", plate))
+            kept = [shot for shot in self._shots if shot.plate is not None]
+            if len(kept) > self.MOST_PLATES:
+                short = min(kept, key=lambda shot: shot.stop - shot.start)
+                self._shots[self._shots.index(short)] = Shot(short.start, short.stop, short.camera)
+        self._start, self._reference, self._plate = self._count, None, None
+        self._still, self._looks = True, 0
+
+
+def _grown(hole: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
+    return cv2.dilate(hole.astype(np.uint8), kernel) > 0

@@ -24,6 +24,7 @@ from vidrase.weights.quiet import import_ultralytics
 KEPT_SECONDS = 1.5  # how long a thing may be out of sight and still be the same
 LOW = 0.4  # share of the confidence down to which a detection may continue a track
 SAME = 0.5  # IoU with an unclaimed detection of the frame before, above which it is the same thing
+EXPECTED = 0.4  # IoU of a weak detection with where a lost thing should be, above which it is that thing
 ON_IT = 0.5  # share of the smaller mask that has to lie on the other for the two to be one thing
 LUMA_SIZE = 96  # px, short side: all that a scene cut needs
 
@@ -88,6 +89,7 @@ class Tracker:
         ids = np.zeros(len(found), np.int64)
         for track in self._matched(found, luma):
             ids[int(track.idx)] = self._ids.setdefault(track.track_id, 0) or self._new(track.track_id)
+        self._found_again(found, ids)
         loose = []
         for k in np.flatnonzero((ids == 0) & (found.scores >= self._conf)):
             box, label = found.boxes[k], found.labels[k]
@@ -104,6 +106,19 @@ class Tracker:
         self._ids[theirs] = next(self._next)
         return self._ids[theirs]
 
+    def _found_again(self, found: Instances, ids: NDArray[np.int64]) -> None:
+        """Give weak detections the id of a lost thing that is expected just there: half hidden, it is seen badly for a while."""
+        open_ = set(np.flatnonzero((ids == 0) & (found.scores < self._conf)).tolist())
+        for lost in self._tracker.lost_stracks:
+            number = self._ids.get(lost.track_id)
+            if number is None or number in ids:
+                continue
+            overlaps = {k: _iou(lost.xyxy, self._boxes[k]) for k in open_}
+            best = max(overlaps, key=lambda k: overlaps[k], default=-1)
+            if best >= 0 and overlaps[best] > EXPECTED:
+                ids[best] = number
+                open_.discard(best)
+
     def _matched(self, found: Instances, luma: NDArray[np.uint8] | None) -> list[Any]:
         """The tracker's objects that this frame's detections went to; unconfirmed ones too."""
         boxes = found.boxes.copy()
@@ -113,6 +128,7 @@ class Tracker:
             picture = None if luma is None else luma[..., None]
         elif len(found):
             boxes[:, ::2] += (groups * 4 * max(found.size))[:, None]  # things of other groups are nowhere near
+        self._boxes = boxes
         self._tracker.update(_Boxes(boxes, found.scores, groups), picture)
         now = self._tracker.frame_id
         return [track for track in self._tracker.tracked_stracks if track.frame_id == now and track.idx < len(found)]

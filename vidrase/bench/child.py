@@ -26,16 +26,18 @@ def measure(clip: str, out: str, choices: dict[str, Any], runs: int) -> dict[str
     begun = time.perf_counter()
     report = erase(clip, out, overwrite=True, **choices)
     first, after_first = time.perf_counter() - START, peak_memory_mib()
-    walls, stages = [time.perf_counter() - begun], [dict(report.seconds)]
+    walls, works, stages = [time.perf_counter() - begun], [time.process_time()], [dict(report.seconds)]
     for _ in range(runs):
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.process_time()
         report = erase(clip, out, overwrite=True, **choices)
         walls.append(time.perf_counter() - begun)
+        works.append(time.process_time() - worked)
         stages.append(dict(report.seconds))
     return {
         "frames": report.frames,
         "cold_seconds": first,
         "walls": walls[1:] or walls,
+        "works": works[1:] or works,
         "stages": stages[1:] or stages,
         "idle_mib": idle,
         "first_peak_mib": after_first,

@@ -20,6 +20,7 @@ DIRECTION = {
         for name, (_, _, direction) in table.items()
     },
     "ms_per_frame": -1,
+    "cpu_ms_per_frame": -1,
     "cold_seconds": -1,
     "peak_mib": -1,
     "fps": 1,
@@ -30,7 +31,7 @@ LEAST = {  # smallest change worth a line: about what an eye or a stopwatch can 
     "recall": 0.01, "dropouts": 0.03, "restless": 0.005, "changed_outside": 1, "peak_mib": 15, "frames_equal": 0.5,
     "times_equal": 0.5, "audio_equal": 0.5,
 }  # fmt: skip
-TIMED = {"ms_per_frame", "cold_seconds", "fps"}
+TIMED = {"ms_per_frame", "cpu_ms_per_frame", "cold_seconds", "fps"}
 TIMED_SHARE = 0.07  # of the older value: runs on a shared machine repeat no better
 
 

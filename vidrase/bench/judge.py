@@ -82,6 +82,12 @@ MEASURES = {
     "psnr_frame": ("frame dB", "the papers' PSNR: whole frame, composited, mean over frames", 1),
     "ssim_frame": ("frame SSIM", "the papers' SSIM: whole frame, 65 px window", 1),
     "changed_outside": ("changed px", "pixels changed outside the hole; must be 0", -1),
+    "share_copied": ("copied", "share of hole pixels that are real pixels of another frame", 0),
+    "cpu_ms_per_frame": (
+        "cpu ms",
+        "processor milliseconds a frame, all threads: steadier than the clock on a busy machine",
+        -1,
+    ),
     "ms_per_frame": ("ms/frame", "wall milliseconds a frame, in this run", -1),
 }
 """name -> (heading, meaning, +1 higher is better / -1 lower is better / 0 neither)."""

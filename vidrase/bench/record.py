@@ -11,10 +11,10 @@ import os
 import platform
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def machine() -> dict[str, Any]:
     """Name without anything personal (CPU and cores), device, memory, threads, load now."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cpu = _cpu()
-    device = _gpu()
+    device = gpu_name()
     short = re.sub(
         r"\b(Intel|AMD|R|TM|CPU|Processor|Core|with|Graphics|@.*)\b", " ", cpu.replace("(R)", " ").replace("(TM)", " ")
     )
@@ -126,11 +126,12 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _gpu() -> str:
-    torch = sys.modules.get("torch")  # whoever used a GPU here has loaded it
-    if torch is not None and torch.cuda.is_available():
-        return str(torch.cuda.get_device_name(0))
-    return ""
+@cache
+def gpu_name() -> str:
+    """The CUDA device that `--device auto` takes; "" when there is none."""
+    import torch
+
+    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else ""
 
 
 def _memory_gib() -> float:

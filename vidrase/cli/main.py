@@ -18,6 +18,7 @@ from vidrase.errors import DependencyError, VidraseError
 
 COMMANDS = {  # name -> (module, attribute, what --help says)
     "erase": ("vidrase.cli.erase", "erase", "Remove things from pictures and videos (what `vidrase FILE …` runs)."),
+    "live": ("vidrase.cli.live", "live", "Remove things from a camera or stream as you watch."),
     "models": ("vidrase.cli.models", "models", "List, fetch and check the weights."),
     "bench": ("vidrase.cli.bench", "bench", "Measure quality, speed and memory."),
     "train": ("vidrase.cli.train", "train", "Train the models that ship with the package."),

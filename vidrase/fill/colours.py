@@ -41,6 +41,8 @@ class Places:
     """How many of them are in the hole; the others are rim."""
     rim: tuple[NDArray[np.intp], NDArray[np.intp]]
     """Rows and columns of the rim's samples in the plane."""
+    reach: int
+    """Width of the rim in samples."""
 
     @classmethod
     def of(cls, hole: PlaneHole, shape: tuple[int, int], rim: int) -> Places:
@@ -56,7 +58,7 @@ class Places:
         grid_y, grid_x = 1 << hole.shift_y, 1 << hole.shift_x
         rim_x = (rim_columns * grid_x + (grid_x - 1) / 2).astype(np.float32)
         rim_y = (rim_rows * grid_y + (grid_y - 1) / 2).astype(np.float32)
-        return cls(hole, np.concatenate([x, rim_x]), np.concatenate([y, rim_y]), len(x), (rim_rows, rim_columns))
+        return cls(hole, np.concatenate([x, rim_x]), np.concatenate([y, rim_y]), len(x), (rim_rows, rim_columns), rim)
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +71,8 @@ class Candidate:
     """[N]"""
     values: list[Values]
     """One [N] for each plane of this grid."""
+    doubt: Values | None = None
+    """[places.count] expected error, sample values, from how well the rim agrees."""
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -116,7 +120,7 @@ def match_light(candidate: Candidate, places: Places, planes: list[int], truth: 
         return
     hole = places.hole
     rows, columns = hole.area.shape
-    pad = CELL * 2
+    pad = CELL * (places.reach // CELL + 1)
     shape = ((rows + 2 * pad) // CELL + 1, (columns + 2 * pad) // CELL + 1)
     rim_rows, rim_columns = (v[valid] for v in places.rim)
     cell = ((rim_rows - hole.top + pad) // CELL) * shape[1] + (rim_columns - hole.left + pad) // CELL
@@ -124,25 +128,37 @@ def match_light(candidate: Candidate, places: Places, planes: list[int], truth: 
     offsets = np.empty((*shape, len(planes)), np.float32)
     for k, plane in enumerate(planes):
         gap = truth[plane][rim_rows, rim_columns].astype(np.float32) - candidate.values[k][places.count :][valid]
+        if k == 0:
+            misfit = np.minimum(np.abs(gap), 3 * reach)
         gap = np.clip(gap, -reach, reach)
         offsets[..., k] = np.bincount(cell, gap, minlength=shape[0] * shape[1]).reshape(shape)
+    doubt = np.bincount(cell, misfit, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float32)
+    doubt = cv2.GaussianBlur(doubt, (0, 0), 1.0)[..., None]
     weight = cv2.GaussianBlur(count, (0, 0), 1.0)
     mean = cv2.GaussianBlur(offsets, (0, 0), 1.0).reshape(offsets.shape) / np.maximum(weight, 1e-6)[..., None]
-    field = membrane(mean, np.where(count > 0, np.minimum(weight, 1), 0).astype(np.float32))
+    sure = np.where(count > 0, np.minimum(weight, 1), 0).astype(np.float32)
+    field = membrane(np.concatenate([mean, doubt / np.maximum(weight, 1e-6)[..., None]], axis=2), sure)
     area_rows, area_columns = np.nonzero(hole.area)
     x = ((area_columns + pad + 0.5) / CELL - 0.5).astype(np.float32)
     y = ((area_rows + pad + 0.5) / CELL - 0.5).astype(np.float32)
     correction = at(field, x, y)
     for k in range(len(planes)):
-        candidate.values[k][: places.count] += correction[:, k] if correction.ndim == 2 else correction
+        candidate.values[k][: places.count] += correction[:, k]
+    candidate.doubt = correction[:, len(planes)]
 
 
 def fused(candidates: list[Candidate], count: int) -> tuple[list[Values], NDArray[np.bool_]]:
     """(values [count] a plane, bool [count] where any candidate knew): the more believable, mixed where both agree."""
-    weights = np.stack([np.where(c.valid[:count], 1 / np.square(0.1 + c.cost[:count]), 0) for c in candidates])
+    weights = np.stack([np.where(c.valid[:count], _belief(c, count), 0) for c in candidates])
     total = weights.sum(0)
     weights /= np.maximum(total, 1e-12)
     values = []
     for k in range(len(candidates[0].values)):
         values.append(sum(w * c.values[k][:count] for w, c in zip(weights, candidates, strict=True)).astype(np.float32))
     return values, total > 0
+
+
+def _belief(candidate: Candidate, count: int) -> Values:
+    doubt = 20.0 if candidate.doubt is None else candidate.doubt
+    return (1 / (np.square(WA + candidate.cost[:count]) * np.square(WB + doubt)**WC)).astype(np.float32)
+WA, WB, WC = 0.1, 4.0, 1.0

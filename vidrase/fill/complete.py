@@ -22,23 +22,59 @@ POLLUTION = 10 / 240
 Flow = NDArray[np.float32]
 
 
+FADE = 0.9
+"""What is left, a frame, of the belief that a hidden point goes on moving as it did."""
+TRUST_MEMORY = 0.7
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Link:
-    """Motion of the background between a picture and the next one, in the region around both their holes."""
+class Measured:
+    """One direction of the motion between two neighbours, before completion, in a region of the working grid."""
 
     y: int
     x: int
-    """Top left pixel of the region, on the working grid."""
-    ahead: Flow
-    """[h, w, 2] px, from this picture to the next."""
-    back: Flow
-    """[h, w, 2] px, from the next picture to this one."""
+    """Top left pixel of the region."""
+    base: Flow
+    """[h, w, 2] px: the camera's motion."""
+    residual: Flow
+    """[h, w, 2] px: what was measured beyond it."""
+    trusted: NDArray[np.bool_]
+    """[h, w]"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Completed:
+    """One direction of the motion, everywhere in its region."""
+
+    y: int
+    x: int
+    flow: Flow
+    """[h, w, 2] px."""
+    residual: Flow
+    """[h, w, 2] px: the part that is not the camera's."""
+    belief: NDArray[np.float32]
+    """[h, w] in [0, 1]: 1 where measured, less the longer a point has been hidden."""
+
+    def at(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> Flow:
+        """Motion [N, 2] at the points (x, y)."""
+        return at(self.flow, x - self.x, y - self.y)
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """Motion of the background between a picture and the next one, in the region around both their holes."""
+
+    measured_ahead: Measured
+    back: Completed
+    """From the next picture to this one; hidden points move on as they did before they were covered."""
+    ahead: Completed
+    """From this picture to the next; hidden points move as they do after they are uncovered, once that is known."""
     camera: CameraMotion
     """From this picture to the next, as a whole."""
 
-    def flow(self, step: int, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+    def flow(self, step: int, x: NDArray[np.float32], y: NDArray[np.float32]) -> Flow:
         """Motion [N, 2] at the points (x, y); step +1: to the next picture, -1: from the next to this one."""
-        return at(self.ahead if step > 0 else self.back, x - self.x, y - self.y)
+        return (self.ahead if step > 0 else self.back).at(x, y)
 
 
 def grown(area: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
@@ -49,12 +85,39 @@ def grown(area: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return cv2.dilate(area.astype(np.uint8), kernel) > 0
 
 
-def completed(flow: Flow, trusted: NDArray[np.bool_], wanted: tuple[slice, slice]) -> tuple[Flow, CameraMotion]:
-    """(flow float32 [h, w, 2] of the region `wanted`, believed where `trusted` and completed elsewhere; the camera's motion).
+def measured(flow: Flow, trusted: NDArray[np.bool_], wanted: tuple[slice, slice]) -> tuple[Measured, CameraMotion]:
+    """The region `wanted` of a flow, split into the camera's motion and the rest.
 
     flow: float32 [H, W, 2] px; trusted: bool [H, W].
     """
     camera = fit_camera(flow, trusted)
-    region, believed = flow[wanted], trusted[wanted]
-    base = camera.flow(wanted[0].start, wanted[1].start, *region.shape[:2])
-    return base + membrane(region - base, believed), camera
+    region = flow[wanted]
+    top, left = wanted[0].start, wanted[1].start
+    base = camera.flow(top, left, *region.shape[:2])
+    return Measured(top, left, base, region - base, trusted[wanted]), camera
+
+
+def completed(now: Measured, before: Completed | None) -> Completed:
+    """`now` with what is not trusted filled in.
+
+    before: the completed motion of the pair of pictures that came before in the direction of travel: from the picture that `now`
+    leads to onwards. A point that is hidden now goes on moving, relative to the camera, as it did there.
+    """
+    belief = now.trusted.astype(np.float32)
+    residual = np.where(now.trusted[..., None], now.residual, 0)
+    if before is not None and not now.trusted.all():
+        rows, columns = np.nonzero(~now.trusted)
+        here_x, here_y = (columns + now.x).astype(np.float32), (rows + now.y).astype(np.float32)
+        base = now.base[rows, columns]
+        guess = np.zeros_like(base)
+        for _ in range(2):  # where it comes from depends on how it moves
+            x, y = here_x + base[:, 0] + guess[:, 0] - before.x, here_y + base[:, 1] + guess[:, 1] - before.y
+            guess = at(before.residual, x, y)
+        height, width = before.belief.shape
+        inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+        memory = at(before.belief, x, y) * FADE * inside
+        residual[rows, columns] = guess
+        belief[rows, columns] = memory
+    soft = np.where(now.trusted, 1, TRUST_MEMORY * belief).astype(np.float32)
+    filled = membrane(residual, soft)
+    return Completed(now.y, now.x, now.base + filled, filled, belief)

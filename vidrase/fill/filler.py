@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 from vidrase.cuts import CutDetector
 from vidrase.fill.chains import carried, chase
 from vidrase.fill.colours import Candidate, Picture, Places, coloured, fused, match_light
-from vidrase.fill.complete import POLLUTION, Link, completed, grown
+from vidrase.fill.complete import POLLUTION, Link, completed, grown, measured
 from vidrase.fill.composite import PlaneHole, composite, plane_holes
 from vidrase.fill.invent import canvas
 from vidrase.fill.membrane import membrane
 from vidrase.fill.moment import GRID_SIDE, RIM, Grid, Moment, Origins
+from vidrase.fill.still import StillShot
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, HoleFrame
 from vidrase.inpaint import Inpainter
 from vidrase.options import FillOptions
+from vidrase.plate import Plate
 from vidrase.report import FillStats
 from vidrase.survey import Survey
 
@@ -26,6 +28,7 @@ REACH = {"fast": 16, "default": 30, "best": 45}
 """Frames looked at on either side. One published clip shows 68 % of what is hidden within 24 frames, 91 % within 72."""
 MEMORY = 512 << 20
 """Bytes of planes the window may hold: a 4K clip gets a shorter reach."""
+LOOK_BACK_EVERY = 8  # frames: each time costs one completion for every frame ahead
 LIGHT_REACH = 24 / 255
 """Largest difference of light between two moments that is evened out, of full scale."""
 
@@ -56,6 +59,8 @@ class Filler:
         self._shot = 0
         self._pushed = self._popped = 0
         self._reach = reach_of(options)
+        self._looked_back = -1
+        self._still: StillShot | None = None
 
     def push(self, found: HoleFrame) -> None:
         """Take in the next frame."""
@@ -73,17 +78,36 @@ class Filler:
             self._shot += 1
             now.shot = self._shot
         before = self._moments.get(now.number - 1)
-        if before is not None and before.shot == now.shot and (before.hole or now.hole) and self._reach:
+        if before is not None and before.shot == now.shot and (before.hole or now.hole) and self._chained(now):
             before.link = self._linked(before, now)
         self._moments[now.number] = now
         self._pushed += 1
+
+    def _chained(self, here: Moment) -> bool:
+        """Whether pixels are followed through time around `here`; a still shot with a plate needs none of it."""
+        return self._reach > 0 and self._plate_of(here) is None
+
+    def _plate_of(self, here: Moment) -> Plate | None:
+        """The background plate to fill `here` from, if its shot has one and the mode allows it."""
+        if self._survey is None or self._options.mode in ("flow", "image"):
+            return None
+        shot = self._survey.shot(here.frame.index)
+        if shot is None or shot.plate is None or shot.plate.planes[0].shape != here.frame.size:
+            return None
+        return shot.plate
+
+    def _still_shot(self, plate: Plate, here: Moment) -> StillShot:
+        if self._still is None or self._still.plate is not plate:
+            self._still = StillShot.of(plate, here.frame, self._inpainter)
+            self._stats.modes["plate"] = self._stats.modes.get("plate", 0) + 1
+        return self._still
 
     def ready(self) -> bool:
         """Whether a frame may leave: it needs no filling, or all that it may look at is there."""
         here = self._moments.get(self._popped)
         if here is None:
             return False
-        return here.hole is None or self._last().shot != here.shot or self._pushed - 1 - self._popped >= self._reach
+        return here.hole is None or not self._chained(here) or self._last().shot != here.shot or self._pushed - 1 - self._popped >= self._reach
 
     def waiting(self) -> bool:
         """Whether frames are left."""
@@ -116,9 +140,20 @@ class Filler:
         ahead, back = self._flow(pair, pair[::-1])
         # a vector is the thing's if it starts near the thing or ends there
         trusted = ~(polluted[0] | polluted[1])
-        ahead_here, camera = completed(ahead, trusted, box.span)
-        back_here, _ = completed(back, trusted, box.span)
-        return Link(box.top, box.left, ahead_here, back_here, camera)
+        forth, camera = measured(ahead, trusted, box.span)
+        home, _ = measured(back, trusted, box.span)
+        earlier = self._moments.get(before.number - 1)
+        memory = earlier.link.back if earlier is not None and earlier.link is not None else None
+        return Link(forth, completed(home, memory), completed(forth, None), camera)
+
+    def _look_back(self) -> None:
+        """Let what is uncovered later tell how it moved while it was hidden: completes the motion ahead, from the end backward."""
+        later: Link | None = None
+        for number in range(self._pushed - 1, self._popped - 1, -1):
+            link = self._moments[number].link
+            if link is not None and later is not None:
+                link.ahead = completed(link.measured_ahead, later.ahead)
+            later = link
 
     def _picture(self, number: int) -> Picture:
         return Picture(self._moments[number].frame.planes)
@@ -127,7 +162,13 @@ class Filler:
         """`here` with its hole filled."""
         assert here.hole is not None
         assert self._grid is not None
+        if self._reach and (here.number % LOOK_BACK_EVERY == 0 or self._looked_back < 0):
+            self._look_back()
+            self._looked_back = here.number
         holes = plane_holes(here.hole, here.frame.layout)
+        plate = self._plate_of(here)
+        if plate is not None:
+            return self._from_plate(here, holes, plate)
         chains = [chase(self._moments, here, step, self._reach) for step in (-1, 1)] if self._reach else []
         chains = [chain for chain in chains if (chain.source >= 0).any()]
         values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(here.frame.planes)
@@ -147,6 +188,18 @@ class Filler:
         self._stats.invented += missing
         if missing:
             self._invent(here, holes, values, known)
+        return composite(here.frame, holes, values)
+
+    def _from_plate(self, here: Moment, holes: list[PlaneHole], plate: Plate) -> Frame:
+        shot = self._still_shot(plate, here)
+        values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(holes)
+        for hole, planes in _by_grid(holes):
+            colours, seen = shot.colours(here.frame, hole, planes)
+            for plane, value in zip(planes, colours, strict=True):
+                values[plane] = value
+            if 0 in planes:
+                self._stats.copied += int(seen.sum())
+                self._stats.invented += int(seen.size - seen.sum())
         return composite(here.frame, holes, values)
 
     def _places(self, hole: PlaneHole, here: Moment) -> Places:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from vidrase.colour import chroma_hole, from_rgb, to_rgb
 from vidrase.fill.colours import Picture
+from vidrase.fill.membrane import membrane
 from vidrase.frames import Frame
 from vidrase.inpaint import Inpainter
 
@@ -34,6 +35,12 @@ def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter) -> Pi
         shift_y, shift_x = layout.shifts(number)
         down, across = -(-(bottom - top) >> shift_y), -(-(right - left) >> shift_x)
         crops.append(plane[top >> shift_y : (top >> shift_y) + down, left >> shift_x : (left >> shift_x) + across].copy())
+    for number, crop in enumerate(crops):
+        # colour views interpolate chroma: whatever lies in the hole would tint the known pixels beside it
+        where = chroma_hole(hole, layout, number)
+        if where.any():
+            smooth = membrane(crop.astype(np.float32)[..., None], ~where)[..., 0]
+            crop[where] = np.rint(smooth[where]).astype(crop.dtype)
     painted = _painted(to_rgb(crops, layout), hole, inpainter)
     for number, plane in enumerate(from_rgb(painted, layout)):
         where = chroma_hole(hole, layout, number)

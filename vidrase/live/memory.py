@@ -20,6 +20,7 @@ LONGEST = 24.0  # updates that an average reaches back: noise falls fivefold, sl
 STRIPES = 4  # the frame is learned a quarter at a time; round a hole all of it, every time
 CALMING = 0.06  # how fast an invention follows a better one: a change is a fade of half a second, not a pop
 PATIENCE = 12  # updates for which something else must stand before it is the background now
+CERTAIN = 3.0  # updates below which a pixel that is hidden again is not believed
 FORMAT = 1
 
 Rect = tuple[int, int, int, int]  # y0, y1, x0, x1, half-open, px of the frame
@@ -97,7 +98,8 @@ class Memory:
         if (count := np.count_nonzero(near)) > 500:
             usual = float(apart[near][:: max(count // 2000, 1)].mean())
             self.noise += 0.02 * (usual - self.noise)
-        first = fresh & seen
+        # what was hidden until now must show itself more than once: it may be a person that the detector missed
+        first = fresh & seen & ~self.made[there]
         rate = np.where(near, 1.0 / (np.minimum(weight, LONGEST) + 1), 0).astype(np.float32)
         rate[first] = 1
         far = seen & ~near & ~first
@@ -109,7 +111,18 @@ class Memory:
         weight += near
         np.minimum(weight, LONGEST, out=weight)
         weight[rate == 1] = 1
-        self.made[there] &= ~first
+        self.made[there] &= weight == 0
+
+    def doubt(self, rect: Rect, hidden: NDArray[np.bool_]) -> None:
+        """What is hidden bool [h, w] again and was hardly ever seen may have been the thing itself: no longer known.
+
+        Only while the camera stands at its anchor.
+        """
+        y0, y1, x0, x1 = rect
+        there = np.s_[self.margin + y0 : self.margin + y1, self.margin + x0 : self.margin + x1]
+        doubtful = hidden & (self.weight[there] > 0) & (self.weight[there] < CERTAIN)
+        self.weight[there][doubtful] = 0
+        self.made[there] |= doubtful
 
     def _changed(
         self,

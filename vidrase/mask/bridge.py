@@ -14,8 +14,8 @@ from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
 from vidrase.mask.motion import Motion
 
-STEADY = 2  # frames to either side whose masks are united with a frame's own
-VOTES = 2  # how many of those have to agree on a pixel that the frame's own mask lacks
+STEADY = 1  # frames to either side whose masks are united with a frame's own, where the frames agree
+VOTES = 1  # how many of those have to have a pixel that the own mask lacks
 TAIL = 4  # frames by which a thing is carried beyond where it was last (or will first be) seen
 SETTLED = 3  # frames a thing is seen in before it is carried beyond them
 FLASH = 0.45  # a single hit below this confidence is taken for a false one
@@ -59,7 +59,6 @@ class Bridge:
 
     def add(self, place: int, frame: Frame, instances: Instances) -> Seen:
         """The next frame of the stream with what was chosen in it."""
-        self._motion.add(place, frame)
         pieces: dict[int, Piece] = {}
         for k, number in enumerate(instances.ids.tolist()):
             y, x = instances.corners[k].tolist()
@@ -67,6 +66,7 @@ class Bridge:
             pieces[number or -1 - k - 100_000 * (place + 1)] = Piece(
                 instances.masks[k], (y, x), float(instances.scores[k])
             )
+        self._motion.add(place, frame, _region(pieces))
         return Seen(place, frame, pieces)
 
     def things(
@@ -98,6 +98,16 @@ class Bridge:
     ) -> tuple[NDArray[np.bool_], tuple[int, int]] | None:
         carried = self._motion.carry(piece.mask, piece.corner, source, target, sure=sure)
         return None if carried is None else (carried[0] >= CERTAIN, carried[1])
+
+
+def _region(pieces: dict[int, Piece]) -> tuple[int, int, int, int] | None:
+    """Rows and columns round all pieces; None when there are none: what is carried here may lie anywhere."""
+    if not pieces:
+        return None
+    corners = np.array([piece.corner for piece in pieces.values()])
+    ends = corners + np.array([piece.mask.shape for piece in pieces.values()])
+    (y0, x0), (y1, x1) = corners.min(0).tolist(), ends.max(0).tolist()
+    return y0, y1, x0, x1
 
 
 def _ends(places: list[int], now: int) -> list[int]:

@@ -14,9 +14,12 @@ from vidrase.flow import FlowModel
 from vidrase.frames import Frame
 
 LONG_SIDE = 384  # px at which motion is estimated: limbs are still several px wide, and a pair costs a few ms
+ROOM_PX, ROOM_SHARE = 20.0, 0.15  # round what is carried: in px of the reduced picture, and of its size
 UNLIKE = 12  # grey levels between a carried and a seen pixel (3x3 mean), above which they are not the same thing
 ASTRAY_PX = 1.0  # of the reduced picture: how far a carried pixel may miss its start when carried back
 ASTRAY_SHARE = 0.15  # the same as a share of its way
+
+Box = tuple[int, int, int, int]  # y0, y1, x0, x1
 
 
 class Motion:
@@ -34,18 +37,23 @@ class Motion:
         self._shots: OrderedDict[int, int] = OrderedDict()
         self._cuts = CutDetector()
         self._shot = 0
+        self._regions: OrderedDict[int, Box | None] = OrderedDict()
         self._size = (0, 0)
 
-    def add(self, place: int, frame: Frame) -> None:
-        """The next frame of the stream; those more than 2 * reach + 1 back are forgotten."""
+    def add(self, place: int, frame: Frame, region: Box | None = None) -> None:
+        """The next frame of the stream; those more than 2 * reach + 1 back are forgotten.
+
+        region: where in the displayed frame there is anything to be carried; None: it may be anywhere.
+        """
         self._size = frame.displayed_size
         scale = min(LONG_SIDE / max(frame.size), 1.0)
         size = (max(round(frame.height * scale), 1), max(round(frame.width * scale), 1))
         luma = np.ascontiguousarray(frame.orientation.to_display(frame.luma(size=size)))
         self._shot += self._cuts(luma)
         self._shots[place], self._small[place] = self._shot, luma
+        self._regions[place] = None if region is None else self._reduced(region, luma.shape)
         oldest = place - 2 * self._reach - 1
-        for held in (self._small, self._shots):
+        for held in (self._small, self._shots, self._regions):
             while held and next(iter(held)) < oldest:
                 held.popitem(last=False)
         for pair in [pair for pair in self._steps if min(pair) < oldest]:
@@ -63,7 +71,10 @@ class Motion:
             if self._flow is None:
                 self._steps[a, b] = np.zeros((*self._small[a].shape, 2), np.float32)
             elif abs(a - b) == 1:
-                self._steps[a, b] = self._flow(self._small[a][None], self._small[b][None])[0]
+                flow = np.zeros((*self._small[a].shape, 2), np.float32)
+                part = self._part(a, b)
+                flow[part] = self._flow(self._small[a][part][None], self._small[b][part][None])[0]
+                self._steps[a, b] = flow
             else:
                 near = b + (1 if a > b else -1)
                 self._steps[a, b] = _then(self.between(a, near), self.between(near, b))
@@ -72,15 +83,18 @@ class Motion:
     def agreement(self, target: int, source: int) -> NDArray[np.uint8]:
         """uint8 [h, w] of the reduced picture: 1 where `source` carried to `target` looks like it and finds its way back."""
         if (target, source) not in self._agreements:
-            there, back = self.between(target, source), self.between(source, target)
-            height, width = there.shape[:2]
-            x = np.arange(width, dtype=np.float32)[None] + there[..., 0]
-            y = np.arange(height, dtype=np.float32)[:, None] + there[..., 1]
+            part = self._part(target, source)
+            there, back = self.between(target, source)[part], self.between(source, target)
+            rows, columns = (np.arange(side.start, side.stop, dtype=np.float32) for side in part)
+            x, y = columns[None] + there[..., 0], rows[:, None] + there[..., 1]
             seen = cv2.remap(self._small[source], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            unlike = cv2.blur(cv2.absdiff(seen, self._small[target]), (3, 3))
+            unlike = cv2.blur(cv2.absdiff(seen, self._small[target][part]), (3, 3))
             astray = there + cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            far = (astray**2).sum(2) > ASTRAY_PX**2 + ASTRAY_SHARE**2 * (there**2).sum(2)
-            self._agreements[target, source] = ((unlike <= UNLIKE) & ~far).view(np.uint8)
+            astray, there = astray * astray, there * there
+            room = ASTRAY_PX**2 + ASTRAY_SHARE**2 * (there[..., 0] + there[..., 1])
+            agreed = np.zeros(self._small[target].shape, np.uint8)
+            agreed[part] = (unlike <= UNLIKE) & (astray[..., 0] + astray[..., 1] <= room)
+            self._agreements[target, source] = agreed
         return self._agreements[target, source]
 
     def carry(
@@ -103,7 +117,9 @@ class Motion:
         at_x, at_y = np.broadcast_arrays(columns, rows)
         fine = cv2.remap(flow, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         grid_x = np.arange(x0, x1, dtype=np.float32)[None] + fine[..., 0] * np.float32(scale_x) - np.float32(corner[1])
-        grid_y = np.arange(y0, y1, dtype=np.float32)[:, None] + fine[..., 1] * np.float32(scale_y) - np.float32(corner[0])
+        grid_y = (
+            np.arange(y0, y1, dtype=np.float32)[:, None] + fine[..., 1] * np.float32(scale_y) - np.float32(corner[0])
+        )
         carried = cv2.remap(
             mask.astype(np.float32), grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
         )
@@ -126,6 +142,26 @@ class Motion:
         small = cv2.resize(mask.view(np.uint8), inside.shape[1::-1], interpolation=cv2.INTER_AREA).view(np.bool_)
         moved = inside[small] if small.any() else inside.reshape(-1, 2)
         return float(np.percentile(np.hypot(moved[:, 0] * scale_x, moved[:, 1] * scale_y), 80))
+
+    def _part(self, a: int, b: int) -> tuple[slice, slice]:
+        """Rows and columns of the reduced picture in which motion between two frames matters."""
+        one, two, (height, width) = self._regions[a], self._regions[b], self._small[a].shape
+        if one is None or two is None:
+            return slice(0, height), slice(0, width)
+        return slice(min(one[0], two[0]), max(one[1], two[1])), slice(min(one[2], two[2]), max(one[3], two[3]))
+
+    def _reduced(self, region: Box, small: tuple[int, ...]) -> Box:
+        """A region of the frame in the reduced picture, with room round it for what moves out of it."""
+        height, width = small
+        scale_y, scale_x = height / self._size[0], width / self._size[1]
+        y0, y1, x0, x1 = region[0] * scale_y, region[1] * scale_y, region[2] * scale_x, region[3] * scale_x
+        spare = ROOM_PX + ROOM_SHARE * max(y1 - y0, x1 - x0)
+        return (
+            max(int(y0 - spare), 0),
+            min(int(np.ceil(y1 + spare)), height),
+            max(int(x0 - spare), 0),
+            min(int(np.ceil(x1 + spare)), width),
+        )
 
     def _where(
         self,

@@ -7,7 +7,9 @@ frame size.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +69,7 @@ class YoloSegmenter:
         self.only: frozenset[int] | None = None
         self._strides = [int(stride) for stride in network.stride]  # type: ignore[union-attr]
         self._imgsz, self._device, self._dtype, self._note = imgsz, device, dtype, note
+        self._cores: ThreadPoolExecutor | None = None
         self._room: int | None = None  # frames that fit the device at once, once that has been found out
         network.model[-1].training = True  # type: ignore[index, union-attr]  # of the head alone: raw maps, nothing decoded
         self._network = network.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -82,7 +85,7 @@ class YoloSegmenter:
             while stop < len(frames) and stop - start < room and frames[stop].displayed_size == size:
                 stop += 1
             try:
-                found += self._batch(frames[start:stop], size)
+                found += self._shared_out(frames[start:stop], size)
             except torch.OutOfMemoryError as error:
                 if stop - start == 1:
                     raise OutOfMemory(
@@ -95,6 +98,24 @@ class YoloSegmenter:
                 continue
             start = stop
         return found
+
+    def _shared_out(self, frames: Sequence[Frame], size: tuple[int, int]) -> list[Instances]:
+        """A batch on the processor's cores: each works through frames of its own.
+
+        Two cores on one frame wait for each other after every layer; with a decoder and an encoder on the same cores that is
+        most of the time: 4 frames took 231 ms each that way, 97 ms this way, and a third of the processor's time.
+        """
+        cores = min(torch.get_num_threads(), len(frames))
+        if self._device.type != "cpu" or cores < 2:
+            return self._batch(frames, size)
+        if self._cores is None:
+            whole = torch.get_num_threads()
+            self._cores = ThreadPoolExecutor(whole, "detector", initializer=torch.set_num_threads, initargs=(1,))
+            list(self._cores.map(time.sleep, [0.001] * whole))  # starts them all
+            torch.set_num_threads(whole)  # what the threads set for themselves is also the default of later ones
+        share = -(-len(frames) // cores)
+        parts = [frames[start : start + share] for start in range(0, len(frames), share)]
+        return [one for part in self._cores.map(lambda part: self._batch(part, size), parts) for one in part]
 
     def _batch(self, frames: Sequence[Frame], size: tuple[int, int]) -> list[Instances]:
         grid = Grid.fit(size, self._imgsz, max(self._strides))

@@ -1,12 +1,12 @@
 """Everything in the source file that is not its picture, copied packet for packet in step with the video.
 
 Packets are read from a second opening of the file, only as far as the video has come: the muxer never has to hold a track back.
+Invariant: bytes and times are the source's own; what had to be repaired goes through `note`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -14,92 +14,157 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from vidrase.errors import SinkError
 from vidrase.frames import SourceInfo
+from vidrase.sink.fit import codec_name, is_cover, is_remade, kept_metadata, lost_by, refusal
 
 Note = Callable[[str], None]
 
-# What each muxer can hold besides video; None: everything. Codec names as FFmpeg has them.
-_AUDIO: dict[str, set[str] | None] = {
-    "webm": {"opus", "vorbis"},
-    "flv": {"aac", "mp3"},
-}
-_SUBTITLES: dict[str, set[str]] = {
-    "mp4": {"mov_text"},
-    "mov": {"mov_text"},
-    "webm": {"webvtt"},
-    "matroska": {"subrip", "ass", "ssa", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle", "text"},
-    "mpegts": {"dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle"},
-    "nut": {"subrip", "ass"},
-}
+_JUMP_SECONDS = 1  # a step back by more than this is a clock that was reset, not packets in a wrong order
+_LOOSE = {"matroska", "webm", "flv"}  # these take two packets of one time
+_END_OF_SUBTITLE = b"\0\0"  # what FFmpeg's mov muxer puts into a gap between subtitles, and would put in again
+_OF_THE_OLD_ENCODING = (
+    "encoder",
+    "rotate",
+    "duration",
+    "bps",
+    "number_of_",
+    "_statistics",
+    "handler_name",
+    "vendor_id",
+)
+_OF_THE_OLD_FILE = ("duration", "vendor_id")
 
 
-@dataclass(slots=True)
-class _Copied:
-    out: Stream
-    time_base: Fraction
+class _Track:
+    """A track on its way, with its clock."""
+
+    def __init__(self, stream: Stream, out: Stream, muxer: str) -> None:
+        self.called = f"{stream.type} track {stream.index}"
+        self.out = out
+        self.time_base = Fraction(stream.time_base or 1)
+        self.start = Fraction(stream.start_time or 0) * self.time_base
+        self.repaired = 0
+        self._loose = stream.type in ("subtitle", "data") or muxer in _LOOSE
+        self._remade_ends = muxer in ("mp4", "mov") and codec_name(stream) == "mov_text"
+        self._offset = 0
+        self._last: int | None = None
+        self._step = 1
+
+    def wanted(self, packet: Packet) -> bool:
+        """False for packets that flush decoders, and for those that the muxer makes by itself."""
+        return bool(packet.size) and not (self._remade_ends and bytes(packet) == _END_OF_SUBTITLE)
+
+    def place(self, packet: Packet) -> None:
+        """Make times that go back, which no muxer takes, go on instead; others stay as they are."""
+        if packet.dts is None:
+            packet.dts = packet.pts
+        if packet.dts is None:
+            packet.dts = packet.pts = 0 if self._last is None else self._last + self._step
+            self.repaired += 1
+        elif self._last is not None:
+            dts = packet.dts + self._offset
+            if dts < self._last or (dts == self._last and not self._loose):
+                jumped = (self._last - dts) * self.time_base > _JUMP_SECONDS
+                repaired = self._last + (self._step if jumped else 1)
+                self._offset += repaired - dts if jumped else 0
+                self._move(packet, repaired - packet.dts)
+                self.repaired += 1
+            elif self._offset:
+                self._move(packet, self._offset)
+        self._last = packet.dts
+        self._step = max(1, packet.duration or 1)
+
+    @staticmethod
+    def _move(packet: Packet, ticks: int) -> None:
+        assert packet.dts is not None
+        packet.dts += ticks
+        if packet.pts is not None:
+            packet.pts += ticks
 
 
 class Remux:
     """The other tracks of a source on their way into a result."""
 
     def __init__(self, info: SourceInfo, result: OutputContainer, note: Note) -> None:
-        """Adds the tracks to `result`; must come after the video stream was added and before the first packet."""
+        """Adds the tracks to `result`; must come after the video stream was added and before the first packet.
+
+        Raises SinkError when the source cannot be opened a second time.
+        """
         self._source: InputContainer | None = None
         self._waiting: Packet | None = None
-        self._tracks: dict[int, _Copied] = {}
-        self._result = result
+        self._tracks: dict[int, _Track] = {}
+        self._result, self._note = result, note
         self._packets: Iterator[Packet] = iter(())
         if info.kind != "video":
             return
+        if not info.rereadable:
+            if info.has_audio:
+                note("the sound of a live source is not copied: it cannot be opened twice")
+            return
         where = str(info.path) if info.path is not None else info.url
-        self._source = av.open(
-            where, "r", metadata_errors="replace", timeout=(20.0, 20.0) if info.path is None else None
-        )
-        self._add(note)
-        result.metadata.update({k: v for k, v in self._source.metadata.items() if k not in _MADE_BY_MUXER})
-        _copy_chapters(self._source, result, note)
-        wanted = [self._source.streams[index] for index in self._tracks]
-        if wanted:
-            self._packets = self._source.demux(*wanted)
+        try:
+            timeout = (20.0, 30.0) if info.path is None else None
+            self._source = av.open(where, "r", metadata_errors="replace", timeout=timeout)
+        except (av.FFmpegError, OSError) as error:
+            raise SinkError(f"cannot open {info.url} a second time, for its sound: {error}") from error
+        try:
+            self._add(self._source, info)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def video_tags(self) -> tuple[dict[str, str], int]:
         """(metadata, disposition) of the source's first video track."""
-        if self._source is None or not self._source.streams.video:
+        if self._source is None or (main := _main(self._source)) is None:
             return {}, 0
-        first = next((s for s in self._source.streams.video if not _is_cover(s)), self._source.streams.video[0])
-        kept = {k: v for k, v in first.metadata.items() if k.lower() not in ("encoder", "rotate", "duration")}
-        return kept, int(first.disposition)
+        metadata = {k: v for k, v in main.metadata.items() if not k.lower().startswith(_OF_THE_OLD_ENCODING)}
+        return metadata, int(main.disposition)
 
-    def _add(self, note: Note) -> None:
-        assert self._source is not None
+    @property
+    def starts(self) -> list[Fraction]:
+        """When the copied tracks begin, seconds."""
+        return [track.start for track in self._tracks.values()]
+
+    def _add(self, source: InputContainer, info: SourceInfo) -> None:
         muxer = self._result.format.name.split(",")[0]
-        main = next((s.index for s in self._source.streams.video if not _is_cover(s)), -1)
-        for stream in self._source.streams:
-            if stream.index == main:
+        for text in lost_by(muxer, source, info):
+            self._note(text)
+        main = _main(source)
+        for stream in source.streams:
+            if (main is not None and stream.index == main.index) or is_remade(source, stream):
                 continue
-            why = _refusal(muxer, stream)
-            if why is None:
-                try:
-                    out = self._result.add_stream_from_template(stream)
-                except (av.FFmpegError, ValueError, TypeError) as error:
-                    why = f"{_called(stream)} cannot be copied into {muxer} ({error})"
-                else:
-                    out.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() not in ("duration",)})
-                    out.disposition = stream.disposition
-                    if stream.time_base is not None:
-                        out.time_base = stream.time_base
-                    if stream.type != "attachment":
-                        self._tracks[stream.index] = _Copied(out, Fraction(stream.time_base or 1))
+            why = refusal(muxer, stream)
             if why is not None:
-                note(why)
+                self._note(why)
+                continue
+            out = self._result.add_stream_from_template(stream)
+            old = _OF_THE_OLD_FILE if muxer in ("mp4", "mov") else (*_OF_THE_OLD_FILE, "handler_name")
+            out.metadata.update({k: v for k, v in stream.metadata.items() if not k.lower().startswith(old)})
+            if "name" in stream.metadata:  # how the mov demuxer calls a track's title
+                out.metadata.setdefault("title", stream.metadata["name"])
+            out.disposition = stream.disposition
+            if stream.type != "attachment":  # those are in the header
+                if stream.time_base is not None:
+                    out.time_base = stream.time_base
+                self._tracks[stream.index] = _Track(stream, out, muxer)
+        self._result.metadata.update(kept_metadata(source))
+        if any("." in key for key in kept_metadata(source)) and muxer in ("mp4", "mov"):
+            # keys such as com.apple.quicktime.location.ISO6709 are dropped without it
+            flags = self._result.options.get("movflags", "")
+            self._result.options["movflags"] = f"{flags}+use_metadata_tags"
+        if chapters := source.chapters():
+            self._result.set_chapters(chapters)
+        if self._tracks:
+            self._packets = source.demux(*(source.streams[index] for index in self._tracks))
 
     def up_to(self, seconds: Fraction) -> None:
         """Write the packets that come before `seconds` (on the file's own clock, decoding order)."""
         while (packet := self._waiting or self._next()) is not None:
             track = self._tracks[packet.stream.index]
-            when = packet.dts if packet.dts is not None else packet.pts
-            if when is not None and when * track.time_base > seconds:
+            assert packet.dts is not None
+            if packet.dts * track.time_base > seconds:
                 self._waiting = packet
                 return
             self._waiting = None
@@ -109,55 +174,29 @@ class Remux:
     def rest(self) -> None:
         """Write what is left: sound may last longer than the picture."""
         self.up_to(Fraction(10**12))
+        for track in self._tracks.values():
+            if track.repaired:
+                self._note(f"{track.called}: {track.repaired} packets came before their predecessors and were moved on")
 
     def close(self) -> None:
         """Close the second opening of the source."""
         if self._source is not None:
             self._source.close()
+            self._source = None
 
     def _next(self) -> Packet | None:
-        for packet in self._packets:
-            if packet.size:  # the empty ones flush decoders; there are none here
-                return packet
+        try:
+            for packet in self._packets:
+                track = self._tracks[packet.stream.index]
+                if track.wanted(packet):
+                    track.place(packet)
+                    return packet
+        except av.FFmpegError as error:
+            self._note(f"sound and other tracks end early: the source breaks off ({error.strerror or error})")
+            self._packets = iter(())
         return None
 
 
-_MADE_BY_MUXER = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
-
-
-def _is_cover(stream: Stream) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
-def _called(stream: Stream) -> str:
-    codec = getattr(getattr(stream, "codec_context", None), "name", None) or stream.type
-    return f"{stream.type} track {stream.index} ({codec})"
-
-
-def _refusal(muxer: str, stream: Stream) -> str | None:
-    """Why a track is left behind; None when it comes along."""
-    codec = getattr(getattr(stream, "codec_context", None), "name", "") or ""
-    if stream.type == "video":
-        if _is_cover(stream):
-            return "the cover picture is left out: it may still show what was removed"
-        return f"{_called(stream)} is left out: only the first video track is erased, and it may still show what was removed"
-    if stream.type == "audio":
-        taken = _AUDIO.get(muxer)
-        return (
-            None if taken is None or codec in taken else f"{_called(stream)} does not fit into {muxer} and is left out"
-        )
-    if stream.type == "subtitle":
-        fits = codec in _SUBTITLES.get(muxer, set())
-        return None if fits else f"{_called(stream)} does not fit into {muxer} and is left out (an .mkv name keeps it)"
-    if stream.type == "attachment":
-        return None if muxer == "matroska" else f"{_called(stream)} does not fit into {muxer} and is left out"
-    return f"{_called(stream)} is left out: {muxer} data tracks are not copied"
-
-
-def _copy_chapters(source: InputContainer, result: OutputContainer, note: Note) -> None:
-    try:
-        chapters = source.chapters()
-        if chapters:
-            result.set_chapters(chapters)
-    except (av.FFmpegError, ValueError, AttributeError) as error:
-        note(f"chapters cannot be copied ({error})")
+def _main(source: InputContainer) -> Stream | None:
+    """The track that is erased: the first that is no cover."""
+    return next((stream for stream in source.streams.video if not is_cover(stream)), None)

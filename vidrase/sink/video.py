@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import av
+from av.codec.context import Flags
+from av.stream import Disposition
 from av.video.frame import PictureType
+from av.video.reformatter import ColorRange, Interpolation
 from av.video.stream import VideoStream
 
-from vidrase.avplanes import to_readable, write_planes
+from vidrase.avplanes import read_planes, to_readable, write_planes
+from vidrase.colour import Matrix
 from vidrase.errors import SinkError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.options import SinkOptions
-from vidrase.sink.encoders import Choice, choose
+from vidrase.sink import sidedata
+from vidrase.sink.encoders import Choice, choose, holds_the_same
 from vidrase.sink.part import Part
 from vidrase.sink.remux import Remux
 
 Note = Callable[[str], None]
 _MILLISECOND_MUXERS = {"matroska", "webm", "flv"}
+_COUNTING = {"mpeg4", "mpeg2video"}  # encoders that know a rate, no times
 _TAGS = ("color_range", "color_primaries", "color_trc", "colorspace")
 _UNSPECIFIED = 2  # of primaries, transfer and matrix in ITU-T H.273; 0 for the range
+_MATRIX_TAGS: dict[Matrix, int] = {"bt709": 1, "bt601": 5, "ycgco": 8, "bt2020": 9}
+_LIMITED, _FULL = 1, 2
+_LATEST_SCALE = 2**31 - 1
 
 
 class VideoSink:
@@ -42,6 +52,10 @@ class VideoSink:
         self._stream: VideoStream | None = None
         self._remux: Remux | None = None
         self._time_base = info.time_base
+        self._held: av.VideoFrame | None = None
+        self._last_pts: int | None = None
+        self._lost: set[str] = set()
+        self._in_milliseconds = self._choice.muxer in _MILLISECOND_MUXERS
         try:
             self._open()
         except BaseException:
@@ -50,81 +64,134 @@ class VideoSink:
 
     def _open(self) -> None:
         info, choice = self._info, self._choice
-        movflags = {
-            "movflags": "+faststart",
-            "movie_timescale": str(self._scale()),
-            "video_track_timescale": str(self._scale()),
-        }
-        # the default of ten seconds makes the muxer write out of order when a track is silent for longer
-        options = {
-            "max_interleave_delta": "0",
-            "avoid_negative_ts": "disabled",
-            **(movflags if choice.muxer in ("mp4", "mov") else {}),
-        }
+        # packets come nearly in order, so the muxer need not wait long for a silent track (it would hold the whole clip)
+        options = {"max_interleave_delta": "2000000"}
+        if choice.muxer in ("mp4", "mov"):
+            options |= {"movflags": "+faststart", "video_track_timescale": str(self._scale([]))}
         if choice.muxer == "mpegts":
             options["mpegts_copyts"] = "1"
+        if choice.muxer != "nut":  # which refuses negative times: sound that begins before 0 then moves everything
+            options["avoid_negative_ts"] = "disabled"
+        rate = info.frame_rate or Fraction(25)
+        settings = dict(choice.settings)
+        if choice.muxer == "avi":
+            settings["bf"] = "0"  # AVI holds one time a packet, which is wrong for frames out of order
         with self._explained():
             self._result = av.open(str(self._part.path), "w", format=choice.muxer, options=options)
-            rate = info.frame_rate or Fraction(25)
-            self._stream = self._result.add_stream(choice.encoder, rate=rate, options=dict(choice.settings))
-        stream, ctx = self._stream, self._stream.codec_context
+            stream = cast(VideoStream, self._result.add_stream(choice.encoder, rate=rate, options=settings))
+        self._stream, ctx = stream, stream.codec_context
         stream.width, stream.height, stream.pix_fmt = info.width, info.height, choice.pix_fmt
-        if choice.encoder in ("mpeg4", "mpeg2video") or choice.muxer in ("avi", "mpeg"):
-            self._time_base = 1 / rate  # these count frames, not ticks
-            self._note(
-                f"{choice.muxer} with {choice.encoder} knows only a constant rate: times are rounded to {float(rate):g} fps"
-            )
-        elif choice.muxer in _MILLISECOND_MUXERS and 1000 % info.time_base.denominator:
-            self._note(f"{choice.muxer} keeps times to the millisecond only; .mp4 or .mov keeps them exactly")
-        ctx.time_base = self._time_base
-        stream.time_base = self._time_base
+        if choice.encoder in _COUNTING or choice.muxer in ("avi", "mpeg"):
+            self._time_base = 1 / rate
+            if info.time_base != self._time_base:
+                self._note(
+                    f"{choice.muxer} with {choice.encoder} knows only a constant rate: times are rounded to {float(rate):g} fps"
+                )
+            self._in_milliseconds = False
+        ctx.time_base = stream.time_base = self._time_base
         ctx.framerate = rate
         ctx.thread_type = "AUTO"
+        ctx.flags |= Flags.frame_duration
+        if choice.encoder == "libx265" and choice.muxer in ("mp4", "mov"):
+            ctx.codec_tag = "hvc1"  # Apple's players open no other
+        if "crf" not in choice.settings and not _has_quality(choice):
+            ctx.bit_rate = max(2 * (info.bit_rate or 0), int(info.width * info.height * rate * Fraction(1, 5)))
         if info.sample_aspect_ratio:
             ctx.sample_aspect_ratio = info.sample_aspect_ratio
         if info.orientation.quarter_turns % 4 or info.orientation.mirrored:
-            _set_orientation(stream, info)
+            stream.set_display_rotation(-90 * (info.orientation.quarter_turns % 4), hflip=info.orientation.mirrored)
         self._remux = Remux(info, self._result, self._note)
+        if choice.muxer in ("mp4", "mov"):
+            self._result.options["movie_timescale"] = str(self._scale(self._remux.starts))
         metadata, disposition = self._remux.video_tags
         stream.metadata.update(metadata)
         with suppress(ValueError, AttributeError):
-            stream.disposition = disposition
+            stream.disposition = Disposition(disposition)
 
-    def _scale(self) -> int:
-        """Ticks a second of the result's clock: the source's own, so that every time stamp is a whole number of them."""
+    def _scale(self, starts: list[Fraction]) -> int:
+        """Ticks a second of the result's clock: every time stamp and every start of a track is a whole number of them."""
         base = self._info.time_base
-        return base.denominator if base.numerator == 1 and base.denominator <= 2**31 - 1 else 90000
+        scale = base.denominator if base.numerator == 1 and base.denominator <= _LATEST_SCALE else 90000
+        for start in starts:
+            finer = math.lcm(scale, start.denominator)
+            if start > 0 and finer <= _LATEST_SCALE:
+                scale = finer
+        return scale
 
     def write(self, frame: Frame) -> None:
-        """Encode one frame; frames come in order."""
+        """Encode one frame; frames come in order. Raises SinkError."""
         assert self._stream is not None
-        picture = _picture(frame)
-        if self._stream.codec_context.is_open is False:
-            self._take_tags(picture)
+        info = self._info
+        if frame.size != (info.height, info.width):
+            height, width = frame.size
+            raise SinkError(
+                f"frame {frame.index} is {width}x{height}, the video {info.width}x{info.height}; expected one size"
+            )
+        if self._in_milliseconds and (frame.pts * frame.time_base * 1000).denominator != 1:
+            self._in_milliseconds = False  # said once
+            self._note(f"{self._choice.muxer} keeps times to the millisecond only; .mp4 or .mov keeps them exactly")
         with self._explained():
-            if picture.format.name != self._stream.pix_fmt and not _same_samples(
-                picture.format.name, self._stream.pix_fmt
-            ):
-                # one thread: with more, swscale now and then leaves rows unwritten
-                matrix = {"dst_colorspace": "ITU709", "dst_color_range": "MPEG"} if _is_rgb(picture) else {}
-                picture = picture.reformat(format=self._stream.pix_fmt, threads=1, **matrix)
+            picture = self._converted(_picture(frame))
+            if not self._stream.codec_context.is_open and self._held is None:
+                self._take_tags(picture)
+            self._tell_lost(picture)
             picture.pts = round(frame.pts * frame.time_base / self._time_base)
+            if self._last_pts is not None and picture.pts <= self._last_pts:
+                picture.pts = self._last_pts + 1  # only where times are rounded: encoders refuse two frames at one
+            self._last_pts = picture.pts
             picture.time_base = self._time_base
+            picture.duration = max(0, round(frame.duration * frame.time_base / self._time_base))
             picture.pict_type = PictureType.NONE  # else the source's I, P and B types are forced on the encoder
-            for packet in self._stream.encode(picture):
-                self._put(packet)
+            held, self._held = self._held, picture
+            if held is not None:
+                # a decoder's durations are those of packets, in decoding order; only the last one is worth something
+                held.duration = picture.pts - (held.pts or 0)
+                self._encode(held)
+
+    def _encode(self, picture: av.VideoFrame | None) -> None:
+        assert self._stream is not None
+        for packet in self._stream.encode(picture):
+            self._put(packet)
+
+    def _converted(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """`picture` in the encoder's pixel format; the very same where only the name differs."""
+        assert self._stream is not None
+        wanted = self._stream.pix_fmt or picture.format.name
+        if picture.format.name.replace("yuvj", "yuv") == wanted.replace("yuvj", "yuv"):
+            return picture
+        if holds_the_same(picture.format.name, wanted):
+            made = av.VideoFrame(picture.width, picture.height, wanted)
+            write_planes(made, read_planes(picture))
+            return made
+        how = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+        # one thread: with more, swscale now and then leaves rows unwritten
+        if not picture.format.is_rgb or av.VideoFormat(wanted, 16, 16).is_rgb:
+            return picture.reformat(format=wanted, interpolation=how, threads=1)
+        matrix = 1 if picture.height >= 720 or picture.width > 1024 else 5  # what players assume of such sizes
+        made = picture.reformat(
+            format=wanted, dst_colorspace=matrix, dst_color_range=ColorRange.MPEG, interpolation=how, threads=1
+        )
+        made.colorspace, made.color_range = matrix, _LIMITED
+        return made
 
     def _take_tags(self, picture: av.VideoFrame) -> None:
-        """Colour tags as the first frame has them; what it leaves open stays open."""
+        """Colour tags, HDR numbers and fields as the first frame has them; what it leaves open stays open."""
         assert self._stream is not None
         ctx = self._stream.codec_context
-        if _is_rgb(picture) and "rgb" not in str(ctx.pix_fmt) and "gbr" not in str(ctx.pix_fmt):
-            ctx.colorspace, ctx.color_range = 1, 1  # what `write` converts to: BT.709, limited
-            return
         for tag in _TAGS:
             value = int(getattr(picture, tag, 0) or 0)
             if value and (tag == "color_range" or value != _UNSPECIFIED):
                 setattr(ctx, tag, value)
+        for name, parameters in sidedata.hdr_parameters(self._choice.encoder, picture).items():
+            ctx.options[name] = ":".join(filter(None, (ctx.options.get(name), parameters)))
+        if picture.interlaced_frame and self._choice.encoder == "libx264" and not picture.height % 4:
+            ctx.flags |= Flags.interlaced_dct | Flags.interlaced_me
+
+    def _tell_lost(self, picture: av.VideoFrame) -> None:
+        kinds = sidedata.present(picture)
+        for name in sorted(sidedata.lost(self._choice.encoder, kinds) - self._lost) if kinds else ():
+            self._lost.add(name)
+            self._note(f"{name} cannot be carried by {self._choice.encoder} here and is left out")
 
     def _put(self, packet: av.Packet) -> None:
         assert self._result is not None
@@ -149,12 +216,14 @@ class VideoSink:
             raise
 
     def _finish(self) -> None:
-        assert self._stream is not None
         assert self._remux is not None
         assert self._result is not None
+        if self._held is None:
+            raise SinkError(f"cannot write {self._part.to}: {self._info.url} gave no frame")
         with self._explained():
-            for packet in self._stream.encode(None):
-                self._put(packet)
+            self._encode(self._held)
+            self._held = None
+            self._encode(None)
             self._remux.rest()
             self._result.close()
         self._result = None
@@ -167,7 +236,7 @@ class VideoSink:
             if thing is not None:
                 with suppress(av.FFmpegError, OSError, ValueError):
                     thing.close()
-        self._result = None
+        self._result = self._held = None
         self._part.drop()
 
     def _explained(self) -> _Explained:
@@ -186,38 +255,34 @@ class _Explained:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, av.FFmpegError | OSError):
-            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-                raise SinkError(f"cannot write {self._to}: the disk is full") from error
-            if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
-                raise SinkError(f"cannot write {self._to}: {error.strerror}") from error
-            raise SinkError(f"cannot write {self._to} with {self._choice}: {error}") from error
+        if not isinstance(error, av.FFmpegError | OSError) or isinstance(error, SinkError):
+            return
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            raise SinkError(f"cannot write {self._to}: the disk is full") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        if number in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.EIO, errno.EFBIG):
+            raise SinkError(f"cannot write {self._to}: {reason}") from error
+        hint = "; is there such a device?" if "_" in self._choice.encoder and "lib" not in self._choice.encoder else ""
+        raise SinkError(f"cannot write {self._to} with {self._choice}: {reason}{hint}") from error
+
+
+def _has_quality(choice: Choice) -> bool:
+    return bool({"cq", "qp", "qmin", "profile", "lossless", "level", "x265-params"} & set(choice.settings)) or (
+        choice.encoder in ("png", "rawvideo", "huffyuv", "ffvhuff", "utvideo", "qtrle")
+    )
 
 
 def _picture(frame: Frame) -> av.VideoFrame:
     """The frame to encode: the decoder's own, with the changed planes written in."""
-    native = frame.native
+    native, layout = frame.native, frame.layout
     if isinstance(native, av.VideoFrame):
         if frame.edited:
-            native.make_writable()
-            write_planes(native, frame.planes)
+            write_planes(native, frame.planes)  # which gives it memory of its own first
         return native
-    made = av.VideoFrame(frame.width, frame.height, frame.layout.name)
+    made = av.VideoFrame(frame.width, frame.height, layout.name)
     write_planes(made, frame.planes)
-    if frame.layout.full_range and frame.layout.model == "yuv":
-        made.color_range = 2
+    if layout.model == "yuv":
+        made.colorspace = _MATRIX_TAGS.get(layout.matrix, _UNSPECIFIED)
+        made.color_range = _FULL if layout.full_range else _LIMITED
     return to_readable(made)
-
-
-def _is_rgb(picture: av.VideoFrame) -> bool:
-    return bool(picture.format.is_rgb)
-
-
-def _same_samples(a: str, b: str) -> bool:
-    return a.replace("yuvj", "yuv") == b.replace("yuvj", "yuv")
-
-
-def _set_orientation(stream: VideoStream, info: SourceInfo) -> None:
-    """Planes stay as stored; the result is turned for display as the source was."""
-    turns = info.orientation.quarter_turns % 4
-    stream.set_display_rotation(-90 * turns, hflip=info.orientation.mirrored)

@@ -1,0 +1,94 @@
+"""Fill from the background plate of a still camera: no motion, no chains, the same background in every frame of the shot.
+
+Invariant: what no moment of the shot shows is invented once, on the plate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.fill.colours import Candidate, Places, match_light
+from vidrase.fill.composite import PlaneHole
+from vidrase.fill.grain import grain, measured_grain
+from vidrase.fill.invent import canvas
+from vidrase.frames import Frame
+from vidrase.inpaint import Inpainter
+from vidrase.plate import Plate, light_offset
+
+RIM = 10  # samples around the hole that tell how the light differs from the plate's
+STRAY = 7 / 255
+"""A rim sample that differs this much more than the frame as a whole, of full scale, shows something else than the background: a shadow's
+edge, another person. Light that falls off across the frame stays below it."""
+LOCAL = 4 / 255
+"""Largest local departure from the frame's overall change of light, of full scale."""
+
+
+@dataclass(slots=True, eq=False)
+class StillShot:
+    """The plate of one shot, completed."""
+
+    plate: Plate
+    planes: tuple[NDArray, ...]
+    """The plate's planes with what was never seen made up."""
+
+    @classmethod
+    def of(cls, plate: Plate, like: Frame, inpainter: Inpainter, needed: NDArray[np.bool_] | None = None) -> StillShot:
+        """Complete `plate`; `like`: any frame of the shot, for layout."""
+        unknown = ~plate.known[0]
+        for known in plate.known[1:]:
+            across, down = unknown.shape[1] / known.shape[1], unknown.shape[0] / known.shape[0]
+            if across > 1 or down > 1:
+                wide = cv2.resize((~known).astype(np.uint8), unknown.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+                unknown = unknown | wide
+        planes = tuple(plane.copy() for plane in plate.planes)
+        if unknown.any() and not unknown.all():
+            made = canvas(replace(like, planes=planes), unknown, inpainter)
+            filled = []
+            for plane, crop, number in zip(plate.planes, made.planes, range(len(planes)), strict=True):
+                shift_y, shift_x = like.layout.shifts(number)
+                whole = plane.copy()
+                top, left = made.y >> shift_y, made.x >> shift_x
+                whole[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
+                filled.append(whole)
+            planes = tuple(filled)
+        return cls(plate, planes)
+
+    def colours(
+        self, frame: Frame, hole: PlaneHole, planes: list[int], blocked: NDArray[np.bool_] | None = None
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.bool_]]:
+        """(values [N] of each of `planes` in the hole, bool [N] where a moment of the shot shows them)."""
+        shape = frame.planes[planes[0]].shape
+        places = Places.of(hole, (shape[0], shape[1]), RIM)
+        rows = ((places.y - ((1 << hole.shift_y) - 1) / 2) / (1 << hole.shift_y)).astype(np.intp)
+        columns = ((places.x - ((1 << hole.shift_x) - 1) / 2) / (1 << hole.shift_x)).astype(np.intp)
+        values = [self.planes[plane][rows, columns].astype(np.float32) for plane in planes]
+        full = (1 << frame.layout.bits) - 1
+        seen = self.plate.known[planes[0]][rows, columns]
+        source = np.zeros(len(rows), np.int32)
+        rim_rows, rim_columns = places.rim
+        whole = [self._whole_offset(frame, plane, hole) for plane in planes]
+        for k in range(len(planes)):
+            values[k] += whole[k]
+        gap = frame.planes[planes[0]][rim_rows, rim_columns].astype(np.float32) - values[0][places.count :]
+        source[places.count :][(np.abs(gap) > STRAY * full) | ~seen[places.count :]] = -1
+        candidate = Candidate(source, np.zeros(len(rows), np.float32), values)
+        match_light(candidate, places, planes, frame.planes, reach=LOCAL * full)
+        strengths = [
+            measured_grain(frame.planes[plane], self.plate.planes[plane], places.rim, candidate.valid[places.count :])
+            for plane in planes
+        ]
+        out = []
+        for k, plane in enumerate(planes):
+            out.append(candidate.values[k][: places.count] + grain(hole.area, strengths[k], frame.index, plane))
+        return out, seen[: places.count]
+
+    def _whole_offset(self, frame: Frame, plane: int, hole: PlaneHole) -> float:
+        """How much brighter the frame is than the plate, as a whole, outside the hole."""
+        known = self.plate.known[plane].copy()
+        known[hole.span] &= ~hole.area
+        grid = np.s_[::4, ::4]
+        return light_offset(self.planes[plane][grid], frame.planes[plane][grid], known[grid])

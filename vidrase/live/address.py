@@ -1,0 +1,97 @@
+"""What the user called the source, and what to ask FFmpeg for."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from vidrase.errors import SourceError, SourceNotFound, UnsupportedSource
+
+Kind = Literal["camera", "screen", "stream", "file"]
+SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One source."""
+
+    text: str
+    """As the user gave it, for messages; passwords are hidden."""
+    kind: Kind
+    url: str
+    """What FFmpeg opens."""
+    format: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether an end is a loss, after which it is worth asking again."""
+        return self.kind == "camera" or (self.kind == "stream" and not self.url.startswith("http"))
+
+
+def address_of(text: str, *, size: tuple[int, int] | None = None, rate: float | None = None) -> Address:
+    """The address that `text` means: a camera's number, /dev/video*, a URL, `screen`, or a file.
+
+    size: (height, width), rate: pictures a second, both asked of a camera or screen.
+    Raises SourceNotFound for a camera or file that is not there, UnsupportedSource for a scheme that is not known.
+    """
+    if text.isdecimal() or re.fullmatch(r"/dev/video\d+", text):
+        return _camera(text, size, rate)
+    if text == "screen":
+        return _screen(size, rate)
+    scheme = urlsplit(text).scheme.lower() if "://" in text else ""
+    if scheme in SCHEMES:
+        options = {"fflags": "nobuffer", "flags": "low_delay", "probesize": "500000", "analyzeduration": "500000"}
+        if scheme.startswith("rtsp"):
+            options |= {"rtsp_transport": "tcp", "max_delay": "100000"}
+        if scheme == "udp":
+            options |= {"fifo_size": "100000", "overrun_nonfatal": "1"}
+        return Address(_without_password(text), "stream", text, None, options)
+    if scheme == "file":
+        text = urlsplit(text).path
+    elif scheme:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise UnsupportedSource(f"cannot read '{scheme}://' addresses; there are {known}, a camera's number, screen or a file")
+    if not Path(text).exists():
+        raise SourceNotFound(f"no such file, camera or stream: {text}; a camera is given as its number, like 0")
+    return Address(text, "file", text)
+
+
+def _camera(text: str, size: tuple[int, int] | None, rate: float | None) -> Address:
+    options: dict[str, str] = {}
+    if size:
+        options["video_size"] = f"{size[1]}x{size[0]}"
+    if rate:
+        options["framerate"] = f"{rate:g}"
+    if sys.platform.startswith("linux"):
+        path = text if text.startswith("/") else f"/dev/video{text}"
+        if not Path(path).exists():
+            there = sorted(str(one) for one in Path("/dev").glob("video*"))
+            raise SourceNotFound(f"no camera {text}: {path} is not there; cameras here: {', '.join(there) or 'none'}")
+        return Address(text, "camera", path, "video4linux2,v4l2", options)
+    if sys.platform == "darwin":
+        return Address(text, "camera", f"{text}:none", "avfoundation", {"framerate": "30", **options})
+    return Address(text, "camera", text, "opencv", options)  # DirectShow wants names; OpenCV knows numbers
+
+
+def _screen(size: tuple[int, int] | None, rate: float | None) -> Address:
+    options = {"framerate": f"{rate or 30:g}"}
+    if size:
+        options["video_size"] = f"{size[1]}x{size[0]}"
+    if sys.platform == "darwin":
+        return Address("screen", "screen", "Capture screen 0:none", "avfoundation", options)
+    if sys.platform == "win32":
+        return Address("screen", "screen", "desktop", "gdigrab", options)
+    display = os.environ.get("DISPLAY", "")
+    if not display:
+        raise SourceError("no screen to take: DISPLAY is not set; start vidrase inside a desktop session (X11)")
+    return Address("screen", "screen", display, "x11grab", options)
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", text)

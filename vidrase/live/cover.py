@@ -1,0 +1,229 @@
+"""One picture and its mask to the picture without: where exactly to paint, and with what.
+
+Invariant: outside `Covered.area` the result is the picture, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.fill.membrane import membrane
+from vidrase.live.memory import Memory, Rect
+
+GROW = 0.012  # of the longer side: how far the hole reaches beyond the mask
+GROW_FAST = 0.6  # and of the distance that the thing moves from picture to picture
+GUARD = 0.012  # of the longer side: how far beyond the hole nothing is learned
+REACH = 0.045  # of the longer side: how far from the mask a difference from the background still belongs to the thing
+FEATHER = 0.006  # of the longer side: over which the fill fades in, inside the hole
+COARSE = 8  # px of a cell of the light field
+SOFT = 14.0  # grey levels beyond which a difference is another thing rather than another light
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Covered:
+    """A picture without the things."""
+
+    rgb: NDArray[np.uint8]
+    """uint8 [H, W, 3]; the very array that came in when nothing was to be hidden."""
+    area: NDArray[np.bool_] | None
+    """bool [h, w] within `rect`: where pixels may differ; None when nowhere."""
+    rect: Rect | None
+    known: float
+    """Share of the hole that is real background, 0..1."""
+
+
+class Cover:
+    """Paints over things with the remembered background; keeps a counter only, to spread work over pictures."""
+
+    def __init__(self, size: tuple[int, int], small: tuple[int, int], *, dilate: int | None = None) -> None:
+        self.size, self.small = size, small
+        self._grow = dilate
+        self._turn = 0
+        self._all = np.ones(size, np.bool_)
+
+    def reach(self, mask: NDArray[np.bool_], speed: float) -> NDArray[np.bool_]:
+        """The small mask [h, w] grown to what is painted over. speed: small px a picture."""
+        if not mask.any():
+            return mask
+        long = max(self.small)
+        scale = max(self.size) / long
+        grow = GROW * long if self._grow is None else self._grow / scale
+        return _dilated(mask, grow + min(GROW_FAST * speed, 0.03 * long))
+
+    def complete(
+        self, area: NDArray[np.bool_], rgb: NDArray[np.uint8], memory: Memory, pose: NDArray[np.float64] | None
+    ) -> NDArray[np.bool_]:
+        """`area` [h, w], small, with what differs from the background beside it: a hand, a bag, the rim of the hair."""
+        if not area.any():
+            return area
+        reach = REACH * max(self.small)
+        rect = _box(area, int(reach) + 4)
+        y0, y1, x0, x1 = rect
+        sy, sx = self.size[0] / self.small[0], self.size[1] / self.small[1]
+        full = int(y0 * sy), min(int(y1 * sy), self.size[0]), int(x0 * sx), min(int(x1 * sx), self.size[1])
+        colour, known, _ = memory.view(full, pose)
+        where = (x1 - x0, y1 - y0)
+        # pictures are averaged to the small size: single noisy or slightly shifted pixels then do not count
+        now = cv2.resize(rgb[full[0] : full[1], full[2] : full[3]], where, interpolation=cv2.INTER_AREA)
+        then = cv2.resize(colour, where, interpolation=cv2.INTER_AREA)
+        sure = cv2.resize(known.astype(np.uint8) * 255, where, interpolation=cv2.INTER_AREA) > 250
+        apart = np.abs(now - then)
+        near = _dilated(area[y0:y1, x0:x1], 0.5 * reach) & ~area[y0:y1, x0:x1] & sure
+        light = np.median(apart[near], axis=0) if near.any() else np.zeros(3)
+        differs = ((apart - light).max(2) > max(20.0, 3.5 * memory.noise)) & sure
+        differs = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+        own = area[y0:y1, x0:x1]
+        allowed = (differs & _dilated(own, reach)) | own
+        count, parts = cv2.connectedComponents(allowed.astype(np.uint8), connectivity=4)
+        touched = np.zeros(count, bool)
+        touched[np.unique(parts[own])] = True
+        touched[0] = False
+        extra = touched[parts] & ~own
+        if not extra.any():
+            return area
+        out = area.copy()
+        out[y0:y1, x0:x1] |= _dilated(extra, 0.006 * max(self.small) + 1)
+        return out
+
+    def visible(self, area: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """bool [H, W]: where the background is seen for certain, given the small `area`."""
+        if not area.any():
+            return self._all
+        wide = _dilated(area, GUARD * max(self.small))
+        return cv2.resize(wide.astype(np.uint8), self.size[::-1], interpolation=cv2.INTER_NEAREST) == 0
+
+    def paint(
+        self,
+        rgb: NDArray[np.uint8],
+        area: NDArray[np.bool_],
+        visible: NDArray[np.bool_],
+        memory: Memory,
+        pose: NDArray[np.float64] | None,
+    ) -> Covered:
+        """`rgb` uint8 [H, W, 3] with the small `area` painted over. visible: bool [H, W], what the memory learned from."""
+        if not area.any():
+            return Covered(rgb, None, None, 1.0)
+        height, width = self.size
+        small_box = _box(area, 1)
+        sy, sx = height / self.small[0], width / self.small[1]
+        pad = max(4 * COARSE, int(0.06 * max(self.size)))
+        rect = (
+            max(int(small_box[0] * sy) - pad, 0),
+            min(int(small_box[1] * sy) + pad, height),
+            max(int(small_box[2] * sx) - pad, 0),
+            min(int(small_box[3] * sx) + pad, width),
+        )
+        hole = self._upscaled(area, rect)
+        now = rgb[rect[0] : rect[1], rect[2] : rect[3]]
+        colour, known, made = memory.view(rect, pose)
+        # only what is learned may say how the light is: anything else would differ for ever, and pull the hidden with it
+        guard = ~visible[rect[0] : rect[1], rect[2] : rect[3]] | hole
+        field = light_field(now, colour, known & ~guard)
+        if pose is None:
+            memory.follow_light(rect, field, guard & known)
+        hidden = hole & known
+        fill = colour + field
+        unknown = hole & ~known
+        if unknown.any():
+            fill = self._invented(now, fill, hole, guard, known, made, colour, memory, rect, pose)
+        f = max(int(FEATHER * max(self.size)), 1)
+        soft = cv2.boxFilter(hole.astype(np.float32), -1, (2 * f + 1, 2 * f + 1), borderType=cv2.BORDER_REPLICATE)
+        alpha = np.clip(2 * soft - 1, 0, 1) * hole
+        mixed = now + (fill - now) * alpha[..., None]
+        out = rgb.copy()
+        changed = out[rect[0] : rect[1], rect[2] : rect[3]]
+        np.copyto(changed, np.clip(np.rint(mixed), 0, 255).astype(np.uint8), where=(alpha > 0)[..., None])
+        share = float(np.count_nonzero(hidden)) / max(int(np.count_nonzero(hole)), 1)
+        return Covered(out, hole, rect, share)
+
+    def _invented(
+        self,
+        now: NDArray[np.uint8],
+        fill: NDArray[np.float32],
+        hole: NDArray[np.bool_],
+        guard: NDArray[np.bool_],
+        known: NDArray[np.bool_],
+        made: NDArray[np.bool_],
+        colour: NDArray[np.float32],
+        memory: Memory,
+        rect: Rect,
+        pose: NDArray[np.float64] | None,
+    ) -> NDArray[np.float32]:
+        """`fill` with what was never seen made up: at once where it is new, then only slowly changing."""
+        self._turn += 1
+        unknown = hole & ~known
+        new = unknown & ~made
+        if new.any() or self._turn % 3 == 0:
+            # real background outside the guard, remembered background inside the hole, nothing between or never seen
+            sure = ~guard | known
+            values = np.where(guard[..., None], fill, now).astype(np.float32)
+            size = (-(-hole.shape[1] // 4), -(-hole.shape[0] // 4))
+            weight = cv2.resize(sure.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            summed = cv2.resize(values * sure[..., None], size, interpolation=cv2.INTER_AREA)
+            smooth = membrane(summed / np.maximum(weight, 1e-3)[..., None], weight)
+            guess = cv2.resize(smooth, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            memory.invent(rect, guess, unknown, pose)
+            colour = np.where(new[..., None], guess, memory.view(rect, pose)[0] if pose is None else colour)
+        return np.where(unknown[..., None], colour, fill).astype(np.float32)
+
+    def _upscaled(self, area: NDArray[np.bool_], rect: Rect) -> NDArray[np.bool_]:
+        """The small area at full size, smooth edges, within `rect`."""
+        y0, y1, x0, x1 = rect
+        sy, sx = self.small[0] / self.size[0], self.small[1] / self.size[1]
+        how = np.array([[sx, 0, (x0 + 0.5) * sx - 0.5], [0, sy, (y0 + 0.5) * sy - 0.5]])
+        big = cv2.warpAffine(
+            area.astype(np.uint8) * 255,
+            how,
+            (x1 - x0, y1 - y0),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return big > 127
+
+
+def light_field(
+    now: NDArray[np.uint8], then: NDArray[np.float32], sure: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """How the light differs from the memory's, smooth, carried into what is hidden: float32 [h, w, 3].
+
+    now: uint8 [h, w, 3].  then: float32 [h, w, 3].  sure: bool [h, w], where both show the background.
+    """
+    change = now - then
+    belief = sure / (1 + (np.abs(change).max(2) / SOFT) ** 2)
+    belief = belief.astype(np.float32)
+    size = (-(-now.shape[1] // COARSE), -(-now.shape[0] // COARSE))
+    weight = cv2.resize(belief, size, interpolation=cv2.INTER_AREA)
+    if not weight.any():
+        return np.zeros(now.shape, np.float32)
+    summed = cv2.resize(change * belief[..., None], size, interpolation=cv2.INTER_AREA)
+    # a little belief in "no change at all" everywhere keeps far cells calm where nothing is seen around
+    values = summed / np.maximum(weight, 1e-4)[..., None]
+    smooth = membrane(values, np.minimum(weight * 2, 1))
+    return cv2.resize(smooth, now.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _dilated(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    r = round(radius)
+    if r < 1:
+        return mask
+    # two octagon-like passes: a disc of that size would cost several times more
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1)) if r <= 6 else None
+    if kernel is not None:
+        return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+    inverse = np.where(mask, 0, 255).astype(np.uint8)
+    return cv2.distanceTransform(inverse, cv2.DIST_L2, 3) <= radius
+
+
+def _box(mask: NDArray[np.bool_], pad: int) -> Rect:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    height, width = mask.shape
+    return (
+        max(int(rows[0]) - pad, 0),
+        min(int(rows[-1]) + 1 + pad, height),
+        max(int(columns[0]) - pad, 0),
+        min(int(columns[-1]) + 1 + pad, width),
+    )

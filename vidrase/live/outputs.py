@@ -1,0 +1,148 @@
+"""Where pictures go: one thread and one short queue an output, so that a slow one holds up nobody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.errors import DependencyError, SinkError
+from vidrase.report import Note
+
+ROOM = 6
+FINISH = 5.0  # seconds that a closing output may take for what still waits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Showing:
+    """One picture on its way out."""
+
+    after: NDArray[np.uint8]
+    """uint8 [H, W, 3] RGB."""
+    seconds: float
+    """Its time in the source."""
+    frame_rate: float
+    sounds: list[tuple[Any, float]] = field(default_factory=list)
+    """Decoded sound up to this picture: (frame, seconds)."""
+
+
+class Output(ABC):
+    """A place for pictures. `put` never waits, unless `patient`; what does not fit is dropped and counted."""
+
+    def __init__(self, name: str, *, patient: bool = False, say: Note | None = None) -> None:
+        self.name = name
+        self.dropped = 0
+        self._say = say or (lambda _: None)
+        self._patient = patient
+        self._queue: deque[Showing] = deque()
+        self._state = threading.Condition()
+        self._stop = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name=f"vidrase-live-{type(self).__name__.lower()}", daemon=True)
+        self._thread.start()
+
+    @abstractmethod
+    def write(self, showing: Showing) -> None:
+        """Deliver one picture; called in the output's own thread."""
+
+    def finish(self) -> None:  # noqa: B027 - nothing to finish is the usual case
+        """Called once at the end, in the output's own thread."""
+
+    def put(self, showing: Showing) -> None:
+        """Queue one picture. Raises what the output failed with."""
+        with self._state:
+            if self._error is not None:
+                raise self._error
+            while self._patient and len(self._queue) >= ROOM and not self._stop and self._error is None:
+                self._state.wait(0.1)
+            if len(self._queue) >= ROOM:
+                lost = self._queue.popleft()
+                self.dropped += 1
+                if self._queue:
+                    self._queue[0].sounds[:0] = lost.sounds  # sound is never dropped with a picture
+            self._queue.append(showing)
+            self._state.notify_all()
+
+    def close(self) -> None:
+        """Deliver what waits, finish and join."""
+        with self._state:
+            self._stop = True
+            self._state.notify_all()
+        self._thread.join(FINISH)
+
+    def failure(self) -> BaseException | None:
+        """What the output failed with, if it did."""
+        with self._state:
+            return self._error
+
+    def _work(self) -> None:
+        try:
+            while True:
+                with self._state:
+                    while not self._queue and not self._stop:
+                        self._state.wait()
+                    if not self._queue:
+                        break
+                    showing = self._queue.popleft()
+                    self._state.notify_all()
+                self.write(showing)
+        except BaseException as error:  # noqa: BLE001 - handed to the loop
+            with self._state:
+                self._error = error
+        finally:
+            try:
+                self.finish()
+            except BaseException as error:  # noqa: BLE001 - handed to the loop
+                with self._state:
+                    self._error = self._error or error
+
+
+class VirtualCamera(Output):
+    """Another program's camera, through pyvirtualcam (extra `virtualcam`)."""
+
+    def __init__(self, device: str | None = None, *, say: Note | None = None) -> None:
+        try:
+            import pyvirtualcam
+        except ImportError as error:
+            raise DependencyError("a virtual camera needs: pip install 'vidrase[virtualcam]'") from error
+        self._library = pyvirtualcam
+        self._device = device or None
+        self._camera: Any = None
+        super().__init__("virtual camera", say=say)
+
+    def write(self, showing: Showing) -> None:
+        """Send one picture; the camera is made anew when the size changes."""
+        height, width = showing.after.shape[:2]
+        if self._camera is None or (self._camera.height, self._camera.width) != (height, width):
+            self.finish()
+            try:
+                self._camera = self._library.Camera(width, height, showing.frame_rate, device=self._device)
+            except RuntimeError as error:
+                raise SinkError(
+                    f"no virtual camera ({str(error).splitlines()[0]}); on Linux: modprobe v4l2loopback, else install OBS"
+                ) from error
+        self._camera.send(np.ascontiguousarray(showing.after))
+
+    def finish(self) -> None:
+        """Take the camera away."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
+
+
+class Collector(Output):
+    """Keeps what arrives, for tests and the soak: (monotonic seconds, showing) of the last `most` pictures."""
+
+    def __init__(self, most: int = 64, *, patient: bool = False) -> None:
+        self.seen: deque[tuple[float, Showing]] = deque(maxlen=most)
+        super().__init__("collector", patient=patient)
+
+    def write(self, showing: Showing) -> None:
+        """Keep it."""
+        self.seen.append((time.monotonic(), showing))

@@ -1,0 +1,182 @@
+"""The live picture for a browser: MJPEG over HTTP, on loopback unless asked otherwise.
+
+Pictures are encoded only while somebody watches, once for all of them; a slow watcher gets fewer pictures, not later ones.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import cv2
+
+from vidrase.errors import OptionError, SinkError
+from vidrase.live.outputs import Output, Showing
+from vidrase.report import Note
+
+BOUNDARY = "vidrase"
+QUALITY = 85
+WATCHERS = 16
+STALL = 5.0  # seconds that a watcher may not take its picture
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>vidrase live</title>
+<meta name="viewport" content="width=device-width">
+<style>body{margin:0;background:#111;color:#bbb;font:14px system-ui,sans-serif;text-align:center}
+img{max-width:100vw;max-height:calc(100vh - 2.5em);display:block;margin:auto}p{margin:.6em}</style>
+<img src="/stream.mjpg" alt="live picture"><p id="s">&nbsp;</p>
+<script>setInterval(async()=>{try{const r=await(await fetch("/stats.json")).json();
+document.getElementById("s").textContent=`${r.fps.toFixed(1)} fps · ${r.latency_ms.toFixed(0)} ms · ${r.dropped} dropped${r.lost?" · signal lost":""}`}
+catch{document.getElementById("s").textContent="vidrase has stopped"}},1000)</script></html>"""
+
+
+class WebOutput(Output):
+    """`http://HOST:PORT/`: the page; `/stream.mjpg`, `/picture.jpg`, `/stats.json`.
+
+    Raises OptionError for an address that cannot be read, SinkError when the port is taken.
+    """
+
+    def __init__(self, address: str, *, stats: Callable[[], dict[str, Any]], say: Note | None = None) -> None:
+        host, port = parse(address)
+        self._jpeg = b""
+        self._number = 0
+        self._latest: Showing | None = None
+        self._watchers = 0
+        self._shut = False
+        self._fresh = threading.Condition()
+        self._stats = stats
+        try:
+            self._server = _Server((host, port), _handler_for(self))
+        except OSError as error:
+            raise SinkError(f"cannot serve on {host}:{port}: {error.strerror or error}; choose another --serve port") from error
+        self.address = f"http://{host}:{self._server.server_address[1]}/"
+        self._serving = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="vidrase-live-web", daemon=True)
+        self._serving.start()
+        super().__init__(self.address, say=say)
+
+    def write(self, showing: Showing) -> None:
+        """Make the picture the newest one."""
+        with self._fresh:
+            self._latest = showing
+            watched = self._watchers > 0
+        jpeg = _jpeg(showing) if watched else b""
+        with self._fresh:
+            self._jpeg = jpeg
+            self._number += 1
+            self._fresh.notify_all()
+
+    def newest(self, after: int, wait: float) -> tuple[int, bytes]:
+        """(number, JPEG) of a picture newer than number `after`; number `after` and nothing when none comes within `wait`."""
+        with self._fresh:
+            if self._fresh.wait_for(lambda: self._shut or (self._number > after and bool(self._jpeg)), wait) and not self._shut:
+                return self._number, self._jpeg
+            return after, b""
+
+    def snapshot(self) -> bytes:
+        """The newest picture as JPEG; empty before the first."""
+        with self._fresh:
+            latest = self._latest
+        return _jpeg(latest) if latest is not None else b""
+
+    def watch(self, change: int) -> bool:
+        """Count a watcher in (+1) or out (-1); False when there are too many."""
+        with self._fresh:
+            if change > 0 and self._watchers >= WATCHERS:
+                return False
+            self._watchers += change
+            return True
+
+    @property
+    def shut(self) -> bool:
+        """Whether the server is closing."""
+        return self._shut
+
+    def stats(self) -> dict[str, Any]:
+        """What `/stats.json` says."""
+        return self._stats()
+
+    def finish(self) -> None:
+        """Send every watcher home and free the port."""
+        with self._fresh:
+            self._shut = True
+            self._fresh.notify_all()
+        self._server.shutdown()
+        self._server.server_close()
+        self._serving.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A watcher that leaves is no error worth a traceback."""
+
+
+def _handler_for(web: WebOutput) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = STALL
+
+        def do_GET(self) -> None:  # noqa: N802 - the library's name
+            path = self.path.partition("?")[0]
+            if path == "/":
+                self._answer(PAGE.encode(), "text/html; charset=utf-8")
+            elif path == "/stats.json":
+                self._answer(json.dumps(web.stats(), allow_nan=False).encode(), "application/json")
+            elif path == "/picture.jpg":
+                picture = web.snapshot()
+                self._answer(picture, "image/jpeg") if picture else self.send_error(503, "no picture yet")
+            elif path == "/stream.mjpg":
+                self._stream()
+            else:
+                self.send_error(404)
+
+        def _answer(self, body: bytes, kind: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def _stream(self) -> None:
+            if not web.watch(1):
+                self.send_error(503, "too many watchers")
+                return
+            try:
+                self.send_response(200)
+                self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+                self.send_header("Cache-Control", "no-store")
+                self.end_headers()
+                number = 0
+                while not web.shut:
+                    number, jpeg = web.newest(number, 1.0)
+                    if jpeg:
+                        head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                        self.wfile.write(head.encode() + jpeg + b"\r\n")
+            except OSError:
+                pass  # gone: closed the page
+            finally:
+                web.watch(-1)
+                self.close_connection = True
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    return Handler
+
+
+def parse(address: str) -> tuple[str, int]:
+    """(host, port) of "8080", ":8080", "127.0.0.1:8080" or "[::1]:8080"; without a host: loopback."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise OptionError(f"--serve {address}: expected HOST:PORT or PORT, like 127.0.0.1:8080")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _jpeg(showing: Showing) -> bytes:
+    bgr = cv2.cvtColor(showing.after, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()

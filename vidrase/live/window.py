@@ -1,0 +1,93 @@
+"""The live picture in a window, with keys. Drawn by the loop's own thread: most systems allow no other."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.errors import SinkError
+from vidrase.live.eraser import LiveEraser, Shown
+
+TITLE = "vidrase live"
+HELP = "q quit  space compare  m mask  c learn anew  1-9 keep/remove"
+
+
+def display_there() -> bool:
+    """Whether a window could open."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+class Window:
+    """Shows and listens; `closed` once q was pressed or the window shut."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.compare = self.mask = False
+        try:
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        except cv2.error as error:
+            raise SinkError("this OpenCV opens no windows (headless build, or no desktop); give --serve or --output") from error
+
+    def show(self, eraser: LiveEraser, picture: NDArray[np.uint8], line: str) -> None:
+        """Draw `picture` uint8 [H, W, 3] with `line` over it, and do what the keys say."""
+        drawn = decorated(eraser.shown, picture, line, compare=self.compare, mask=self.mask)
+        cv2.imshow(TITLE, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+        self.press(cv2.waitKey(1), eraser)
+        if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
+            self.closed = True
+
+    def press(self, key: int, eraser: LiveEraser) -> None:
+        """React to `key` as cv2.waitKey gives it."""
+        letter = chr(key & 0xFF) if key >= 0 else ""
+        if letter in ("q", "\x1b") and letter:
+            self.closed = True
+        elif letter == " ":
+            self.compare = not self.compare
+        elif letter == "m":
+            self.mask = not self.mask
+        elif letter == "c":
+            eraser.relearn()
+        elif letter.isdecimal() and letter:
+            eraser.toggle(int(letter))
+
+    def close(self) -> None:
+        """Take the window away."""
+        cv2.destroyWindow(TITLE)
+        cv2.waitKey(1)
+
+
+def decorated(
+    shown: Shown | None, picture: NDArray[np.uint8], line: str, *, compare: bool, mask: bool
+) -> NDArray[np.uint8]:
+    """A copy of `picture` with `line`, and as wished the left half as it was and the mask with its numbers."""
+    drawn = picture.copy()
+    if shown is not None and shown.before.shape == drawn.shape:
+        if compare:
+            half = drawn.shape[1] // 2
+            drawn[:, :half] = shown.before[:, :half]
+            drawn[:, half : half + 2] = 255
+        if mask:
+            area = cv2.resize(shown.area.astype(np.uint8), drawn.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
+            drawn[area] = shown.before[area] // 2 + np.array([127, 0, 0], np.uint8)
+            for number, (x0, y0, _, _) in shown.boxes:
+                _write(drawn, str(number), (x0 + 4, y0 + 22))
+    _write(drawn, line, (8, 20))
+    return drawn
+
+
+def lost(picture: NDArray[np.uint8], line: str) -> NDArray[np.uint8]:
+    """The last picture greyed, with what happened."""
+    gray = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    dimmed = (gray * 0.6).astype(np.uint8)
+    _write(dimmed, line, (8, 20))
+    return dimmed
+
+
+def _write(picture: NDArray[np.uint8], text: str, at: tuple[int, int]) -> None:
+    plain = text.encode("ascii", "replace").decode()
+    cv2.putText(picture, plain, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(picture, plain, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
