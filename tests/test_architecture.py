@@ -25,6 +25,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
         "segment",
         "track",
         "select",
+        "picks",
         "mask",
         "fill",
         "holefile",

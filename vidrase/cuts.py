@@ -19,7 +19,7 @@ class CutDetector:
 
     STEP = 18.0
     """Least mean |difference| of thumbnails, grey levels: below it nothing is a cut."""
-    LEAP = 3.0
+    LEAP = 1.8
     """A cut also differs this many times more than the recent frames did (fast pans differ, but all along)."""
     CORRELATION = 0.55
     """Above this the structure is the same: a flash or a change of exposure, no cut."""

@@ -98,7 +98,12 @@ def preview(where: str | Path, sheet: Path, options: Options, *, say: Note | Non
     with open_source(where, note=notes) as source:
         run = Run(options, Models.load(options, notes), notes)
         words = (*options.select.remove, *options.select.keep)
-        whole = source.info.kind == "image" or options.select.mask or any(word.startswith("id:") for word in words)
+        whole = (
+            source.info.kind == "image"
+            or options.select.mask
+            or any(word.startswith("id:") or " " in word for word in words)
+        )
+        whole = whole or bool(options.select.at or options.select.box)
         if whole:
             _render(source, run, Report(), lambda _: None, None, made, SHEET_MOMENTS)
         else:
@@ -122,7 +127,7 @@ def _render(
         store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
         survey, times = look(source, run, store)
         report.frames = len(times)
-        selection = choose(run, store) if store is not None else None
+        selection = choose(run, store, times) if store is not None else None
         if selection is not None:
             report.removed = selection.counts()
         wanted = (
@@ -149,8 +154,8 @@ def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
     _check(run.options)
     with ExitStack() as stack:
         store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
-        survey, _ = look(source, run, store)
-        selection = choose(run, store) if store is not None else None
+        survey, times = look(source, run, store)
+        selection = choose(run, store, times) if store is not None else None
         yield from fill_frames(find_holes(source, run, store, selection), run, survey)
 
 
@@ -162,7 +167,7 @@ def list_things(source: Source, run: Run) -> list[TrackSummary]:
 
 
 def _check(options: Options) -> None:
-    if not options.select.remove and not options.select.mask:
+    if not options.select.detects and not options.select.mask:
         raise OptionError("nothing to remove was named; give --remove CLASS or --mask FILE (see what is there: --list)")
 
 

@@ -81,7 +81,7 @@ class Eraser:
         source: a file, folder or URL (two passes: the background is known before the first frame comes out), or any
                 iterable of `Frame`s or RGB uint8 [H, W, 3] arrays (one pass, looking a bounded number of frames ahead).
         """
-        if not self.options.select.remove and not self.options.select.mask:
+        if not self.options.select.detects and not self.options.select.mask:
             raise OptionError("nothing to remove was named; give Eraser(remove=...) or Eraser(mask=...)")
         if isinstance(source, str | Path):
             return self._two_passes(source)

@@ -56,16 +56,58 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Click:
+    """A point on a thing, px of the displayed picture, at a time in seconds from the first frame."""
+
+    x: float
+    y: float
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.x:g},{self.y:g}@{self.seconds:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """A box, px of the displayed picture, x1 and y1 just outside, at a time in seconds from the first frame."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.x1 <= self.x0 or self.y1 <= self.y0:
+            raise OptionError(f"the box {self} has no inside; expected x0,y0,x1,y1 with x0 < x1 and y0 < y1")
+
+    def __str__(self) -> str:
+        return f"{self.x0:g},{self.y0:g},{self.x1:g},{self.y1:g}@{self.seconds:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class SelectOptions:
     """What is to go."""
 
     remove: tuple[str, ...] = ()
-    """Class names, class ids, `all`, instance ids `id:3`."""
+    """Class names, class ids, `all`, instance ids `id:3`, phrases ("person on the left")."""
     keep: tuple[str, ...] = ()
+    """The same, for what stays."""
+    at: tuple[Click, ...] = ()
+    """Clicks on things."""
+    box: tuple[Rectangle, ...] = ()
+    """Boxes round things."""
+    region: Rectangle | None = None
+    """Nothing outside it is changed."""
     mask: tuple[Path, ...] = ()
     """Mask files (image, folder, video; white = remove), displayed orientation."""
     times: tuple[tuple[float, float], ...] = ()
     """Spans in seconds from the first frame, half-open; frames outside pass unchanged. Empty: the whole clip."""
+
+    @property
+    def detects(self) -> bool:
+        """Whether a detector is needed."""
+        return bool(self.remove or self.at or self.box)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +171,9 @@ class Choices(TypedDict, total=False):
 
     remove: str | Sequence[str]
     keep: str | Sequence[str]
+    at: Sequence[Click]
+    box: Sequence[Rectangle]
+    region: Rectangle | None
     mask: str | Path | Sequence[str | Path]
     times: Sequence[tuple[float, float]]
     dilate: int | None
@@ -164,7 +209,7 @@ def options_from(choices: Choices) -> Options:
             given[name] = [part.strip() for part in given[name].split(",") if part.strip()]
     if isinstance(given.get("mask"), str | Path):
         given["mask"] = [given["mask"]]
-    for name in ("remove", "keep", "mask", "times"):
+    for name in ("remove", "keep", "at", "box", "mask", "times"):
         if name in given:
             given[name] = tuple(Path(value) if name == "mask" else value for value in given[name])
     parts: dict[str, Any] = {}

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
+from vidrase import picks
 from vidrase.errors import SourceError
 from vidrase.flow import FlowModel, load_flow
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
 from vidrase.inpaint import Inpainter, load_inpainter
-from vidrase.options import Options
+from vidrase.options import Options, Rectangle
 from vidrase.report import FillStats, Note, Notes
 from vidrase.segment import Segmenter, load_segmenter
 from vidrase.select import Selection, select
@@ -49,7 +50,7 @@ class Models:
     @classmethod
     def load(cls, options: Options, note: Note, *, segmenter: bool | None = None) -> Models:
         """The models that `options` needs; the detector only when something is to be found."""
-        wanted = bool(options.select.remove) if segmenter is None else segmenter
+        wanted = options.select.detects if segmenter is None else segmenter
         found = load_segmenter(options.models, note=note) if wanted else None
         return cls(load_flow("dis", note=note), load_inpainter(options.fill.inpainter), found)
 
@@ -111,10 +112,14 @@ def look(source: Source, run: Run, store: InstanceStore | None) -> tuple[Survey 
     return builder.finish() if builder is not None else None, times
 
 
-def choose(run: Run, store: InstanceStore) -> Selection:
-    """The tracks that go, now that all are known."""
+def choose(run: Run, store: InstanceStore, seconds: Sequence[float]) -> Selection:
+    """The tracks that go, now that all are known; `seconds`: the time of every frame."""
     assert run.models.segmenter is not None
-    return select(run.options.select, store.tracks(), run.models.segmenter.names)
+    names, tracks = run.models.segmenter.names, store.tracks()
+    selection = select(picks.expand(run.options.select, tracks, store, seconds, names, run.notes), tracks, names)
+    for text in selection.notes:
+        run.notes(text)
+    return selection
 
 
 def find_holes(
@@ -196,7 +201,7 @@ def _wanted(holes: Iterable[HoleFrame], masks: Sequence[Iterator[NDArray[np.bool
             if shown:
                 union = np.logical_or.reduce(shown) if len(shown) > 1 else shown[0]
                 hole = _union(hole, hole_of(found.frame, union, run.options))
-            yield HoleFrame(found.frame, hole)
+            yield HoleFrame(found.frame, _limited(hole, found.frame, run.options.select.region))
         else:
             yield HoleFrame(found.frame)
         del found, hole
@@ -248,6 +253,17 @@ def _raw_hole(frame: Frame, instances: Instances, masks: Sequence[NDArray[np.boo
     for shown in [*(instances.mask(k) for k in range(len(instances))), *masks]:
         hole = shown if hole is None else hole | shown
     return None if hole is None else np.ascontiguousarray(frame.orientation.to_stored(hole))
+
+
+def _limited(hole: Hole | None, frame: Frame, region: Rectangle | None) -> Hole | None:
+    if hole is None or region is None:
+        return hole
+    shown = np.zeros(frame.displayed_size, bool)
+    shown[max(round(region.y0), 0) : max(round(region.y1), 0), max(round(region.x0), 0) : max(round(region.x1), 0)] = (
+        True
+    )
+    inside = frame.orientation.to_stored(shown)
+    return Hole.of(hole.full_core() & inside, hole.full_area() & inside)
 
 
 def _union(a: Hole | None, b: Hole | None) -> Hole | None:

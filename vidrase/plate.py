@@ -74,7 +74,9 @@ class PlateBuilder:
         if abs(offset) < 0.5:
             return plane
         shifted = plane.astype(np.int32) + round(offset)
-        return np.clip(shifted, 0, np.iinfo(plane.dtype).max if plane.dtype == np.uint8 else self._full).astype(plane.dtype)
+        return np.clip(shifted, 0, np.iinfo(plane.dtype).max if plane.dtype == np.uint8 else self._full).astype(
+            plane.dtype
+        )
 
     def finish(self) -> Plate:
         """The plate of what was seen."""
@@ -91,7 +93,9 @@ class PlateBuilder:
             wander.append(spread.reshape(shape))
             often = counts >= LEAST
             # the middle half of a normal distribution is +-0.674 sigma wide
-            noise.append(float(np.mean(np.sort(spread[often])[: int(often.sum() * 0.7) + 1])) / 0.674 if often.any() else 0.0)
+            noise.append(
+                float(np.mean(np.sort(spread[often])[: int(often.sum() * 0.7) + 1])) / 0.674 if often.any() else 0.0
+            )
         return Plate(tuple(planes), tuple(known), tuple(wander), tuple(noise))
 
 

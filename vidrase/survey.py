@@ -107,7 +107,8 @@ class SurveyBuilder:
             self._plate = None
         elif self._plate is not None:
             free = [
-                None if hole is None else ~chroma_hole(hole, frame.layout, number) for number in range(len(frame.planes))
+                None if hole is None else ~chroma_hole(hole, frame.layout, number)
+                for number in range(len(frame.planes))
             ]
             self._plate.add(frame, free)
 

@@ -10,7 +10,7 @@ import click
 
 from vidrase import engine
 from vidrase.cli import listing
-from vidrase.cli.parse import auto_or_int, spans_of, words_of
+from vidrase.cli.parse import auto_or_int, box_of, click_of, spans_of, words_of
 from vidrase.cli.progress import ProgressBar
 from vidrase.errors import OptionError
 from vidrase.options import FillOptions, MaskOptions, ModelOptions, Options, SelectOptions, SinkOptions
@@ -30,9 +30,14 @@ def _options(*decorators: Decorator) -> Decorator:
 
 
 _what = _options(
-    click.option("--remove", multiple=True, metavar="WHAT", help="Class names or ids, 'all', or 'id:3' from --list."),
+    click.option(
+        "--remove", multiple=True, metavar="WHAT", help="Classes, 'all', 'id:3' from --list, or 'person on the left'."
+    ),
     click.option("--keep", multiple=True, metavar="WHAT", help="What stays, of what --remove names."),
     click.option("--mask", multiple=True, type=click.Path(path_type=Path), help="Image, folder or video: white goes."),
+    click.option("--at", multiple=True, metavar="X,Y[@T]", help="The thing at this point (at T seconds)."),
+    click.option("--box", multiple=True, metavar="X0,Y0,X1,Y1[@T]", help="The thing in this box."),
+    click.option("--region", metavar="X0,Y0,X1,Y1", help="Change nothing outside this box."),
     click.option("--time", "times", multiple=True, metavar="A-B", help="Only there, e.g. 0:10-0:20; the rest passes."),
     click.option("--dilate", metavar="N|auto", help="Grow the hole by N px; 0 takes masks exactly.  [auto]"),
     click.option("--mask-shape", type=click.Choice(["dilated", "mask", "box"]), default="dilated", show_default=True),
@@ -108,6 +113,9 @@ def _gather(given: dict[str, Any]) -> Options:
         select=SelectOptions(
             remove=words_of(given["remove"]),
             keep=words_of(given["keep"]),
+            at=tuple(click_of(text) for text in given["at"]),
+            box=tuple(box_of("--box", text) for text in given["box"]),
+            region=box_of("--region", given["region"]) if given["region"] else None,
             mask=given["mask"],
             times=spans_of(given["times"]),
         ),

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from vidrase import engine, sheet
 from vidrase.cli.progress import ProgressBar
 from vidrase.options import Options
 from vidrase.passes import Models, Run
 from vidrase.report import Notes
-from vidrase.source import open_random, open_source
+from vidrase.source import open_source
 from vidrase.store import TrackSummary
 
 
@@ -35,7 +33,8 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
             with open_source(where, note=notes) as source:
                 found[where] = engine.list_things(source, Run(options, models, notes, progress=progress))
     if thumbnails is not None:
-        cells = [cell for where, things in found.items() for cell in _cells(where, things)]
+        things = [thing for found_here in found.values() for thing in found_here]
+        cells = [(thing.thumbnail, f"id:{thing.id} {thing.label}") for thing in things if thing.thumbnail is not None]
         sheet.thumbnails(cells, thumbnails)
     if as_json:
         click.echo(
@@ -56,19 +55,6 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
             )
     if thumbnails is not None:
         click.echo(f"pictures: {thumbnails}")
-
-
-def _cells(where: str, things: Sequence[TrackSummary]) -> Iterator[tuple[NDArray[np.uint8], str]]:
-    """Each thing where it is seen best, with a little of its surroundings, and its id."""
-    if not things:
-        return
-    with open_random(where) as clip:
-        for thing in things:
-            picture = clip.peek(thing.best_index)
-            x0, y0, x1, y1 = thing.best_box
-            margin = 0.08 * max(x1 - x0, y1 - y0) + 4
-            top, left = max(round(y0 - margin), 0), max(round(x0 - margin), 0)
-            yield picture[top : round(y1 + margin), left : round(x1 + margin)], f"id:{thing.id} {thing.label}"
 
 
 def _clock(seconds: float) -> str:

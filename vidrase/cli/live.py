@@ -19,25 +19,49 @@ from vidrase.errors import OptionError
 @click.argument("source", metavar="SOURCE")
 @click.option("--remove", multiple=True, metavar="WHAT", help="Class names or ids, or 'all'.")
 @click.option("--keep", multiple=True, metavar="WHAT", help="What stays, of what --remove names.")
-@click.option("--latency", type=click.IntRange(0, 10_000), default=100, show_default=True, metavar="MS",
-              help="How long a picture may be held back for its mask.")
-@click.option("--learn", type=click.FloatRange(0, 600), default=0.0, metavar="N", help="First N seconds show an empty scene.")
+@click.option(
+    "--latency",
+    type=click.IntRange(0, 10_000),
+    default=100,
+    show_default=True,
+    metavar="MS",
+    help="How long a picture may be held back for its mask.",
+)
+@click.option(
+    "--learn", type=click.FloatRange(0, 600), default=0.0, metavar="N", help="First N seconds show an empty scene."
+)
 @click.option("--plate", type=click.Path(path_type=Path), help="Background (.npz): read if there, written at the end.")
 @click.option("--pace", is_flag=True, help="Play a file as if it were live; late pictures are dropped.")
 @click.option("--size", metavar="WxH", help="Asked of a camera or screen.")
 @click.option("--rate", type=float, metavar="FPS", help="Asked of a camera or screen.")
-@click.option("--timeout", type=click.FloatRange(0.2, 600), default=3.0, show_default=True, metavar="S",
-              help="Without data for so long a stream counts as lost.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.2, 600),
+    default=3.0,
+    show_default=True,
+    metavar="S",
+    help="Without data for so long a stream counts as lost.",
+)
 @click.option("--give-up", type=float, metavar="S", help="Stop when a lost source stays away so long.  [never]")
 @click.option("--for", "seconds", type=float, metavar="S", help="Stop after so long.  [never]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Record: .mkv, .mp4 (fragmented), .ts; stop at any moment.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Record: .mkv, .mp4 (fragmented), .ts; stop at any moment."
+)
 @click.option("--segment", type=click.FloatRange(min=1), metavar="S", help="Begin a new file every S seconds.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--serve", metavar="HOST:PORT", help="MJPEG and a page for browsers; loopback unless a host is given.")
 @click.option("--push", multiple=True, metavar="URL", help="rtmp://, rtsp://, udp://, tcp://, srt://; may be repeated.")
-@click.option("--virtual-camera", is_flag=False, flag_value="", default=None, metavar="[DEVICE]",
-              help="Be a camera for other programs.")
-@click.option("--window/--no-window", default=None, help="Show a window.  [when there is a display and nothing else is asked]")
+@click.option(
+    "--virtual-camera",
+    is_flag=False,
+    flag_value="",
+    default=None,
+    metavar="[DEVICE]",
+    help="Be a camera for other programs.",
+)
+@click.option(
+    "--window/--no-window", default=None, help="Show a window.  [when there is a display and nothing else is asked]"
+)
 @click.option("--level", type=click.IntRange(0, 4), help="Fix the quality, 0 best to 4.  [as time allows]")
 @click.option("--dilate", metavar="N|auto", help="Grow the hole by N px.  [auto]")
 @click.option("--model", help="YOLOv8-seg weights: a path or a name from `vidrase models`.")
@@ -124,7 +148,9 @@ def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Calla
         _summary(run.report())
 
 
-def _outputs(given: dict[str, Any], run: Any, stack: ExitStack, say: Callable[[str], None], *, waits: bool) -> list[Any]:
+def _outputs(
+    given: dict[str, Any], run: Any, stack: ExitStack, say: Callable[[str], None], *, waits: bool
+) -> list[Any]:
     """Functions that open each output once the source is known; what can be wrong with the request is raised here."""
     from vidrase.live.outputs import VirtualCamera
     from vidrase.live.record import FileOutput, PushOutput
@@ -170,11 +196,11 @@ def _outputs(given: dict[str, Any], run: Any, stack: ExitStack, say: Callable[[s
 def _wants_window(given: dict[str, Any]) -> bool:
     from vidrase.live.window import display_there
 
-    elsewhere = any(given[name] for name in ("output", "serve", "push")) or given["virtual_camera"] is not None
+    elsewhere = any(given[name] for name in ("output", "serve", "push", "report_path")) or given["virtual_camera"] is not None
     wished = given["window"] if given["window"] is not None else not elsewhere
     if wished and not display_there():
         raise OptionError("there is no display for a window; give --serve 127.0.0.1:8080, --output FILE or --push URL")
-    if not wished and not elsewhere and not given["report_path"] and not given["plate"]:
+    if not wished and not elsewhere and not given["plate"]:
         raise OptionError("nowhere to show the result; give --serve, --output, --push, --virtual-camera or --window")
     return wished
 

@@ -63,9 +63,7 @@ STEP_COST = 0.05
 """px a frame: what a chain drifts even where forward and backward agree."""
 
 
-def spread(
-    origins: Origins, x: Points, y: Points
-) -> tuple[NDArray[np.int32], Points, Points, Points]:
+def spread(origins: Origins, x: Points, y: Points) -> tuple[NDArray[np.int32], Points, Points, Points]:
     """(source, dx, dy, cost), each [N], at the points (x, y) between the pixels of the grid.
 
     Displacements are interpolated among neighbours of the same source only: between two sources there is nothing.
@@ -118,4 +116,3 @@ def carried(previous: Moment, now: Moment) -> Origins:
 def region(box: Box, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of `box`, clipped."""
     return slice(max(box.top, 0), min(box.bottom, height)), slice(max(box.left, 0), min(box.right, width))
-

@@ -110,7 +110,9 @@ def coloured(
 CELL = 4  # samples a side over which the rim's difference is averaged: texture that does not quite match cancels out
 
 
-def match_light(candidate: Candidate, places: Places, planes: list[int], truth: tuple[NDArray, ...], reach: float) -> None:
+def match_light(
+    candidate: Candidate, places: Places, planes: list[int], truth: tuple[NDArray, ...], reach: float
+) -> None:
     """Make the candidate's brightness and tint agree with the picture at the rim, by a smooth offset in the hole.
 
     reach: largest offset believed, in sample values.
@@ -160,5 +162,7 @@ def fused(candidates: list[Candidate], count: int) -> tuple[list[Values], NDArra
 
 def _belief(candidate: Candidate, count: int) -> Values:
     doubt = 20.0 if candidate.doubt is None else candidate.doubt
-    return (1 / (np.square(WA + candidate.cost[:count]) * np.square(WB + doubt)**WC)).astype(np.float32)
+    return (1 / (np.square(WA + candidate.cost[:count]) * np.square(WB + doubt) ** WC)).astype(np.float32)
+
+
 WA, WB, WC = 0.1, 4.0, 1.0

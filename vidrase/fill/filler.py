@@ -107,7 +107,12 @@ class Filler:
         here = self._moments.get(self._popped)
         if here is None:
             return False
-        return here.hole is None or not self._chained(here) or self._last().shot != here.shot or self._pushed - 1 - self._popped >= self._reach
+        return (
+            here.hole is None
+            or not self._chained(here)
+            or self._last().shot != here.shot
+            or self._pushed - 1 - self._popped >= self._reach
+        )
 
     def waiting(self) -> bool:
         """Whether frames are left."""

@@ -34,7 +34,9 @@ def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter) -> Pi
     for number, plane in enumerate(frame.planes):
         shift_y, shift_x = layout.shifts(number)
         down, across = -(-(bottom - top) >> shift_y), -(-(right - left) >> shift_x)
-        crops.append(plane[top >> shift_y : (top >> shift_y) + down, left >> shift_x : (left >> shift_x) + across].copy())
+        crops.append(
+            plane[top >> shift_y : (top >> shift_y) + down, left >> shift_x : (left >> shift_x) + across].copy()
+        )
     for number, crop in enumerate(crops):
         # colour views interpolate chroma: whatever lies in the hole would tint the known pixels beside it
         where = chroma_hole(hole, layout, number)

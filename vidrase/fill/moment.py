@@ -40,7 +40,9 @@ class Grid:
         """(height, width)."""
         return self.height, self.width
 
-    def to_grid(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def to_grid(
+        self, x: NDArray[np.float32], y: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Luma px -> working px, centres at integers in both."""
         if self.scale_x == 1 and self.scale_y == 1:
             return x, y

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 _ROW = 1024  # OpenCV wants its maps two-dimensional and below 32768 a side
 
 
-def at(
-    picture: NDArray, x: NDArray[np.float32], y: NDArray[np.float32], *, cubic: bool = False
-) -> NDArray:
+def at(picture: NDArray, x: NDArray[np.float32], y: NDArray[np.float32], *, cubic: bool = False) -> NDArray:
     """`picture` [H, W] or [H, W, C] at the points (x, y) float32 [N] px; the border repeats.
 
     Returns [N] or [N, C] of the picture's dtype. Linear, or bicubic on request.

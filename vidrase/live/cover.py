@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.fill.membrane import membrane
-from vidrase.live.memory import Memory, Rect
+from vidrase.live.memory import Memory, Rect, largest
 
 GROW = 0.012  # of the longer side: how far the hole reaches beyond the mask
 GROW_FAST = 0.6  # and of the distance that the thing moves from picture to picture
@@ -55,9 +55,9 @@ class Cover:
         return _dilated(mask, grow + min(GROW_FAST * speed, 0.03 * long))
 
     def complete(
-        self, area: NDArray[np.bool_], rgb: NDArray[np.uint8], memory: Memory, pose: NDArray[np.float64] | None
+        self, area: NDArray[np.bool_], small: NDArray[np.uint8], memory: Memory, pose: NDArray[np.float64] | None
     ) -> NDArray[np.bool_]:
-        """`area` [h, w], small, with what differs from the background beside it: a hand, a bag, the rim of the hair."""
+        """`area` [h, w] of the `small` picture uint8 [h, w, 3], with what differs from the background beside it: a hand, a bag, the rim of the hair."""
         if not area.any():
             return area
         reach = REACH * max(self.small)
@@ -67,14 +67,13 @@ class Cover:
         full = int(y0 * sy), min(int(y1 * sy), self.size[0]), int(x0 * sx), min(int(x1 * sx), self.size[1])
         colour, known, _ = memory.view(full, pose)
         where = (x1 - x0, y1 - y0)
-        # pictures are averaged to the small size: single noisy or slightly shifted pixels then do not count
-        now = cv2.resize(rgb[full[0] : full[1], full[2] : full[3]], where, interpolation=cv2.INTER_AREA)
-        then = cv2.resize(colour, where, interpolation=cv2.INTER_AREA)
-        sure = cv2.resize(known.astype(np.uint8) * 255, where, interpolation=cv2.INTER_AREA) > 250
-        apart = np.abs(now - then)
+        then = cv2.resize(colour, where, interpolation=cv2.INTER_LINEAR)
+        sure = cv2.resize(known.view(np.uint8) * np.uint8(255), where, interpolation=cv2.INTER_LINEAR) > 250
+        change = cv2.subtract(small[y0:y1, x0:x1], then, dtype=cv2.CV_32F)
         near = _dilated(area[y0:y1, x0:x1], 0.5 * reach) & ~area[y0:y1, x0:x1] & sure
-        light = np.median(apart[near], axis=0) if near.any() else np.zeros(3)
-        differs = ((apart - light).max(2) > max(20.0, 3.5 * memory.noise)) & sure
+        light = np.median(change[near][::5], axis=0) if near.any() else np.zeros(3)
+        apart = largest(cv2.absdiff(change, (float(light[0]), float(light[1]), float(light[2]), 0.0)))
+        differs = (apart > max(20.0, 3.5 * memory.noise)) & sure
         differs = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
         own = area[y0:y1, x0:x1]
         allowed = (differs & _dilated(own, reach)) | own
@@ -123,21 +122,21 @@ class Cover:
         # only what is learned may say how the light is: anything else would differ for ever, and pull the hidden with it
         guard = ~visible[rect[0] : rect[1], rect[2] : rect[3]] | hole
         field = light_field(now, colour, known & ~guard)
+        fill = cv2.add(colour, field)
         if pose is None:
             memory.follow_light(rect, field, guard & known)
-        hidden = hole & known
-        fill = colour + field
         unknown = hole & ~known
         if unknown.any():
             fill = self._invented(now, fill, hole, guard, known, made, colour, memory, rect, pose)
         f = max(int(FEATHER * max(self.size)), 1)
-        soft = cv2.boxFilter(hole.astype(np.float32), -1, (2 * f + 1, 2 * f + 1), borderType=cv2.BORDER_REPLICATE)
-        alpha = np.clip(2 * soft - 1, 0, 1) * hole
-        mixed = now + (fill - now) * alpha[..., None]
+        inside = hole.view(np.uint8) * np.uint8(255)
+        soft = cv2.boxFilter(inside, cv2.CV_32F, (2 * f + 1, 2 * f + 1), borderType=cv2.BORDER_REPLICATE)
+        alpha = np.clip(soft * np.float32(2 / 255) - 1, 0, 1) * hole
+        step = cv2.multiply(cv2.subtract(fill, now, dtype=cv2.CV_32F), cv2.merge([alpha] * 3))
         out = rgb.copy()
-        changed = out[rect[0] : rect[1], rect[2] : rect[3]]
-        np.copyto(changed, np.clip(np.rint(mixed), 0, 255).astype(np.uint8), where=(alpha > 0)[..., None])
-        share = float(np.count_nonzero(hidden)) / max(int(np.count_nonzero(hole)), 1)
+        # adding nothing where alpha is 0 leaves the very same bits
+        out[rect[0] : rect[1], rect[2] : rect[3]] = cv2.add(now, step, dtype=cv2.CV_8U)
+        share = 1 - float(np.count_nonzero(unknown)) / max(int(np.count_nonzero(hole)), 1)
         return Covered(out, hole, rect, share)
 
     def _invented(
@@ -157,11 +156,11 @@ class Cover:
         self._turn += 1
         unknown = hole & ~known
         new = unknown & ~made
-        if new.any() or self._turn % 3 == 0:
+        if new.any() or self._turn % 5 == 0:
             # real background outside the guard, remembered background inside the hole, nothing between or never seen
-            sure = ~guard | known
-            values = np.where(guard[..., None], fill, now).astype(np.float32)
-            size = (-(-hole.shape[1] // 4), -(-hole.shape[0] // 4))
+            sure = (~guard | known)[::4, ::4]
+            values = np.where(guard[::4, ::4, None], fill[::4, ::4], now[::4, ::4]).astype(np.float32)
+            size = (-(-sure.shape[1] // 2), -(-sure.shape[0] // 2))
             weight = cv2.resize(sure.astype(np.float32), size, interpolation=cv2.INTER_AREA)
             summed = cv2.resize(values * sure[..., None], size, interpolation=cv2.INTER_AREA)
             smooth = membrane(summed / np.maximum(weight, 1e-3)[..., None], weight)
@@ -192,15 +191,16 @@ def light_field(
 
     now: uint8 [h, w, 3].  then: float32 [h, w, 3].  sure: bool [h, w], where both show the background.
     """
-    change = now - then
-    belief = sure / (1 + (np.abs(change).max(2) / SOFT) ** 2)
-    belief = belief.astype(np.float32)
-    size = (-(-now.shape[1] // COARSE), -(-now.shape[0] // COARSE))
+    # every second pixel of every second row: sixteen of a cell are plenty for what is smooth
+    change = cv2.subtract(np.ascontiguousarray(now[::2, ::2]), np.ascontiguousarray(then[::2, ::2]), dtype=cv2.CV_32F)
+    far = largest(cv2.absdiff(change, 0.0)) / SOFT
+    belief = (sure[::2, ::2] / (1 + far * far)).astype(np.float32)
+    half = COARSE // 2
+    size = (-(-change.shape[1] // half), -(-change.shape[0] // half))
     weight = cv2.resize(belief, size, interpolation=cv2.INTER_AREA)
     if not weight.any():
         return np.zeros(now.shape, np.float32)
-    summed = cv2.resize(change * belief[..., None], size, interpolation=cv2.INTER_AREA)
-    # a little belief in "no change at all" everywhere keeps far cells calm where nothing is seen around
+    summed = cv2.resize(cv2.multiply(change, cv2.merge([belief] * 3)), size, interpolation=cv2.INTER_AREA)
     values = summed / np.maximum(weight, 1e-4)[..., None]
     smooth = membrane(values, np.minimum(weight * 2, 1))
     return cv2.resize(smooth, now.shape[1::-1], interpolation=cv2.INTER_LINEAR)

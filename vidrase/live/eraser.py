@@ -170,7 +170,7 @@ class LiveEraser:
         self._last_seconds = now
         self._began = now if self._began is None else self._began
         small = cv2.resize(rgb, self._small[::-1], interpolation=cv2.INTER_AREA)
-        moment = Moment(self._count, rgb, now, began, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        moment = Moment(self._count, rgb, now, began, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), small)
         self._count += 1
         self._pending.append(moment)
         self._offer(moment)
@@ -217,7 +217,9 @@ class LiveEraser:
 
     def _render(self, moment: Moment) -> float:
         """Erase from `moment` and make it `shown`; returns the seconds that it only waited."""
-        assert moment.rgb is not None and self._size is not None
+        assert moment.rgb is not None
+        assert moment.small is not None
+        assert self._size is not None
         waited = self._await(moment)
         late = self._sort_looks(moment)
         start = time.monotonic()
@@ -237,7 +239,7 @@ class LiveEraser:
         pose = None if still else self._pose.homography
         area = self._cover.reach(mask, self._masks.speed)
         if level.refine and sight != "unsure":
-            area = self._cover.complete(area, moment.rgb, self.memory, pose)
+            area = self._cover.complete(area, moment.small, self.memory, pose)
         visible = self._cover.visible(area | self._busy)
         if sight != "unsure":
             self._remember(moment.rgb, visible, area | self._busy, pose)

@@ -7,6 +7,7 @@ background all the same, a hole too small is a flash of a person.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ class Moment:
     """Monotonic seconds."""
     gray: NDArray[np.uint8]
     """uint8 [h, w], small."""
+    small: NDArray[np.uint8] | None = None
+    """uint8 [h, w, 3]."""
     back: NDArray[np.float32] | None = None
     """Flow to the picture before, float32 [h, w, 2] small px; None until somebody needs it."""
     look: NDArray[np.uint8] | None = None
@@ -89,7 +92,7 @@ class Masks:
         mask = self._held >= LEAST
         if seen_ahead is not None:
             mask |= self._backward(now, ahead[: seen_ahead + 1], flow_px)
-        self._past.append(Moment(now.index, None, now.seconds, now.arrived, now.gray, now.back))
+        self._past.append(Moment(now.index, None, now.seconds, now.arrived, now.gray, None, now.back))
         self.anyone = bool(mask.any())
         if not self.anyone:
             self.speed = 0.0
@@ -131,7 +134,7 @@ class Masks:
         chain = [moment for moment in self._past if moment.index >= index] + [now]
         if chain[0].index != index or not look.any():
             return look  # older than the past reaches: better there than nowhere
-        for a, b in zip(chain, chain[1:], strict=False):
+        for a, b in itertools.pairwise(chain):
             self._motion(b, a, flow_px)
             assert b.back is not None
             look = self._carry(look, b.back)

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-FRAME_SHARE = 0.0045  # of the frame's geometric mean side: 2.9 px at 854x480
-THING_SHARE = 0.014  # of its height or width, whichever is less: a near person's edge is softer than a far one's
-BLUR_SHARE = 0.08  # of its motion in px a frame: half of what a 180 degree shutter smears, less what is in the mask
+FRAME_SHARE = 0.003  # of the frame's geometric mean side: 1.9 px at 854x480; the detector's masks are generous already
+THING_SHARE = 0.01  # of its height or width, whichever is less: a near person's edge is softer than a far one's
+BLUR_SHARE = 0.06  # of its motion in px a frame: half of what a 180 degree shutter smears, less what is in the mask
 LEAST, MOST = 2.0, 48.0
 CORE_SHARE = 0.5  # of the growth belongs to the core, where nothing of the old picture may stay
 

@@ -67,7 +67,7 @@ def open_sink(to: Path, info: SourceInfo, options: SinkOptions, *, note: Note) -
     Raises OptionError when `to` exists (without `overwrite`), is the source, or is of a kind that cannot be written;
     SinkError when it cannot be written there.
     """
-    refuse_loss(to, info.path, overwrite=options.overwrite)
+    refuse_loss(to, info.path, overwrite=options.overwrite, replaceable=frozenset(FORMATS))
     suffix = to.suffix.lower()
     if suffix in CONTAINERS:
         if info.kind == "image":

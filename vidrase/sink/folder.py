@@ -22,8 +22,10 @@ class FolderSink:
     encoder = "pictures"
 
     def __init__(self, to: Path, info: SourceInfo, note: Note) -> None:
-        self._note = note
-        self._told = False
+        self._tell, self._said = note, set[str]()
+        self._source = info.path if info.kind == "frames" else None
+        if info.kind == "video" and (info.sample_aspect_ratio or 1) != 1:
+            note("pictures hold no aspect ratio of pixels: they will look squeezed or stretched")
         check_image(".png", info, note)
         self._part = Part(to, folder=True)
         self._names: set[str] = set()
@@ -37,7 +39,13 @@ class FolderSink:
         if named in self._names:
             raise SinkError(f"two frames are called {named}; rename one of them")
         self._names.add(named)
-        save_image(self._part.path / named, suffix, frame, self._note)
+        source = self._source / named if self._source is not None else None
+        save_image(self._part.path / named, self._part.to / named, frame, self._note, source)
+
+    def _note(self, text: str) -> None:
+        if text not in self._said:  # what is true of one picture is true of them all
+            self._said.add(text)
+            self._tell(text)
 
     def __enter__(self) -> Self:
         return self
@@ -47,5 +55,7 @@ class FolderSink:
     ) -> None:
         if kind is None and self._names:
             self._part.keep()
-        else:
-            self._part.drop()
+            return
+        self._part.drop()
+        if kind is None:
+            raise SinkError(f"cannot write {self._part.to}: the source gave no picture")

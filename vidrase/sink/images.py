@@ -6,7 +6,9 @@ hole then change by a level or two, where a way through RGB changes a third of t
 
 from __future__ import annotations
 
+import errno
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,13 +17,15 @@ from typing import Any, Self
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from vidrase.colour import PixelLayout, to_rgb, to_rgb8
 from vidrase.errors import OptionError, SinkError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.imagemeta import ImageNative
+from vidrase.sink.exif import upright, without_pictures, xmp_without_pictures
 from vidrase.sink.part import Part
+from vidrase.sink.tiff import tiff16
 
 Note = Callable[[str], None]
 FORMATS = {
@@ -35,6 +39,9 @@ FORMATS = {
 }
 _DEEP = {"PNG", "TIFF"}
 _ALPHA = {"PNG", "TIFF", "WEBP"}
+_EXIF = {"JPEG", "PNG", "WEBP", "TIFF"}
+_BLOCKS = ("XML:com.adobe.xmp", "Raw profile type")  # PNG texts that hold what is written apart, or thumbnails
+_XMP_TAG = 700
 _JPEG_QUALITY = 95  # when the source was no JPEG: artefacts below what an eye finds at 1:1
 
 
@@ -45,6 +52,7 @@ class ImageSink:
         self._suffix = to.suffix.lower()
         check_image(self._suffix, info, note)
         self.encoder = FORMATS[self._suffix]
+        self._source = info.path
         self._part, self._note, self._written = Part(to), note, 0
 
     def write(self, frame: Frame) -> None:
@@ -54,7 +62,7 @@ class ImageSink:
                 f"{self._part.to} can hold one picture, but the source has more; name a folder or a video file"
             )
         self._written += 1
-        save_image(self._part.path, self._suffix, frame, self._note)
+        save_image(self._part.path, self._part.to, frame, self._note, self._source)
 
     def __enter__(self) -> Self:
         return self
@@ -64,8 +72,10 @@ class ImageSink:
     ) -> None:
         if kind is None and self._written:
             self._part.keep()
-        else:
-            self._part.drop()
+            return
+        self._part.drop()
+        if kind is None:
+            raise SinkError(f"cannot write {self._part.to}: the source gave no picture")
 
 
 def check_image(suffix: str, info: SourceInfo, note: Note) -> None:
@@ -81,25 +91,44 @@ def check_image(suffix: str, info: SourceInfo, note: Note) -> None:
         note(f"{kind} holds no transparency; it is left out (a .png or .webp name keeps it)")
 
 
-def save_image(path: Path, suffix: str, frame: Frame, note: Note) -> None:
-    """Write `frame` as it is stored, with what its file said besides its samples. Raises SinkError."""
-    native = frame.native if isinstance(frame.native, ImageNative) else ImageNative(name="", format="", mode="")
-    kind = FORMATS[suffix]
+def save_image(path: Path, to: Path, frame: Frame, note: Note, source: Path | None = None) -> None:
+    """Write `frame` as it is stored, with what its file said besides its samples. Raises SinkError.
+
+    path: the file to write. to: what it will be called, for its format and for messages. source: the file that the frame was read
+    from; where nothing changed, it is copied.
+    """
+    native = frame.native if isinstance(frame.native, ImageNative) else None
+    kind = FORMATS[to.suffix.lower()]
     try:
-        if frame.layout.bits > 8 and kind in _DEEP:
-            _save_deep(path, suffix, frame, native, note)
-            return
-        picture, settings = _picture(frame, kind, native)
-        settings |= _extras(kind, native, note)
-        if not isinstance(frame.native, ImageNative) and (
-            frame.orientation.quarter_turns or frame.orientation.mirrored
+        if (
+            native is not None
+            and native.format == kind
+            and not frame.edited
+            and source is not None
+            and source.is_file()
         ):
-            picture = Image.fromarray(
-                np.ascontiguousarray(frame.orientation.to_display(np.asarray(picture))), picture.mode
-            )
-        picture.save(path, format=kind, **settings)
+            shutil.copyfile(source, path)
+            return
+        path.write_bytes(_encoded(frame, kind, native or ImageNative(name="", format="", mode=""), note))
     except OSError as error:
-        raise SinkError(f"cannot write {path.name}: {error.strerror or error}") from error
+        reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or error
+        raise SinkError(f"cannot write {to}: {reason}") from error
+
+
+def _encoded(frame: Frame, kind: str, native: ImageNative, note: Note) -> bytes:
+    """The file's bytes. A picture that is turned by its EXIF stays so where the format stays, else it is turned for good."""
+    turned = bool(frame.orientation.quarter_turns % 4 or frame.orientation.mirrored)
+    for_good = turned and native.format != kind
+    extras = _extras(kind, native, for_good, note)
+    if frame.layout.bits > 8 and kind in _DEEP:
+        return _deep(frame, kind, native, for_good, extras)
+    picture, settings = _picture(frame, kind, native)
+    if for_good:
+        shown = frame.orientation.to_display(np.asarray(picture))
+        picture = Image.fromarray(np.ascontiguousarray(shown), picture.mode)
+    file = io.BytesIO()
+    picture.save(file, format=kind, **settings, **extras)
+    return file.getvalue()
 
 
 def _picture(frame: Frame, kind: str, native: ImageNative) -> tuple[Image.Image, dict[str, Any]]:
@@ -117,8 +146,8 @@ def _picture(frame: Frame, kind: str, native: ImageNative) -> tuple[Image.Image,
         if native.quantisation:
             settings["qtables"] = {number: list(table) for number, table in native.quantisation.items()}
             settings.pop("quality")
-            if native.subsampling >= 0 and picture.mode != "L":
-                settings["subsampling"] = native.subsampling
+            if picture.mode != "L":  # at an unusual sampling the chroma, repeated, is kept whole
+                settings["subsampling"] = max(native.subsampling, 0)
         settings["progressive"] = native.progressive
         return picture, settings
     settings = {}
@@ -138,63 +167,79 @@ def _picture(frame: Frame, kind: str, native: ImageNative) -> tuple[Image.Image,
     return Image.fromarray(rgb, "RGB"), settings
 
 
-def _extras(kind: str, native: ImageNative, note: Note) -> dict[str, Any]:
-    """EXIF without its thumbnail, profile, resolution, texts."""
+def _extras(kind: str, native: ImageNative, upright_now: bool, note: Note) -> dict[str, Any]:
+    """EXIF without its thumbnail, profile, resolution, texts: as Pillow's `save` takes them."""
     extras: dict[str, Any] = {}
-    if native.exif and kind in ("JPEG", "PNG", "WEBP", "TIFF"):
-        exif = Image.Exif()
-        exif.load(native.exif)
-        if exif.get_ifd(ExifTags.IFD.IFD1):
-            exif.get_ifd(ExifTags.IFD.IFD1).clear()
-            note("the EXIF thumbnail is left out: it may still show what was removed")
-            extras["exif"] = exif.tobytes()
-        else:
-            extras["exif"] = native.exif
-    if native.icc:
+    exif, pictured = without_pictures(native.exif) if native.exif else (b"", False)
+    xmp, pictured_too = xmp_without_pictures(native.xmp)
+    if pictured or pictured_too:
+        note("small pictures in EXIF or XMP (thumbnails, previews) are left out: they may still show what was removed")
+    if exif and upright_now:
+        exif = upright(exif)
+    if exif and kind in _EXIF:
+        extras["exif"] = exif
+    if xmp and kind in _EXIF:
+        extras["xmp"] = xmp
+    if native.icc and kind != "BMP":
         extras["icc_profile"] = native.icc
     if native.dpi and kind in ("JPEG", "PNG", "TIFF", "BMP"):
         extras["dpi"] = native.dpi
     if native.comment and kind == "JPEG":
         extras["comment"] = native.comment
-    if native.xmp and kind in ("JPEG", "WEBP", "PNG"):
-        extras["xmp"] = native.xmp
-    if native.text and kind == "PNG":
+    if kind == "PNG" and (text := {name: value for name, value in native.text.items() if not name.startswith(_BLOCKS)}):
         chunks = PngImagePlugin.PngInfo()
-        for name, value in native.text.items():
-            chunks.add_itxt(name, value) if not value.isascii() else chunks.add_text(name, value)
+        for name, value in text.items():
+            chunks.add_text(name, value) if value.isascii() else chunks.add_itxt(name, value)
         extras["pnginfo"] = chunks
+    if kind == "TIFF" and xmp:
+        whole = Image.Exif()
+        if exif:
+            whole.load(exif)
+        whole[_XMP_TAG] = extras.pop("xmp")
+        extras["exif"] = whole
+    lost = [what for what, there in (("EXIF", exif), ("XMP", xmp)) if there and kind not in _EXIF]
+    lost += ["colour profile"] * bool(native.icc and kind == "BMP")
+    if lost:
+        note(f"{kind} holds no {' and no '.join(lost)}; left out")
     return extras
 
 
-def _save_deep(path: Path, suffix: str, frame: Frame, native: ImageNative, note: Note) -> None:
-    """16 bits a sample through OpenCV, which Pillow cannot write in colour; texts and profiles go with it where they can."""
+def _deep(frame: Frame, kind: str, native: ImageNative, for_good: bool, extras: dict[str, Any]) -> bytes:
+    """16 bits a sample: PNG through OpenCV, as Pillow does not write it in colour; what else belongs in the file is added."""
     layout = frame.layout
     if layout.model == "yuv":
-        top = (1 << 16) - 1
-        shown = np.rint(to_rgb(frame.planes, layout) * top).astype(np.uint16)
-        parts = [shown[..., 2], shown[..., 1], shown[..., 0]]
+        shown = np.rint(to_rgb(frame.planes, layout) * 65535).astype(np.uint16)
+        samples = [shown[..., channel] for channel in range(3)]
     else:
         scale = 16 - layout.bits
-        deep = [np.left_shift(plane.astype(np.uint16), scale, dtype=np.uint16) for plane in frame.planes]
-        parts = deep[:1] if layout.model == "gray" else [deep[2], deep[1], deep[0]]
-        if layout.alpha:
-            parts = [*(parts * 3 if layout.model == "gray" else parts), deep[-1]]
-    bgr = parts[0] if len(parts) == 1 else cv2.merge([np.ascontiguousarray(part) for part in parts])
-    ok, data = cv2.imencode(suffix, bgr)
-    if not ok:
-        raise SinkError(f"cannot write 16-bit samples as '{suffix}'")
-    encoded = data.tobytes()
-    if suffix == ".png":
-        encoded = _with_chunks(encoded, native)
-    elif native.exif or native.icc:
-        note("a 16-bit TIFF is written without its EXIF and colour profile")
-    path.write_bytes(encoded)
+        samples = [plane.astype(np.uint16) << scale if scale else plane for plane in frame.planes]
+    if for_good:
+        samples = [frame.orientation.to_display(plane) for plane in samples]
+    if kind == "TIFF":
+        exif = extras.get("exif", b"")
+        return tiff16(
+            np.stack(samples, axis=2),
+            alpha=layout.alpha,
+            exif=exif if isinstance(exif, bytes) else exif.tobytes(),
+            icc=native.icc,
+            xmp=xmp_without_pictures(native.xmp)[0],
+            dpi=native.dpi,
+            compression=native.compression,
+        )
+    colours = samples[:1] if layout.model == "gray" else samples[2::-1]
+    if layout.alpha:
+        colours = [*(colours * 3 if layout.model == "gray" else colours), samples[-1]]
+    bgr = colours[0] if len(colours) == 1 else cv2.merge([np.ascontiguousarray(part) for part in colours])
+    made, data = cv2.imencode(".png", bgr)
+    if not made:
+        raise SinkError("this OpenCV cannot write PNG of 16 bits")
+    return _with_chunks(data.tobytes(), extras)
 
 
-def _with_chunks(png: bytes, native: ImageNative) -> bytes:
+def _with_chunks(png: bytes, extras: dict[str, Any]) -> bytes:
     """`png` with the source's profile, EXIF and texts: taken, byte for byte, from a one-pixel PNG that Pillow wrote."""
     carrier = io.BytesIO()
-    Image.new("L", (1, 1)).save(carrier, "PNG", **_extras("PNG", native, lambda _: None))
+    Image.new("L", (1, 1)).save(carrier, "PNG", **extras)
     made = carrier.getvalue()
     chunks, at = b"", 8
     while at < len(made):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from vidrase.errors import OptionError, SinkError
 
+_LONGEST = 100  # characters of the name taken into the temporary one, which gets longer than it
+
 
 class Part:
     """`to` while it is being written: `path` is a file or folder beside it, renamed at the end."""
@@ -21,20 +23,19 @@ class Part:
             raise SinkError(f"cannot write {to}: there is no folder {parent}")
         try:
             if folder:
-                self.path = Path(tempfile.mkdtemp(prefix=f".{to.name}.", suffix=".part", dir=parent))
-                self.path.chmod(0o755)
+                self.path = Path(tempfile.mkdtemp(prefix=f".{to.name[:_LONGEST]}.", suffix=".part", dir=parent))
+                self.path.chmod(0o777 & ~_umask())
             else:
-                handle, name = tempfile.mkstemp(prefix=f".{to.stem}.", suffix=f".part{to.suffix}", dir=parent)
+                prefix, suffix = f".{to.stem[:_LONGEST]}.", f".part{to.suffix}"
+                handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=parent)
                 os.close(handle)
                 self.path = Path(name)
-                umask = os.umask(0)
-                os.umask(umask)
-                self.path.chmod(0o666 & ~umask)
+                self.path.chmod(0o666 & ~_umask())
         except OSError as error:
             raise SinkError(f"cannot write {to}: {error.strerror or error}") from error
 
     def keep(self) -> None:
-        """Give it its name, replacing what is there."""
+        """Give it its name, replacing what is there. Raises SinkError."""
         try:
             if self.path.is_dir() and self.to.is_dir():
                 old = self.path.with_name(self.path.name + ".old")
@@ -55,9 +56,29 @@ class Part:
             self.path.unlink(missing_ok=True)
 
 
-def refuse_loss(to: Path, source: Path | None, *, overwrite: bool) -> None:
-    """Raises OptionError when writing `to` would replace the source, or a file that the user did not offer."""
-    if source is not None and to.exists() and to.samefile(source):
+def refuse_loss(to: Path, source: Path | None, *, overwrite: bool, replaceable: frozenset[str]) -> None:
+    """Raises OptionError when writing `to` would replace the source, or something that the user did not offer.
+
+    replaceable: suffixes of the files that a folder may hold to be replaced; one that holds anything else never is.
+    """
+    if source is not None and to.exists() and source.exists() and to.samefile(source):
         raise OptionError(f"{to} is the input itself; give another name with --output")
-    if to.exists() and not overwrite:
+    if not to.exists():
+        return
+    if not (to.is_file() or to.is_dir()):
+        raise OptionError(f"{to} is neither a file nor a folder; give another name with --output")
+    if to.is_dir():
+        held = sorted(to.iterdir())
+        other = next((path for path in held if path.suffix.lower() not in replaceable or path.is_dir()), None)
+        if other is not None:
+            raise OptionError(f"folder {to} holds {other.name}, which would be lost; name a new folder with --output")
+        if not held:
+            return
+    if not overwrite:
         raise OptionError(f"{to} exists already; replace it with -y or give another name with --output")
+
+
+def _umask() -> int:
+    now = os.umask(0)
+    os.umask(now)
+    return now

@@ -1,0 +1,268 @@
+"""Phrases, clicks and boxes to things of the clip: each becomes `id:N` wishes, once, on whole tracks: the choice stays chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.errors import OptionError
+from vidrase.frames import Instances
+from vidrase.labels import resolve
+from vidrase.options import Click, Rectangle, SelectOptions
+from vidrase.phrase import COLOURS, ORDERS, Phrase, parse
+from vidrase.summary import TrackSummary
+
+FLIMSY = 0.15  # tracks seen in fewer frames than this share of the longest of their class are nobody's "leftmost"
+COLOUR_SHARE = 0.22  # of a thing's pixels, for it to be called by that colour
+NEAR_PX = 12  # a click may miss by this much
+BOX_OVERLAP = 0.3  # IoU of a drawn box with a thing's
+GAP_SECONDS = 2.0  # a thing lost for longer is another one
+SAME_PLACE = 0.25  # IoU of the boxes on both sides of a gap
+
+
+class Found(Protocol):
+    """What the first pass left: instances by frame index."""
+
+    def get(self, index: int) -> Instances:
+        """Those of frame `index`."""
+        ...
+
+
+def expand(
+    options: SelectOptions,
+    tracks: Sequence[TrackSummary],
+    found: Found,
+    seconds: Sequence[float],
+    names: Mapping[int, str],
+    say: Callable[[str], None],
+) -> SelectOptions:
+    """`options` with every phrase, click and box replaced by the ids it means; the reading of each goes to `say`.
+
+    seconds: time of every frame. Raises OptionError for what means nothing in this clip.
+    """
+
+    def ids_of(texts: Iterable[str]) -> list[str]:
+        wishes: list[str] = []
+        for text in texts:
+            if is_phrase(text, names):
+                phrase = parse(text, lambda word: resolve(word, names))
+                ids = _things(phrase, text, tracks, found)
+                say(f"'{text}' is read as: {phrase.reading()} -> {_shown(ids)}")
+                wishes += [f"id:{number}" for number in _with_fragments(ids, tracks, found)]
+            else:
+                wishes.append(text)
+        return wishes
+
+    remove = ids_of(options.remove)
+    for click in options.at:
+        number = _at(click, found.get(_index(click.seconds, seconds)))
+        say(f"the click at {click} is on id:{number}")
+        remove += [f"id:{n}" for n in _with_fragments({number}, tracks, found)]
+    for box in options.box:
+        number = _in(box, found.get(_index(box.seconds, seconds)))
+        say(f"the box {box} holds id:{number}")
+        remove += [f"id:{n}" for n in _with_fragments({number}, tracks, found)]
+    return replace(options, remove=tuple(dict.fromkeys(remove)), keep=tuple(dict.fromkeys(ids_of(options.keep))))
+
+
+def is_phrase(text: str, names: Mapping[int, str]) -> bool:
+    """Whether `text` is more than a class, an id or `all`."""
+    plain = text.strip().lower()
+    return (
+        not plain.startswith("id:")
+        and plain not in ("all", "everything")
+        and resolve(text, names) is None
+        and " " in plain
+    )
+
+
+def _things(phrase: Phrase, text: str, tracks: Sequence[TrackSummary], found: Found) -> set[int]:
+    candidates = [track for track in tracks if phrase.label in (None, track.label)]
+    if not candidates:
+        return set()
+    most = max(track.frames for track in candidates)
+    solid = [track for track in candidates if track.frames >= FLIMSY * most]
+    everything = not phrase.side and phrase.count is None and phrase.nth is None
+    pool = candidates if everything and phrase.colour is None else solid
+    if phrase.colour is not None:
+        shares = {track.id: colours_of(track, found)[phrase.colour] for track in pool}
+        pool = [track for track in pool if shares[track.id] >= COLOUR_SHARE]
+        if not phrase.orders:
+            pool.sort(key=lambda track: -shares[track.id])
+    if phrase.side:
+        pool = [track for track in pool if all(_on_side(track, order, solid) for order in phrase.orders)]
+    elif phrase.orders:
+        pool.sort(key=lambda track: sum(_rank(track, order) for order in phrase.orders))
+    elif phrase.count is not None and phrase.colour is None:
+        pool.sort(key=lambda track: -track.frames)
+    if phrase.nth is not None:
+        if not -len(pool) <= (phrase.nth if phrase.nth < 0 else phrase.nth - 1) < len(pool):
+            raise OptionError(f"'{text}' wants number {phrase.nth}, but only {len(pool)} such things are in the clip")
+        pool = [pool[phrase.nth if phrase.nth < 0 else phrase.nth - 1]]
+    elif phrase.count is not None:
+        pool = pool[: phrase.count]
+    if not pool:
+        there = ", ".join(f"id:{track.id} {track.label}" for track in solid[:8])
+        raise OptionError(f"nothing in the clip is '{text}'; there are {there} (see --list)")
+    ids = {track.id for track in pool}
+    return ids - _things(phrase.but, text, tracks, found) if phrase.but else ids
+
+
+_KEYS: dict[str, Callable[[TrackSummary], float]] = {
+    "left": lambda track: track.centre[0],
+    "right": lambda track: -track.centre[0],
+    "top": lambda track: track.centre[1],
+    "bottom": lambda track: -track.centre[1],
+    "middle": lambda track: abs(track.centre[0] - 0.5),
+    "front": lambda track: -(track.centre[1] + track.extent[1] / 2),  # who stands lower in the picture is nearer
+    "back": lambda track: track.centre[1] + track.extent[1] / 2,
+    "large": lambda track: -track.area_share,
+    "small": lambda track: track.area_share,
+    "tall": lambda track: -track.extent[1],
+    "wide": lambda track: -track.extent[0],
+    "long": lambda track: -float(track.frames),
+}
+assert set(_KEYS) == set(ORDERS)
+
+
+def _rank(track: TrackSummary, order: str) -> float:
+    return _KEYS[order](track)
+
+
+def _on_side(track: TrackSummary, order: str, group: Sequence[TrackSummary]) -> bool:
+    x, y = track.centre
+    fixed = {"left": x < 0.5, "right": x > 0.5, "top": y < 0.5, "bottom": y > 0.5, "middle": abs(x - 0.5) < 0.2}
+    if order in fixed:
+        return fixed[order]
+    return _rank(track, order) <= float(np.median([_rank(other, order) for other in group]))
+
+
+def colours_of(track: TrackSummary, found: Found) -> dict[str, float]:
+    """Share of each colour name among the thing's pixels where it is seen best."""
+    shares = dict.fromkeys(COLOURS, 0.0)
+    if track.thumbnail is None:
+        return shares
+    hsv = cv2.cvtColor(np.ascontiguousarray(track.thumbnail), cv2.COLOR_RGB2HSV)[_own_pixels(track, found)]
+    if not len(hsv):
+        return shares
+    hue, saturation, value = (hsv[:, channel].astype(int) for channel in range(3))
+    dark, pale = value < 55, saturation < 50
+    tone = np.select(
+        [hue < 8, hue < 20, hue < 33, hue < 85, hue < 130, hue < 150, hue < 170],
+        ["red", "orange", "yellow", "green", "blue", "purple", "pink"],
+        "red",
+    )
+    tone = np.where((tone == "orange") & (value < 150), "brown", tone)
+    name = np.select([dark, pale & (value > 180), pale], ["black", "white", "grey"], tone)
+    names, counts = np.unique(name, return_counts=True)
+    return shares | {str(n): float(c) / len(name) for n, c in zip(names, counts, strict=True)}
+
+
+def _own_pixels(track: TrackSummary, found: Found) -> NDArray[np.bool_]:
+    """bool like the thumbnail: the thing without its surroundings."""
+    assert track.thumbnail is not None
+    height, width = track.thumbnail.shape[:2]
+    instances = found.get(track.best_index)
+    where = np.flatnonzero(instances.ids == track.id)
+    if not len(where):
+        return np.ones((height, width), bool)
+    mask, (top, left) = instances.mask(int(where[0])), instances.size
+    x0, y0, x1, y1 = track.best_box
+    spare = 0.08 * max(x1 - x0, y1 - y0)  # as much as the picture was taken with
+    rows = slice(int(max(y0 - spare, 0)), int(min(np.ceil(y1 + spare), top)))
+    columns = slice(int(max(x0 - spare, 0)), int(min(np.ceil(x1 + spare), left)))
+    crop = mask[rows, columns].astype(np.uint8)
+    return (
+        cv2.resize(crop, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+        if crop.size
+        else np.ones((height, width), bool)
+    )
+
+
+def _index(when: float, seconds: Sequence[float]) -> int:
+    moment = seconds[0] + when
+    if not seconds[0] - 1e-6 <= moment <= seconds[-1] + 0.5:
+        raise OptionError(f"there is no frame at {when:g} s; the clip lasts {seconds[-1] - seconds[0]:.2f} s")
+    return int(np.argmin(np.abs(np.asarray(seconds) - moment)))
+
+
+def _at(click: Click, there: Instances) -> int:
+    height, width = there.size
+    if not (0 <= click.x < width and 0 <= click.y < height):
+        raise OptionError(f"the click {click} lies outside the picture of {width}x{height}")
+    hits: list[tuple[float, int, int]] = []
+    for k in range(len(there)):
+        (top, left), crop = there.corners[k], there.masks[k]
+        if not crop.any():
+            continue
+        rows, columns = np.nonzero(crop)
+        miss = float(np.hypot(rows + top - click.y, columns + left - click.x).min())
+        hits.append((max(miss - NEAR_PX, 0.0), int(np.count_nonzero(crop)), int(there.ids[k])))
+    if hits and min(hits)[0] == 0:
+        return min(hits)[2]
+    near = f"; the nearest is id:{min(hits)[2]}, {min(hits)[0] + NEAR_PX:.0f} px away" if hits else ""
+    raise OptionError(f"nothing that the detector knows is at {click}{near} (see --list; --mask takes a drawn mask)")
+
+
+def _in(box: Rectangle, there: Instances) -> int:
+    drawn = np.array([box.x0, box.y0, box.x1, box.y1], np.float32)
+    overlaps = [_iou(drawn, other) for other in there.boxes]
+    if overlaps and max(overlaps) >= BOX_OVERLAP:
+        return int(there.ids[int(np.argmax(overlaps))])
+    raise OptionError(f"the detector knows nothing that fits the box {box} (see --list; --mask takes a drawn mask)")
+
+
+def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    shared = float(np.prod(np.clip(high - low, 0, None)))
+    return shared / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared, 1e-6)
+
+
+def _with_fragments(ids: set[int], tracks: Sequence[TrackSummary], found: Found) -> list[int]:
+    """`ids` and the tracks that are the same thing under another number: lying on it, or taking over where it was lost."""
+    chosen = set(ids)
+    by_id = {track.id: track for track in tracks}
+    grown = True
+    while grown:
+        grown = False
+        for track in tracks:
+            if track.id in chosen:
+                continue
+            mates = [by_id[n] for n in chosen if n in by_id and by_id[n].label == track.label]
+            if any(_same_thing(mate, track, found) for mate in mates):
+                chosen.add(track.id)
+                grown = True
+    return sorted(chosen)
+
+
+def _same_thing(known: TrackSummary, other: TrackSummary, found: Found) -> bool:
+    first, last = max(known.first_index, other.first_index), min(known.last_index, other.last_index)
+    if first > last:
+        a, b = (known, other) if known.last_index < other.first_index else (other, known)
+        if b.first_seconds - a.last_seconds > GAP_SECONDS:
+            return False
+        end, start = _box(a.id, found.get(a.last_index)), _box(b.id, found.get(b.first_index))
+        return end is not None and start is not None and _iou(end, start) > SAME_PLACE
+    votes = []
+    for index in np.unique(np.linspace(first, last, 7).round().astype(int)):
+        there = found.get(int(index))
+        mine, its = _box(known.id, there), _box(other.id, there)
+        if mine is not None and its is not None:
+            low, high = np.maximum(mine[:2], its[:2]), np.minimum(mine[2:], its[2:])
+            inside = float(np.prod(np.clip(high - low, 0, None))) / max(float(np.prod(its[2:] - its[:2])), 1e-6)
+            votes.append((inside > 0.8 and other.area_share < 0.6 * known.area_share) or _iou(mine, its) > 0.6)
+    return bool(votes) and sum(votes) > len(votes) / 2
+
+
+def _box(number: int, there: Instances) -> NDArray[np.float32] | None:
+    where = np.flatnonzero(there.ids == number)
+    return there.boxes[int(where[0])] if len(where) else None
+
+
+def _shown(ids: set[int]) -> str:
+    return ", ".join(f"id:{number}" for number in sorted(ids)) or "nothing in this clip"
