@@ -177,8 +177,6 @@ def _noun(words: list[str], whole: str, resolve: Resolver) -> tuple[str | None, 
     for word in words:
         if word in _EVERYONE:
             return resolve("person") or "person", True, True, [w for w in words if w != word]
-        if word in ("everything", "things", "thing", "object", "objects"):
-            return None, word != "thing", word == "everything", [w for w in words if w != word]
     for length in (3, 2, 1):  # "traffic light", "potted plant" before their single words
         for start in range(len(words) - length + 1):
             run = words[start : start + length]
@@ -189,6 +187,9 @@ def _noun(words: list[str], whole: str, resolve: Resolver) -> tuple[str | None, 
                     ("s", "people", "men", "women", "children", "mice")
                 )
                 return name, plural, False, words[:start] + words[start + length :]
+    for word in words:
+        if word in ("everything", "things", "thing", "object", "objects"):
+            return None, word != "thing", word == "everything", [w for w in words if w != word]
     if set(words) & _ALL:
         return None, True, True, words
     unknown = [w for w in words if w not in {*_FILLER, *_ORDER_WORDS, *_COLOUR_WORDS, *_COUNTS, *_ORDINALS}]

@@ -202,10 +202,10 @@ def _at(click: Click, there: Instances) -> int:
             continue
         rows, columns = np.nonzero(crop)
         miss = float(np.hypot(rows + top - click.y, columns + left - click.x).min())
-        hits.append((max(miss - NEAR_PX, 0.0), int(np.count_nonzero(crop)), int(there.ids[k])))
-    if hits and min(hits)[0] == 0:
+        hits.append((miss if miss > 0.75 else 0.0, int(np.count_nonzero(crop)), int(there.ids[k])))
+    if hits and min(hits)[0] <= NEAR_PX:
         return min(hits)[2]
-    near = f"; the nearest is id:{min(hits)[2]}, {min(hits)[0] + NEAR_PX:.0f} px away" if hits else ""
+    near = f"; the nearest is id:{min(hits)[2]}, {min(hits)[0]:.0f} px away" if hits else ""
     raise OptionError(f"nothing that the detector knows is at {click}{near} (see --list; --mask takes a drawn mask)")
 
 

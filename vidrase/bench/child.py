@@ -45,6 +45,7 @@ def measure(clip: str, out: str, choices: dict[str, Any], runs: int) -> dict[str
         "gpu_peak_mib": _gpu_peak(),
         "frames_in_flight": report.peak_frames_in_flight,
         "hole_share": report.hole_share,
+        "share_copied": report.share_copied,
         "fallbacks": report.fallbacks,
     }
 

@@ -125,7 +125,7 @@ REMOVAL_MEASURES = {
     "frames_equal": ("frames =", "1: as many frames as the input", 1),
     "times_equal": ("times =", "1: every frame at its old time", 1),
     "audio_equal": ("sound =", "1: sound packets byte for byte as in the input", 1),
-    "fps": ("fps", "frames a second, end to end, models loaded at the first clip", 1),
+    "fps": ("fps", "frames a second, end to end, loading the models included", 1),
 }
 """name -> (heading, meaning, +1 higher is better / -1 lower is better / 0 neither)."""
 

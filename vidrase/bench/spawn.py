@@ -47,6 +47,8 @@ def measured(
     except subprocess.TimeoutExpired as error:
         raise ChildFailed(f"gave up after {LIMIT_SECONDS} s on {clip.name}") from error
     if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise ChildFailed(lines[-1] if lines else f"ended with code {done.returncode} on {clip.name}")
+        lines = done.stderr.strip().splitlines() or [""]
+        if done.returncode < 0:
+            raise ChildFailed(f"crashed with signal {-done.returncode} on {clip.name} {lines[-1]}".rstrip())
+        raise ChildFailed(lines[-1] or f"ended with code {done.returncode} on {clip.name}")
     return json.loads(done.stdout.strip().splitlines()[-1])

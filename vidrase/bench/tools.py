@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from vidrase.bench.peers import OURS
+from vidrase.bench.spawn import measured
 from vidrase.errors import SourceError, WeightsMissing
 
 COCO = "yolov8n-seg.pt"
@@ -27,20 +28,18 @@ class Tool(Protocol):
 
 
 class VidraseTool:
-    """`vidrase clip.mp4 --remove what`, all defaults."""
+    """`vidrase clip.mp4 --remove what`, all defaults, in a process of its own: a crash then costs one case, not the run."""
 
     name = OURS
 
     def erase(self, clip: Path, to: Path, what: str) -> dict[str, float]:
         """See `Tool.erase`."""
-        from vidrase import erase
-
-        report = erase(clip, to, remove=what, overwrite=True)
-        stages = {f"seconds_{stage}": seconds for stage, seconds in report.seconds.items()}
+        found = measured(clip, to, {"remove": what}, runs=0)
+        stages = {f"seconds_{stage}": seconds for stage, seconds in found["stages"][0].items()}
         return {
-            "fps": report.frames / report.wall_seconds,
-            "share_copied": report.share_copied,
-            "fallbacks": float(sum(report.fallbacks.values())),
+            "fps": found["frames"] / found["walls"][0],
+            "share_copied": found["share_copied"],
+            "fallbacks": float(sum(found["fallbacks"].values())),
             **stages,
         }
 

@@ -12,7 +12,7 @@ from vidrase.fill.chains import carried, chase
 from vidrase.fill.colours import Candidate, Picture, Places, coloured, fused, match_light
 from vidrase.fill.complete import POLLUTION, Link, completed, grown, measured
 from vidrase.fill.composite import PlaneHole, composite, plane_holes
-from vidrase.fill.invent import canvas
+from vidrase.fill.invent import canvas, thin
 from vidrase.fill.membrane import membrane
 from vidrase.fill.moment import GRID_SIDE, RIM, Grid, Moment, Origins
 from vidrase.fill.still import StillShot
@@ -239,7 +239,7 @@ class Filler:
             missing = np.zeros(here.frame.size, bool)
             crop = missing[holes[0].span]
             crop[holes[0].area] = ~known[0]
-            self._canvases[here.number] = canvas(frame, missing, self._inpainter)
+            self._canvases[here.number] = canvas(frame, missing, None if thin(missing) else self._inpainter)
             lacking = self._grid.shrink(missing)[here.box.span] | (memory.source < 0)
             fresh = Origins.empty(here.box)
             fresh.source[:] = here.number

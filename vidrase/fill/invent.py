@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,11 +14,21 @@ from vidrase.inpaint import Inpainter
 
 CONTEXT = 0.75  # of the missing area's size on each side: what the inpainter may look at
 LEAST_CONTEXT = 48  # px
+THIN = 5 / 480
+"""Half the width, as a share of the frame's height, of what is too thin for texture to show: a smooth surface does."""
 
 
-def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter) -> Picture:
+def thin(missing: NDArray[np.bool_]) -> bool:
+    """Whether what is missing, bool [H, W], consists of slivers only."""
+    rows, columns = np.flatnonzero(missing.any(1)), np.flatnonzero(missing.any(0))
+    crop = np.pad(missing[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1).astype(np.uint8)
+    return float(cv2.distanceTransform(crop, cv2.DIST_L2, cv2.DIST_MASK_5).max()) <= THIN * missing.shape[0] + 1
+
+
+def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter | None) -> Picture:
     """`frame` with what is `missing` (bool [H, W], luma) made up: planes of the region around it.
 
+    inpainter: None closes it with a smooth surface: enough for slivers.
     Known pixels of the region are the frame's own, bit for bit.
     """
     rows, columns = np.flatnonzero(missing.any(1)), np.flatnonzero(missing.any(0))
@@ -43,6 +54,8 @@ def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter) -> Pi
         if where.any():
             smooth = membrane(crop.astype(np.float32)[..., None], ~where)[..., 0]
             crop[where] = np.rint(smooth[where]).astype(crop.dtype)
+    if inpainter is None:
+        return Picture(tuple(crops), top, left)
     painted = _painted(to_rgb(crops, layout), hole, inpainter)
     for number, plane in enumerate(from_rgb(painted, layout)):
         where = chroma_hole(hole, layout, number)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
 from vidrase.inpaint.classical import OpenCvInpainter
+from vidrase.inpaint.patches import PatchInpainter
 
-INPAINTERS = ("auto", "telea", "ns")
+INPAINTERS = ("auto", "patches", "telea", "ns")
 
 
 class Inpainter(Protocol):
@@ -26,7 +27,9 @@ class Inpainter(Protocol):
 
 
 def load_inpainter(name: str = "auto") -> Inpainter:
-    """The inpainter called `name`. Raises OptionError for a name that does not exist."""
-    if name in ("auto", "telea", "ns"):
-        return OpenCvInpainter("ns" if name == "ns" else "telea")
+    """The inpainter called `name`; "auto" is the best at hand. Raises OptionError for a name that does not exist."""
+    if name in ("auto", "patches"):
+        return PatchInpainter()
+    if name in ("telea", "ns"):
+        return OpenCvInpainter(name)
     raise OptionError(f"no inpainter '{name}'; there are {', '.join(INPAINTERS)}")

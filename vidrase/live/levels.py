@@ -31,6 +31,7 @@ START = 1
 HURRY = 0.85  # share of the time between two pictures: doing more than that leads to drops
 EASE = 0.45  # below it the next better level is tried
 LOOK = 1.3  # looks of the detector may take this share of the latency
+WARM = 20  # pictures before anything is decided: the first ones pay for caches and threads
 SHED_AFTER, REGAIN_AFTER = 0.7, 5.0  # seconds
 
 
@@ -42,6 +43,7 @@ class Governor:
         self.changes = 0
         self._fixed = fixed is not None
         self._load = 0.5
+        self._seen = 0
         self._since = 0.0
         self._calm = 0.0
         self._wait = REGAIN_AFTER
@@ -58,10 +60,11 @@ class Governor:
         latency: seconds that are allowed.  dropped: pictures lost since the last call.
         """
         interval = min(max(interval, 1e-3), 1.0)
-        share = max(work / interval, HURRY + 0.2 if dropped else 0.0, HURRY * look / (LOOK * max(latency, 0.05)))
+        share = max(work / interval, HURRY + 0.15 if dropped else 0.0, HURRY * look / (LOOK * max(latency, 0.05)))
         self._load += 0.08 * (share - self._load)
         self._since += interval
-        if self._fixed:
+        self._seen += 1
+        if self._fixed or self._seen < WARM:
             return
         self._calm = self._calm + interval if self._load < EASE else 0.0
         if self._load > HURRY and self._since > SHED_AFTER and self.number < len(LEVELS) - 1:

@@ -60,7 +60,7 @@ def xmp_without_pictures(xmp: bytes) -> tuple[bytes, bool]:
 class _Entry(NamedTuple):
     tag: int
     kind: int
-    count: int
+    length: int
     at: int
     """Where the entry lies in the block."""
     value: int
@@ -110,9 +110,9 @@ def _drop_second_directory(made: bytearray, head: int) -> bool:
 
 
 def _numbers(made: bytearray, head: int, order: str, entry: _Entry) -> list[int]:
-    if entry.count == 1:
+    if entry.length == 1:
         return [entry.value]
     size = _SIZES.get(entry.kind, 4)
     letter = "H" if size == 2 else "I"
-    at = entry.at + 8 if entry.count * size <= 4 else head + entry.value
-    return list(struct.unpack_from(f"{order}{entry.count}{letter}", made, at))
+    at = entry.at + 8 if entry.length * size <= 4 else head + entry.value
+    return list(struct.unpack_from(f"{order}{entry.length}{letter}", made, at))

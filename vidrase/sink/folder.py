@@ -35,7 +35,9 @@ class FolderSink:
         named = frame.native.name if isinstance(frame.native, ImageNative) else ""
         suffix = Path(named).suffix.lower()
         if suffix not in FORMATS:
-            suffix, named = ".png", f"{Path(named).stem or f'frame_{frame.index + 1:06d}'}.png"
+            if suffix:
+                self._note(f"{suffix} pictures are written as .png")
+            named = f"{Path(named).stem or f'frame_{frame.index + 1:06d}'}.png"
         if named in self._names:
             raise SinkError(f"two frames are called {named}; rename one of them")
         self._names.add(named)

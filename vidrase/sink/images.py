@@ -209,7 +209,7 @@ def _deep(frame: Frame, kind: str, native: ImageNative, for_good: bool, extras: 
     layout = frame.layout
     if layout.model == "yuv":
         shown = np.rint(to_rgb(frame.planes, layout) * 65535).astype(np.uint16)
-        samples = [shown[..., channel] for channel in range(3)]
+        samples: list[NDArray] = [shown[..., channel] for channel in range(3)]
     else:
         scale = 16 - layout.bits
         samples = [plane.astype(np.uint16) << scale if scale else plane for plane in frame.planes]
