@@ -5,6 +5,7 @@ Invariant: a(p) is seen at b(p + flow(p)); equal pictures give zero flow, float3
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -36,11 +37,21 @@ class DisFlow:
 
     def __init__(self, *, finest_scale: int = 1, iterations: int = 16, refinements: int = 5, stride: int = 4) -> None:
         self.name = "dis"
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._dis.setFinestScale(finest_scale)
-        self._dis.setPatchStride(stride)
-        self._dis.setGradientDescentIterations(iterations)
-        self._dis.setVariationalRefinementIterations(refinements)
+        self._settings = finest_scale, stride, iterations, refinements
+        # OpenCV's object keeps its pyramids between calls: shared by mask and fill stage, which run side by side, it crashes
+        self._own = threading.local()
+
+    def _search(self) -> cv2.DISOpticalFlow:
+        """This thread's own searcher."""
+        if not hasattr(self._own, "dis"):
+            finest_scale, stride, iterations, refinements = self._settings
+            dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+            dis.setFinestScale(finest_scale)
+            dis.setPatchStride(stride)
+            dis.setGradientDescentIterations(iterations)
+            dis.setVariationalRefinementIterations(refinements)
+            self._own.dis = dis
+        return self._own.dis
 
     def __call__(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `FlowModel`. Pictures smaller than 24 px a side are padded by their edge."""
@@ -51,9 +62,10 @@ class DisFlow:
         if pad[1][1] or pad[2][1]:
             a, b = np.pad(a, pad, mode="edge"), np.pad(b, pad, mode="edge")
         flow = np.zeros((len(a), *a.shape[1:], 2), np.float32)
+        search = self._search()
         for one, two, out in zip(a, b, flow, strict=True):
             if not np.array_equal(one, two):
-                out[:] = self._dis.calc(np.ascontiguousarray(one), np.ascontiguousarray(two), None)
+                out[:] = search.calc(np.ascontiguousarray(one), np.ascontiguousarray(two), None)
         return flow[:, :height, :width]
 
 
