@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.fill.membrane import membrane
-from vidrase.live.memory import Memory, Rect, largest
+from vidrase.live.memory import BESIDE, FREE, HIDDEN, Memory, Rect, largest
 
 GROW = 0.012  # of the longer side: how far the hole reaches beyond the mask
 GROW_FAST = 0.6  # and of the distance that the thing moves from picture to picture
 GUARD = 0.012  # of the longer side: how far beyond the hole nothing is learned
+BESIDE_SHARE = 0.06  # of the longer side: how far beyond the hole the light is compared
 REACH = 0.045  # of the longer side: how far from the mask a difference from the background still belongs to the thing
 FEATHER = 0.006  # of the longer side: over which the fill fades in, inside the hole
 COARSE = 8  # px of a cell of the light field
@@ -43,7 +44,7 @@ class Cover:
         self.size, self.small = size, small
         self._grow = dilate
         self._turn = 0
-        self._all = np.ones(size, np.bool_)
+        self._free = np.full(size, FREE, np.uint8)
 
     def reach(self, mask: NDArray[np.bool_], speed: float) -> NDArray[np.bool_]:
         """The small mask [h, w] grown to what is painted over. speed: small px a picture."""
@@ -88,28 +89,33 @@ class Cover:
         out[y0:y1, x0:x1] |= _dilated(extra, 0.006 * max(self.small) + 1)
         return out
 
-    def visible(self, area: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """bool [H, W]: where the background is seen for certain, given the small `area`."""
+    def sight(self, area: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """uint8 [H, W]: HIDDEN, BESIDE or FREE for the memory, given the small `area`."""
         if not area.any():
-            return self._all
-        wide = _dilated(area, GUARD * max(self.small))
-        return cv2.resize(wide.astype(np.uint8), self.size[::-1], interpolation=cv2.INTER_NEAREST) == 0
+            return self._free
+        inverse = np.where(area, 0, 255).astype(np.uint8)
+        far = cv2.distanceTransform(inverse, cv2.DIST_L2, 3)
+        long = max(self.small)
+        small = np.full(self.small, FREE, np.uint8)
+        small[far <= BESIDE_SHARE * long] = BESIDE
+        small[far <= GUARD * long] = HIDDEN
+        return cv2.resize(small, self.size[::-1], interpolation=cv2.INTER_NEAREST)
 
     def paint(
         self,
         rgb: NDArray[np.uint8],
         area: NDArray[np.bool_],
-        visible: NDArray[np.bool_],
+        sight: NDArray[np.uint8],
         memory: Memory,
         pose: NDArray[np.float64] | None,
     ) -> Covered:
-        """`rgb` uint8 [H, W, 3] with the small `area` painted over. visible: bool [H, W], what the memory learned from."""
+        """`rgb` uint8 [H, W, 3] with the small `area` painted over. sight: uint8 [H, W], as the memory learned from it."""
         if not area.any():
             return Covered(rgb, None, None, 1.0)
         height, width = self.size
         small_box = _box(area, 1)
         sy, sx = height / self.small[0], width / self.small[1]
-        pad = max(4 * COARSE, int(0.06 * max(self.size)))
+        pad = max(4 * COARSE, int(BESIDE_SHARE * max(self.size)))
         rect = (
             max(int(small_box[0] * sy) - pad, 0),
             min(int(small_box[1] * sy) + pad, height),
@@ -119,12 +125,11 @@ class Cover:
         hole = self._upscaled(area, rect)
         now = rgb[rect[0] : rect[1], rect[2] : rect[3]]
         colour, known, made = memory.view(rect, pose)
-        # only what is learned may say how the light is: anything else would differ for ever, and pull the hidden with it
-        guard = ~visible[rect[0] : rect[1], rect[2] : rect[3]] | hole
-        field = light_field(now, colour, known & ~guard)
+        # what lies beside is as old in the memory as what is hidden: the light has changed for both alike
+        where = sight[rect[0] : rect[1], rect[2] : rect[3]]
+        guard = (where == HIDDEN) | hole
+        field = light_field(now, colour, known & (where == BESIDE) & ~hole)
         fill = cv2.add(colour, field)
-        if pose is None:
-            memory.follow_light(rect, field, guard & known)
         unknown = hole & ~known
         if unknown.any():
             fill = self._invented(now, fill, hole, guard, known, made, colour, memory, rect, pose)

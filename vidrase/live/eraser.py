@@ -240,10 +240,10 @@ class LiveEraser:
         area = self._cover.reach(mask, self._masks.speed)
         if level.refine and sight != "unsure":
             area = self._cover.complete(area, moment.small, self.memory, pose)
-        visible = self._cover.visible(area | self._busy)
+        sees = self._cover.sight(area | self._busy)
         if sight != "unsure":
-            self._remember(moment.rgb, visible, area | self._busy, pose)
-        covered = self._cover.paint(moment.rgb, area, visible, self.memory, pose)
+            self._remember(moment.rgb, sees, area | self._busy, pose)
+        covered = self._cover.paint(moment.rgb, area, sees, self.memory, pose)
         if pose is None and covered.area is not None and covered.rect is not None:
             self.memory.doubt(covered.rect, covered.area)
         self._busy = area
@@ -291,7 +291,7 @@ class LiveEraser:
     def _remember(
         self,
         rgb: NDArray[np.uint8],
-        visible: NDArray[np.bool_],
+        sees: NDArray[np.uint8],
         both: NDArray[np.bool_],
         pose: NDArray[np.float64] | None,
     ) -> None:
@@ -307,7 +307,7 @@ class LiveEraser:
                 max(int(columns[0] * sx) - pad, 0),
                 min(int((columns[-1] + 1) * sx) + pad, self._size[1]),
             )
-        self.memory.learn(rgb, visible, pose, around)
+        self.memory.learn(rgb, sees, pose, around)
 
     def _show(self, moment: Moment, covered: Covered, area: NDArray[np.bool_]) -> None:
         assert moment.rgb is not None

@@ -1,7 +1,7 @@
 """What the background looks like, learned pixel by pixel whenever it is visible.
 
-Colours live on a canvas in the coordinates of the anchor picture, a margin wider than the frame. A pixel is *known* when it was seen,
-*made up* when it was invented because a hole needed it before it was ever seen. Hidden pixels follow the light of the visible ones around.
+Colours live on a canvas in the coordinates of the anchor picture, a margin wider than the frame. A pixel is *known* when it was
+seen, *made up* when it was invented because a hole needed it before it was ever seen.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ LONGEST = 24.0  # updates that an average reaches back: noise falls fivefold, sl
 STRIPES = 4  # the frame is learned a quarter at a time, in turn with all that is round a hole
 CALMING = 0.06  # how fast an invention follows a better one: a change is a fade of half a second, not a pop
 PATIENCE = 12  # updates for which something else must stand before it is the background now
+PATIENCE_BESIDE = 60  # the same beside a thing to remove: its shadow is no background
+SETTLED = 8.0  # updates from which a pixel is well known
+HIDDEN, BESIDE, FREE = 0, 128, 255
 CERTAIN = 3.0  # updates below which a pixel that is hidden again is not believed
 FORMAT = 1
 
@@ -57,11 +60,13 @@ class Memory:
         return float((inner[::4, ::4] > 0).mean())
 
     def learn(
-        self, rgb: NDArray[np.uint8], visible: NDArray[np.bool_], pose: NDArray[np.float64] | None, around: Rect | None
+        self, rgb: NDArray[np.uint8], sight: NDArray[np.uint8], pose: NDArray[np.float64] | None, around: Rect | None
     ) -> None:
         """Take in what is visible now.
 
-        rgb:     uint8 [H, W, 3].  visible: bool [H, W], True where the background is seen for certain.
+        rgb:     uint8 [H, W, 3].
+        sight:   uint8 [H, W]: HIDDEN, BESIDE or FREE. Beside a thing only what is little known is learned: what is well known
+                 keeps the age, and so the light, of what is hidden, and the difference of both from now is the same one.
         pose:    anchor px -> current px, float64 [3, 3]; None when the camera stands at its anchor.
         around:  where changes matter at once (round the hole); the rest takes its turn.
         """
@@ -70,8 +75,7 @@ class Memory:
             to_canvas = np.array([[1.0, 0, margin], [0, 1, margin], [0, 0, 1]]) @ np.linalg.inv(pose)
             width, height = self.weight.shape[1], self.weight.shape[0]
             rgb = cv2.warpPerspective(rgb, to_canvas, (width, height), flags=cv2.INTER_LINEAR)
-            seen = np.where(visible, 255, 0).astype(np.uint8)
-            visible = cv2.warpPerspective(seen, to_canvas, (width, height), flags=cv2.INTER_LINEAR) > 250
+            sight = cv2.warpPerspective(sight, to_canvas, (width, height), flags=cv2.INTER_NEAREST)
             rows, top, left = height, 0, 0
         else:
             rows, top, left = self.size[0], margin, margin
@@ -79,19 +83,20 @@ class Memory:
         if around is None or self._turn % 2 == 0:
             step = -(-rows // STRIPES)
             stripe = self._turn // 2
-            self._update(rgb, visible, (stripe * step, min((stripe + 1) * step, rows), 0, rgb.shape[1]), top, left)
+            self._update(rgb, sight, (stripe * step, min((stripe + 1) * step, rows), 0, rgb.shape[1]), top, left)
         if around is not None and self._turn % 2:
             y0, y1, x0, x1 = _moved(around, pose, margin, rgb.shape) if pose is not None else around
             if y1 > y0 and x1 > x0:
-                self._update(rgb, visible, (y0, y1, x0, x1), top, left)
+                self._update(rgb, sight, (y0, y1, x0, x1), top, left)
 
-    def _update(self, rgb: NDArray[np.uint8], visible: NDArray[np.bool_], rect: Rect, top: int, left: int) -> None:
+    def _update(self, rgb: NDArray[np.uint8], sight: NDArray[np.uint8], rect: Rect, top: int, left: int) -> None:
         """One rectangle of the frame into the canvas. OpenCV's loops throughout: numpy's take four times as long here."""
         y0, y1, x0, x1 = rect
         if y1 <= y0 or x1 <= x0:
             return
         there = np.s_[top + y0 : top + y1, left + x0 : left + x1]
-        now, seen = rgb[y0:y1, x0:x1], visible[y0:y1, x0:x1].view(np.uint8)
+        now, sight = rgb[y0:y1, x0:x1], sight[y0:y1, x0:x1]
+        seen = (sight != HIDDEN).view(np.uint8)
         colour, weight = self.colour[there], self.weight[there]
         change = cv2.subtract(now, colour, dtype=cv2.CV_32F)
         apart = largest(cv2.absdiff(change, 0.0))
@@ -104,9 +109,11 @@ class Memory:
             self.noise += 0.02 * (float(apart[::4, ::4][sample].mean()) - self.noise)
         # what was hidden until now must show itself more than once: it may be a person that the detector missed
         first = fresh & (seen > 0) & ~self.made[there]
-        rate = near / (weight + 1)
+        kept = (sight == BESIDE) & (weight >= SETTLED)
         far = (seen > 0) & (near == 0) & ~first
-        changed = self._changed(now, far, weight, tolerance, there)
+        near[kept] = 0
+        rate = near / (weight + 1)
+        changed = self._changed(now, far, np.where(kept, np.float32(PATIENCE_BESIDE), weight), tolerance, there)
         anew = first if changed is None else first | changed
         rate[anew] = 1
         cv2.add(colour, cv2.multiply(change, cv2.merge([rate] * 3)), dst=change)
@@ -130,7 +137,7 @@ class Memory:
         self,
         now: NDArray[np.uint8],
         far: NDArray[np.bool_],
-        weight: NDArray[np.float32],
+        trust: NDArray[np.float32],
         tolerance: float,
         there: tuple[slice, slice],
     ) -> NDArray[np.bool_] | None:
@@ -140,11 +147,12 @@ class Memory:
             stands[:] = stands >> 1
             return None
         same = far & (largest(cv2.absdiff(now, other)) < tolerance)
-        stands[:] = np.where(same, stands + 1, stands >> 1)
+        stands[:] = np.where(same, np.minimum(stands, 250) + 1, stands >> 1)
         new = far & ~same & (stands < 3)
         other[new] = now[new]
         stands[new] = 1
-        changed = same & (stands > np.minimum(2 + weight, PATIENCE))
+        patience = np.where(trust == PATIENCE_BESIDE, trust, np.minimum(2 + trust, PATIENCE))
+        changed = same & (stands > patience)
         stands[changed] = 0
         return changed
 
@@ -169,16 +177,6 @@ class Memory:
         some = np.where((self.weight > 0) | self.made, 255, 0).astype(np.uint8)
         made = (cv2.warpPerspective(some, how, size, flags=cv2.INTER_LINEAR) > 250) & ~known
         return colour, known, made
-
-    def follow_light(self, rect: Rect, change: NDArray[np.float32], hidden: NDArray[np.bool_]) -> None:
-        """Let hidden pixels follow the light of the visible ones around them; only while the camera stands.
-
-        change: float32 [h, w, 3], how far the visible surroundings are from their memory.  hidden: bool [h, w].
-        """
-        y0, y1, x0, x1 = rect
-        there = np.s_[self.margin + y0 : self.margin + y1, self.margin + x0 : self.margin + x1]
-        rate = hidden.view(np.uint8) * np.float32(1 / (LONGEST + 1))
-        self.colour[there] += cv2.multiply(change, cv2.merge([rate] * 3))
 
     def invent(
         self, rect: Rect, colours: NDArray[np.float32], where: NDArray[np.bool_], pose: NDArray[np.float64] | None
