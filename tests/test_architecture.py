@@ -33,7 +33,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
         "sheet",
         "streamcheck",
     },
-    {"survey", "inpaint"},
+    {"survey", "inpaint", "motion"},
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
     {"streams", "timing", "options", "report", "labels", "phrase", "summary"},
     {"frames"},

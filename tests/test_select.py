@@ -82,3 +82,11 @@ def test_what_is_carried_goes_along_unless_kept() -> None:
     assert "backpack" in chosen.notes[0]
     assert select(SelectOptions(remove=("person",), keep=("backpack",)), [*TRACKS, bag], NAMES).ids == {1, 2}
     assert select(SelectOptions(remove=("id:2",)), [*TRACKS, bag], NAMES).ids == {2}
+
+
+def test_large_things_that_are_hardly_seen_stay_unless_named() -> None:
+    tree = track(4, "person", best_score=0.3)  # a tenth of the picture
+    chosen = select(SelectOptions(remove=("person",)), [*TRACKS, tree], NAMES)
+    assert chosen.ids == {1, 2}
+    assert "id:4 (person)" in chosen.notes[0]
+    assert select(SelectOptions(remove=("person", "id:4")), [*TRACKS, tree], NAMES).ids == {1, 2, 4}

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from clips import packets, pictures, write_clip
+from PIL import Image
 
 from vidrase.avplanes import read_planes
 from vidrase.errors import OptionError, SinkError
@@ -219,4 +220,12 @@ def test_default_names(tmp_path: Path) -> None:
     assert default_output("a/photo.JPG").name == "photo_erased.JPG"
     assert default_output("https://x.org/v/clip.webm?t=1").name == "clip_erased.webm"
     assert default_output("clip.gif").name == "clip_erased.mp4"
+    assert default_output("-").name == "stdin_erased.mp4"
+    assert default_output("photo.jfif").name == "photo_erased.jpg"
+    assert default_output("photo.avif").name == "photo_erased.png"
+    stills = [Image.new("RGB", (8, 8), shade) for shade in ("red", "blue")]
+    stills[0].save(tmp_path / "still.gif")
+    stills[0].save(tmp_path / "moving.gif", save_all=True, append_images=stills[1:])
+    assert default_output(tmp_path / "still.gif").name == "still_erased.png"
+    assert default_output(tmp_path / "moving.gif").name == "moving_erased.mp4"
     assert default_output(tmp_path).name == f"{tmp_path.name}_erased"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from fakes import FakeSegmenter, instances
 from synth import as_frames, clip, texture
 
 from vidrase.errors import OptionError
-from vidrase.frames import Instances
-from vidrase.track import Tracker, track
+from vidrase.frames import Frame, Instances
+from vidrase.track import Tracker, frames_held, track
 
 
 def quiet(text: str) -> None:
@@ -101,3 +103,44 @@ def test_nothing_found_and_class_filter() -> None:
 def test_an_unknown_tracker_is_told() -> None:
     with pytest.raises(OptionError, match="bytetrack, botsort"):
         track([], FakeSegmenter([]), tracker="sort", note=quiet)
+
+
+@pytest.mark.parametrize("every", [2, 3, 5])
+@pytest.mark.parametrize("frames_in_all", [1, 2, 9, 16])
+def test_between_looks_things_are_carried(every: int, frames_in_all: int) -> None:
+    pictures, masks, _ = clip(frames_in_all, step=(0, 3), pan=(0.0, 1.0))
+    segmenter = FakeSegmenter(masks)
+    seen = list(track(as_frames(pictures), segmenter, batch=4, detect_every=every, note=quiet))
+    assert [frame.index for frame, _ in seen] == list(range(frames_in_all))
+    assert sum(segmenter.calls) <= -(-frames_in_all // every) + 1
+    for (_, found), truth in zip(seen, masks, strict=True):
+        assert found.ids.tolist() == [1]
+        assert (found.mask(0) & truth).sum() > 0.95 * truth.sum()
+        assert found.mask(0).sum() < 1.8 * truth.sum()  # a flat square gives the flow little to hold on to
+
+
+def test_both_sides_of_a_cut_are_looked_at() -> None:
+    pictures, masks, _ = clip(11, step=(0, 2))
+    pictures[6:] = [255 - p[::-1, ::-1] for p in pictures[6:]]
+    later = [m[::-1, ::-1] for m in masks]
+    truth = [*masks[:6], *later[6:]]
+    seen = list(track(as_frames(pictures), FakeSegmenter(truth), batch=4, detect_every=4, note=quiet))
+    for (_, found), mask in zip(seen, truth, strict=True):
+        assert len(found) == 1
+        assert (found.mask(0) & mask).sum() > 0.9 * mask.sum()
+
+
+def test_few_frames_are_held() -> None:
+    pictures, masks, _ = clip(30, width=200, step=(0, 2))
+    for batch, every in ((4, None), (1, 1), (4, 3), (2, 6)):
+        taken = 0
+
+        def counted() -> Iterator[Frame]:
+            nonlocal taken
+            for frame in as_frames(pictures):
+                taken += 1
+                yield frame
+
+        stage = track(counted(), FakeSegmenter(masks), batch=batch, detect_every=every, note=quiet)
+        for given, _ in enumerate(stage):
+            assert taken - given <= frames_held(batch, every)

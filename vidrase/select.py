@@ -19,6 +19,10 @@ from vidrase.labels import require
 from vidrase.options import SelectOptions
 from vidrase.summary import TrackSummary
 
+# A tree that is taken for a person for a few frames would cost a good part of the picture, and what is that large and a person is
+# found with more confidence in at least one frame. Small doubtful things go: their place is filled with what was there.
+DOUBT_AREA = 0.04  # of the picture
+DOUBT_SCORE = 0.4  # best confidence of the whole track
 CARRIED_SHARE = 0.6  # of the frames a thing is seen in, it touches the same bearer
 
 
@@ -89,7 +93,12 @@ def select(options: SelectOptions, tracks: Sequence[TrackSummary] | None, names:
         if wish.id is not None and wish.id not in known:
             raise OptionError(f"there is no thing with id:{wish.id}; {_listed(tracks)}")
     ids = {track.id for track in tracks if _goes(selection, track.id, track.label)}
+    doubtful = [track for track in tracks if track.id in ids and _doubtful(selection, track)]
+    ids -= {track.id for track in doubtful}
     along, notes = _carried(selection, ids, tracks)
+    if doubtful:
+        listed = ", ".join(f"id:{track.id} ({track.label})" for track in doubtful[:8])
+        notes.append(f"stays, being large and hardly like what was asked for: {listed}; name the id to remove it")
     selection.ids = frozenset(ids | along)
     selection.notes = tuple(notes)
     selection._labels = {number: known[number].label for number in selection.ids}
@@ -118,6 +127,11 @@ def _goes(selection: Selection, id: int, label: str) -> bool:
     wanted = max((wish.rank for wish in selection.remove if wish.fits(id, label)), default=-1)
     kept = max((wish.rank for wish in selection.keep if wish.fits(id, label)), default=-1)
     return wanted > kept
+
+
+def _doubtful(selection: Selection, track: TrackSummary) -> bool:
+    named = any(wish.id == track.id for wish in selection.remove)
+    return not named and track.area_share > DOUBT_AREA and track.best_score < DOUBT_SCORE
 
 
 def _carried(selection: Selection, ids: set[int], tracks: Sequence[TrackSummary]) -> tuple[set[int], list[str]]:

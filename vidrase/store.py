@@ -44,6 +44,7 @@ class _Sums:
         self.summary = TrackSummary(id, "", frame.index, frame.index, frame.seconds, frame.seconds)
         self.labels: Counter[str] = Counter()
         self.area = self.score = self.best = 0.0
+        self.summary.best_score = 0.0
         self.place = np.zeros(4)
 
     def add(self, frame: Frame, found: Instances, k: int) -> None:
@@ -56,6 +57,7 @@ class _Sums:
         self.labels[found.labels[k]] += float(found.scores[k])  # type: ignore[assignment]  # a weighted vote
         self.area += area / (height * width)
         self.score += float(found.scores[k])
+        summary.best_score = max(summary.best_score, float(found.scores[k]))
         middle = (box[:2] + box[2:]) / 2 / (width, height)
         self.place += np.concatenate([middle, (box[2:] - box[:2]) / (width, height)])
         inside = box[0] > 1 and box[1] > 1 and box[2] < width - 1 and box[3] < height - 1

@@ -26,6 +26,8 @@ class TrackSummary:
     """Mean share of the picture that its mask covers, over those frames, 0..1."""
     score: float = 0.0
     """Mean confidence."""
+    best_score: float = 1.0
+    """Highest confidence it was found with."""
     centre: tuple[float, float] = (0.0, 0.0)
     """Mean (x, y) of its box's middle, shares of the displayed frame's width and height."""
     extent: tuple[float, float] = (0.0, 0.0)
@@ -51,6 +53,7 @@ class TrackSummary:
             "frames": self.frames,
             "area_share": round(self.area_share, 5),
             "score": round(self.score, 3),
+            "best_score": round(self.best_score, 3),
             "centre": [round(value, 4) for value in self.centre],
             "extent": [round(value, 4) for value in self.extent],
             "best_frame": self.best_index,

@@ -26,6 +26,7 @@ from vidrase.bench.results import Results, Row, Strip
 from vidrase.bench.strips import GAIN, around, difference, marked, scaled, worst_moment
 from vidrase.bench.tools import Tool
 from vidrase.errors import VidraseError
+from vidrase.streamcheck import differing_tracks, frame_times
 
 FAR = 24  # px at 360p from the thing: there nothing but the encoder may change a pixel
 TELLS = 24  # grey levels that the thing must differ from the background by to count as visible
@@ -131,10 +132,13 @@ REMOVAL_MEASURES = {
 
 
 def streams_equal(clip: Path, to: Path) -> dict[str, float]:
-    """1.0 or 0.0 for frames_equal, times_equal, audio_equal."""
-    from vidrase.bench.streams_equal import compare
-
-    return compare(clip, to)
+    """frames_equal, times_equal, audio_equal, each 1.0 or 0.0: times to the tick, sound packet by packet."""
+    times, times_out = frame_times(clip), frame_times(to)
+    return {
+        "frames_equal": float(len(times) == len(times_out)),
+        "times_equal": float(times == times_out),
+        "audio_equal": float(not differing_tracks(clip, to, kind="audio")),
+    }
 
 
 def _gap(a: Rgb, b: Rgb) -> np.ndarray:

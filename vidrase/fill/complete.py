@@ -16,7 +16,7 @@ from vidrase.camera import CameraMotion, fit_camera
 from vidrase.fill.membrane import membrane
 from vidrase.fill.sampling import at
 
-POLLUTION = 10 / 240
+POLLUTION = 6 / 240
 """Reach of pollution as a share of the picture's height: 3 px at 240p gave 20.4 dB, 7-10 px 23.0 dB over six clip pairs."""
 
 Flow = NDArray[np.float32]

@@ -46,13 +46,16 @@ class Memory:
         """Usual difference of a visible pixel from its memory, grey levels."""
         self._other = np.zeros((*shape, 3), np.uint8)
         self._stands = np.zeros(shape, np.uint8)
-        self._turn = 0
+        self._suspect = np.zeros(shape, np.bool_)  # seen only since a thing stood there, and not for long
+        self._turn = self._stripe = 0
 
     def clear(self) -> None:
         """Forget everything."""
         self.weight[:] = 0
         self.made[:] = False
         self._stands[:] = 0
+        self._suspect[:] = False
+        self._turn = 0
 
     def known_share(self) -> float:
         """Share of the anchor's view that was seen at least once, 0..1."""
@@ -74,16 +77,21 @@ class Memory:
         if pose is not None:
             to_canvas = np.array([[1.0, 0, margin], [0, 1, margin], [0, 0, 1]]) @ np.linalg.inv(pose)
             width, height = self.weight.shape[1], self.weight.shape[0]
-            rgb = cv2.warpPerspective(rgb, to_canvas, (width, height), flags=cv2.INTER_LINEAR)
-            sight = cv2.warpPerspective(sight, to_canvas, (width, height), flags=cv2.INTER_NEAREST)
+            size, edge = (width, height), cv2.BORDER_REPLICATE  # black from outside must not mix into the first row
+            rgb = cv2.warpPerspective(rgb, to_canvas, size, flags=cv2.INTER_LINEAR, borderMode=edge)
+            sight = cv2.warpPerspective(sight, to_canvas, size, flags=cv2.INTER_NEAREST)
             rows, top, left = height, 0, 0
         else:
             rows, top, left = self.size[0], margin, margin
-        self._turn = (self._turn + 1) % (2 * STRIPES)
+        self._turn += 1
+        if self._turn <= STRIPES:  # a new place is learned at once
+            self._update(rgb, sight, (0, rows, 0, rgb.shape[1]), top, left)
+            return
         if around is None or self._turn % 2 == 0:
             step = -(-rows // STRIPES)
-            stripe = self._turn // 2
-            self._update(rgb, sight, (stripe * step, min((stripe + 1) * step, rows), 0, rgb.shape[1]), top, left)
+            self._stripe = (self._stripe + 1) % STRIPES
+            low = self._stripe * step
+            self._update(rgb, sight, (low, min(low + step, rows), 0, rgb.shape[1]), top, left)
         if around is not None and self._turn % 2:
             y0, y1, x0, x1 = _moved(around, pose, margin, rgb.shape) if pose is not None else around
             if y1 > y0 and x1 > x0:
@@ -120,7 +128,10 @@ class Memory:
         colour[:] = change
         np.minimum(weight + near, LONGEST, out=weight)
         weight[anew] = 1
-        self.made[there] &= weight == 0
+        made, suspect = self.made[there], self._suspect[there]
+        suspect |= made & (weight > 0)
+        suspect &= weight < CERTAIN
+        made &= weight == 0
 
     def doubt(self, rect: Rect, hidden: NDArray[np.bool_]) -> None:
         """What is hidden bool [h, w] again and was hardly ever seen may have been the thing itself: no longer known.
@@ -129,9 +140,10 @@ class Memory:
         """
         y0, y1, x0, x1 = rect
         there = np.s_[self.margin + y0 : self.margin + y1, self.margin + x0 : self.margin + x1]
-        doubtful = hidden & (self.weight[there] > 0) & (self.weight[there] < CERTAIN)
+        doubtful = hidden & self._suspect[there]
         self.weight[there][doubtful] = 0
         self.made[there] |= doubtful
+        self._suspect[there] &= ~hidden
 
     def _changed(
         self,
@@ -220,6 +232,7 @@ class Memory:
         made = cv2.warpPerspective(self.made.astype(np.uint8), how, size, flags=cv2.INTER_NEAREST) > 0
         self.made = made & (self.weight == 0)
         self._stands[:] = 0
+        self._suspect[:] = False
 
     def _frame_of(self, array: NDArray) -> NDArray:
         margin = self.margin

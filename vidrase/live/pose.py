@@ -19,7 +19,8 @@ Sight = Literal["still", "moved", "unsure", "lost"]
 POINTS = 160
 FEWEST = 14  # points below which a blank wall may as well be standing still
 WANDER = 0.12  # share of the frame that a corner may wander before the memory is anchored anew
-STILL_PX = 0.35  # px of the full picture: less is the noise of the estimate, and resampling for it would only blur
+STILL_PX = 0.4  # px of the full picture: less is the noise of the estimate, and resampling for it would only blur
+ALIKE = 7  # grey levels that half of the picture may differ when it is the same view
 PATIENCE = 12  # pictures without a fit after which the place is given up
 _LK = {"winSize": (15, 15), "maxLevel": 3, "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.03)}
 
@@ -63,8 +64,10 @@ class Pose:
         self._misses = 0
         full = self._scale @ found @ np.linalg.inv(self._scale)
         shift = corner_shift(full, size)
-        self._restless = 0 if shift < STILL_PX else self._restless + 1
-        if shift < STILL_PX or (self._restless < 2 and shift < 3 * STILL_PX):
+        # a camera at rest is believed to move only when it does so for some pictures, or plainly
+        resting = np.array_equal(self.homography, np.eye(3))
+        self._restless = 0 if shift < (2.5 * STILL_PX if resting else STILL_PX) else self._restless + 1
+        if not self._restless or (resting and self._restless < 4 and shift < 6 * STILL_PX):
             self.homography = np.eye(3)
             return "still"
         self.homography = full
@@ -111,20 +114,30 @@ class Pose:
         good = (status[:, 0] == 1) & (error[:, 0] < 25) & inside
         good[good] &= ~busy[at[good, 1], at[good, 0]]
         if good.sum() < max(FEWEST, 0.25 * len(self._points)):
-            return None
+            return np.eye(3) if self._alike(lit, free) else None
         start, end = self._points[good, 0], moved[good, 0]
         shifts = np.abs(end - start).max(1)
-        if np.median(shifts) < 0.12:  # most points stand: what moves is not the camera
+        resting = np.array_equal(self.homography, np.eye(3))
+        if np.mean(shifts < (0.45 if resting else 0.15)) > 0.5:  # most points stand: what moves is not the camera
             return np.eye(3)
         homography, inliers = cv2.findHomography(start, end, cv2.USAC_MAGSAC, 0.8, None, 300, 0.99)
         if homography is None or inliers.sum() < max(FEWEST, 0.45 * len(start)):
-            return None
+            return np.eye(3) if self._alike(lit, free) else None
         if np.count_nonzero(inliers) < 30 or not _sane(homography, gray.shape):
             steady, inliers = cv2.estimateAffinePartial2D(start, end, method=cv2.RANSAC, ransacReprojThreshold=0.8)
             if steady is None or inliers.sum() < max(FEWEST, 0.4 * len(start)):
                 return None
             homography = np.vstack([steady, [0, 0, 1]])
         return homography if _sane(homography, gray.shape) else None
+
+
+    def _alike(self, gray: NDArray[np.uint8], free: NDArray[np.uint8]) -> bool:
+        """Whether a camera at rest still sees its anchor, though too few points say so."""
+        assert self._key is not None
+        if not np.array_equal(self.homography, np.eye(3)):
+            return False
+        seen = free > 0
+        return bool(seen.any() and np.median(cv2.absdiff(gray, self._key)[seen]) < ALIKE)
 
 
 def corner_shift(homography: NDArray[np.float64], size: tuple[int, int]) -> float:

@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
-from vidrase.mask.motion import Motion
+from vidrase.mask.grow import shrunk
+from vidrase.motion import Motion
 
 STEADY = 1  # frames to either side whose masks are united with a frame's own, where the frames agree
 VOTES = 1  # how many of those have to have a pixel that the own mask lacks
 TAIL = 4  # frames by which a thing is carried beyond where it was last (or will first be) seen
 SETTLED = 3  # frames a thing is seen in before it is carried beyond them
 FLASH = 0.45  # a single hit below this confidence is taken for a false one
+RIM_SHARE = (
+    0.004  # of the frame's short side: what a carried mask loses all round before it is united with a frame's own
+)
 CERTAIN = 0.5  # share of a carried pixel that has to be mask
 
 
@@ -97,7 +101,11 @@ class Bridge:
         self, piece: Piece, source: int, target: int, *, sure: bool = False
     ) -> tuple[NDArray[np.bool_], tuple[int, int]] | None:
         carried = self._motion.carry(piece.mask, piece.corner, source, target, sure=sure)
-        return None if carried is None else (carried[0] >= CERTAIN, carried[1])
+        if carried is None:
+            return None
+        mask = carried[0] >= CERTAIN
+        # its rim is background that moves otherwise: only what is well inside says that something is missing
+        return shrunk(mask, RIM_SHARE * self._motion.short_side) if sure else mask, carried[1]
 
 
 def _region(pieces: dict[int, Piece]) -> tuple[int, int, int, int] | None:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-FRAME_SHARE = 0.003  # of the frame's geometric mean side: 1.9 px at 854x480; the detector's masks are generous already
-THING_SHARE = 0.01  # of its height or width, whichever is less: a near person's edge is softer than a far one's
-BLUR_SHARE = 0.06  # of its motion in px a frame: half of what a 180 degree shutter smears, less what is in the mask
+FRAME_SHARE = 0.0025  # of the frame's geometric mean side: 1.6 px at 854x480; the detector's masks are generous already
+THING_SHARE = 0.008  # of its height or width, whichever is less: a near person's edge is softer than a far one's
+BLUR_SHARE = 0.05  # of its motion in px a frame: half of what a 180 degree shutter smears, less what is in the mask
 LEAST, MOST = 2.0, 48.0
 CORE_SHARE = 0.5  # of the growth belongs to the core, where nothing of the old picture may stay
 
@@ -35,6 +35,14 @@ def grown(mask: Crop, radius: float) -> Crop:
     if steps < 1:
         return mask
     return cv2.dilate(mask.view(np.uint8), _disc(steps)).view(np.bool_)
+
+
+def shrunk(mask: Crop, radius: float) -> Crop:
+    """`mask` bool [h, w] less `radius` px all round; its crop's edge counts as outside."""
+    steps = round(radius)
+    if steps < 1:
+        return mask
+    return cv2.erode(mask.view(np.uint8), _disc(steps), borderType=cv2.BORDER_CONSTANT, borderValue=0).view(np.bool_)
 
 
 def closed(mask: Crop, radius: float) -> Crop:

@@ -13,7 +13,7 @@ from vidrase.frames import Frame, SourceInfo
 from vidrase.options import SinkOptions
 from vidrase.sink.encoders import CONTAINERS
 from vidrase.sink.folder import FolderSink
-from vidrase.sink.images import FORMATS, ImageSink
+from vidrase.sink.images import FORMATS, NEAREST, ImageSink, moves
 from vidrase.sink.part import refuse_loss
 from vidrase.sink.video import VideoSink
 
@@ -88,9 +88,11 @@ def open_sink(to: Path, info: SourceInfo, options: SinkOptions, *, note: Note) -
 def default_output(where: str | Path) -> Path:
     """`<stem>_erased<suffix>` beside the source: `clip.mp4` -> `clip_erased.mp4`, `frames/` -> `frames_erased`.
 
-    A format that can be read but not written becomes its nearest kin (.gif and unknown videos: .mp4; unknown pictures: .png).
+    A format that can be read but not written becomes its nearest kin: .jfif .jpg, .gif .mp4 (.png when it does not move).
     """
     text = str(where)
+    if text == "-":
+        return Path("stdin_erased.mp4")
     if "://" in text and not text.startswith("file://"):
         path = Path(unquote(Path(urlsplit(text).path).name) or "stream.mp4")
     else:
@@ -99,9 +101,9 @@ def default_output(where: str | Path) -> Path:
         folder = path if path.is_dir() else path.parent
         folder = folder.resolve() if folder.name in ("", ".", "..") else folder
         return folder.with_name(f"{folder.name}_erased")
-    suffix = path.suffix.lower()
-    if suffix not in CONTAINERS and suffix not in FORMATS:
-        suffix = ".png" if suffix in (".avif", ".heic", ".ppm", ".pgm", ".tga", ".ico") else ".mp4"
-    else:
-        suffix = path.suffix
+    suffix = path.suffix
+    if suffix.lower() not in CONTAINERS and suffix.lower() not in FORMATS:
+        suffix = NEAREST.get(suffix.lower(), ".mp4")
+        if path.suffix.lower() == ".gif" and path.is_file() and not moves(path):
+            suffix = ".png"
     return path.with_name(f"{path.stem}_erased{suffix}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vidrase.errors import SinkError
+from vidrase.errors import OptionError, SinkError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.imagemeta import ImageNative
 from vidrase.sink.images import FORMATS, check_image, save_image
@@ -23,7 +23,12 @@ class FolderSink:
 
     def __init__(self, to: Path, info: SourceInfo, note: Note) -> None:
         self._tell, self._said = note, set[str]()
-        self._source = info.path if info.kind == "frames" else None
+        # of a pattern over several folders it is not known where a frame came from
+        whole = info.kind == "frames" and info.path in (Path(info.url), Path(info.url).parent)
+        self._source = info.path if whole else None
+        if len(set(info.frame_names)) < len(info.frame_names):
+            twice = next(name for name in info.frame_names if info.frame_names.count(name) > 1)
+            raise OptionError(f"two frames are called {twice}; rename one of them, or name a video file")
         if info.kind == "video" and (info.sample_aspect_ratio or 1) != 1:
             note("pictures hold no aspect ratio of pixels: they will look squeezed or stretched")
         check_image(".png", info, note)

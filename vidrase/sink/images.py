@@ -37,6 +37,11 @@ FORMATS = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
+NEAREST = {  # of formats that are read but not written
+    **dict.fromkeys((".jpe", ".jfif"), ".jpg"),
+    **dict.fromkeys((".avif", ".heic", ".jp2", ".ppm", ".pgm", ".pnm", ".tga", ".ico"), ".png"),
+    ".dib": ".bmp",
+}
 _DEEP = {"PNG", "TIFF"}
 _ALPHA = {"PNG", "TIFF", "WEBP"}
 _EXIF = {"JPEG", "PNG", "WEBP", "TIFF"}
@@ -76,6 +81,15 @@ class ImageSink:
         self._part.drop()
         if kind is None:
             raise SinkError(f"cannot write {self._part.to}: the source gave no picture")
+
+
+def moves(path: Path) -> bool:
+    """True for an animation; False for a still, and for what is no picture."""
+    try:
+        with Image.open(path) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def check_image(suffix: str, info: SourceInfo, note: Note) -> None:

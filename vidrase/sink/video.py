@@ -35,6 +35,7 @@ _TAGS = ("color_range", "color_primaries", "color_trc", "colorspace")
 _UNSPECIFIED = 2  # of primaries, transfer and matrix in ITU-T H.273; 0 for the range
 _MATRIX_TAGS: dict[Matrix, int] = {"bt709": 1, "bt601": 5, "ycgco": 8, "bt2020": 9}
 _LIMITED, _FULL = 1, 2
+_ABSURD_SECONDS = 3600
 _LATEST_SCALE = 2**31 - 1
 
 
@@ -55,7 +56,7 @@ class VideoSink:
         self._held: av.VideoFrame | None = None
         self._last_pts: int | None = None
         self._lost: set[str] = set()
-        self._in_milliseconds = self._choice.muxer in _MILLISECOND_MUXERS
+        self._grid: Fraction | None = None
         try:
             self._open()
         except BaseException:
@@ -82,12 +83,10 @@ class VideoSink:
         self._stream, ctx = stream, stream.codec_context
         stream.width, stream.height, stream.pix_fmt = info.width, info.height, choice.pix_fmt
         if choice.encoder in _COUNTING or choice.muxer in ("avi", "mpeg"):
-            self._time_base = 1 / rate
-            if info.time_base != self._time_base:
-                self._note(
-                    f"{choice.muxer} with {choice.encoder} knows only a constant rate: times are rounded to {float(rate):g} fps"
-                )
-            self._in_milliseconds = False
+            rate = _standard(rate) if choice.encoder == "mpeg2video" else rate.limit_denominator(1001)
+            self._grid = self._time_base = 1 / rate
+        elif choice.muxer in _MILLISECOND_MUXERS:
+            self._grid = Fraction(1, 1000)
         ctx.time_base = stream.time_base = self._time_base
         ctx.framerate = rate
         ctx.thread_type = "AUTO"
@@ -110,8 +109,8 @@ class VideoSink:
 
     def _scale(self, starts: list[Fraction]) -> int:
         """Ticks a second of the result's clock: every time stamp and every start of a track is a whole number of them."""
-        base = self._info.time_base
-        scale = base.denominator if base.numerator == 1 and base.denominator <= _LATEST_SCALE else 90000
+        scale = self._info.time_base.denominator
+        scale = scale if scale <= _LATEST_SCALE else 90000
         for start in starts:
             finer = math.lcm(scale, start.denominator)
             if start > 0 and finer <= _LATEST_SCALE:
@@ -127,9 +126,14 @@ class VideoSink:
             raise SinkError(
                 f"frame {frame.index} is {width}x{height}, the video {info.width}x{info.height}; expected one size"
             )
-        if self._in_milliseconds and (frame.pts * frame.time_base * 1000).denominator != 1:
-            self._in_milliseconds = False  # said once
-            self._note(f"{self._choice.muxer} keeps times to the millisecond only; .mp4 or .mov keeps them exactly")
+        if self._grid is not None and (frame.pts * frame.time_base / self._grid).denominator != 1:
+            kept = (
+                "the millisecond"
+                if self._grid == Fraction(1, 1000)
+                else f"a rate of {float(1 / self._grid):g} a second"
+            )
+            self._note(f"{self._choice.muxer} keeps times to {kept} only; a name in .mp4 or .mov keeps them exactly")
+            self._grid = None  # said once
         with self._explained():
             picture = self._converted(_picture(frame))
             if not self._stream.codec_context.is_open and self._held is None:
@@ -196,6 +200,10 @@ class VideoSink:
     def _put(self, packet: av.Packet) -> None:
         assert self._result is not None
         assert self._remux is not None
+        if packet.pts is not None:
+            ahead = None if packet.dts is None else (packet.pts - packet.dts) * packet.time_base
+            if ahead is None or not 0 <= ahead < _ABSURD_SECONDS:
+                packet.dts = packet.pts  # libx265 makes them up when a clip has only one or two frames
         if packet.dts is not None:
             self._remux.up_to(Fraction(packet.dts) * Fraction(packet.time_base))
         self._result.mux_one(packet)
@@ -265,6 +273,12 @@ class _Explained:
             raise SinkError(f"cannot write {self._to}: {reason}") from error
         hint = "; is there such a device?" if "_" in self._choice.encoder and "lib" not in self._choice.encoder else ""
         raise SinkError(f"cannot write {self._to} with {self._choice}: {reason}{hint}") from error
+
+
+def _standard(rate: Fraction) -> Fraction:
+    """The nearest of the rates that MPEG-2 knows."""
+    ntsc = [Fraction(1000 * whole, 1001) for whole in (24, 30, 60)]
+    return min([*ntsc, *map(Fraction, (24, 25, 30, 50, 60))], key=lambda known: abs(known - rate))
 
 
 def _has_quality(choice: Choice) -> bool:

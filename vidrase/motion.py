@@ -40,8 +40,8 @@ class Motion:
         self._regions: OrderedDict[int, Box | None] = OrderedDict()
         self._size = (0, 0)
 
-    def add(self, place: int, frame: Frame, region: Box | None = None) -> None:
-        """The next frame of the stream; those more than 2 * reach + 1 back are forgotten.
+    def add(self, place: int, frame: Frame, region: Box | None = None) -> bool:
+        """The next frame of the stream; those more than 2 * reach + 1 back are forgotten. Returns whether it starts a new shot.
 
         region: where in the displayed frame there is anything to be carried; None: it may be anywhere.
         """
@@ -49,9 +49,10 @@ class Motion:
         scale = min(LONG_SIDE / max(frame.size), 1.0)
         size = (max(round(frame.height * scale), 1), max(round(frame.width * scale), 1))
         luma = np.ascontiguousarray(frame.orientation.to_display(frame.luma(size=size)))
-        self._shot += self._cuts(luma)
+        cut = self._cuts(luma)
+        self._shot += cut
         self._shots[place], self._small[place] = self._shot, luma
-        self._regions[place] = None if region is None else self._reduced(region, luma.shape)
+        self.focus(place, region)
         oldest = place - 2 * self._reach - 1
         for held in (self._small, self._shots, self._regions):
             while held and next(iter(held)) < oldest:
@@ -60,10 +61,20 @@ class Motion:
             del self._steps[pair]
         for pair in [pair for pair in self._agreements if min(pair) < oldest]:
             del self._agreements[pair]
+        return cut
+
+    def focus(self, place: int, region: Box | None) -> None:
+        """Say later what `add` was not told: where in that frame there is anything to be carried."""
+        self._regions[place] = None if region is None else self._reduced(region, self._small[place].shape)
 
     def same_shot(self, a: int, b: int) -> bool:
         """Whether no cut lies between two frames."""
         return self._shots[a] == self._shots[b]
+
+    @property
+    def short_side(self) -> int:
+        """Px of the displayed frame."""
+        return min(self._size)
 
     def between(self, a: int, b: int) -> NDArray[np.float32]:
         """float32 [h, w, 2] px of the reduced picture: what is at p in frame a is at p + flow in frame b."""

@@ -1,4 +1,4 @@
-"""Detections to things that last: the same id for the same thing through the clip.
+"""The same id for the same thing from one frame's detections to the next.
 
 ByteTrack or BoT-SORT of ultralytics decide which detections belong together. Every detection above the confidence comes out,
 also one that no tracker has confirmed yet: it would be visible in the result otherwise.
@@ -7,18 +7,12 @@ also one that no tracker has confirmed yet: it would be visible in the result ot
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.cuts import CutDetector
-from vidrase.errors import OptionError
-from vidrase.frames import Frame, Instances
-from vidrase.report import Note
-from vidrase.streams import closing_all
+from vidrase.frames import Instances
 from vidrase.weights.quiet import import_ultralytics
 
 KEPT_SECONDS = 1.5  # how long a thing may be out of sight and still be the same
@@ -26,7 +20,6 @@ LOW = 0.4  # share of the confidence down to which a detection may continue a tr
 SAME = 0.5  # IoU with an unclaimed detection of the frame before, above which it is the same thing
 EXPECTED = 0.4  # IoU of a weak detection with where a lost thing should be, above which it is that thing
 ON_IT = 0.5  # share of the smaller mask that has to lie on the other for the two to be one thing
-LUMA_SIZE = 96  # px, short side: all that a scene cut needs
 
 # Detectors waver between these for one thing; between groups an id never passes.
 GROUPS = (
@@ -39,17 +32,6 @@ GROUPS = (
     "tv laptop",
 )
 _GROUP_OF = {label: number for number, group in enumerate(GROUPS) for label in group.split()}
-
-
-class Finder(Protocol):
-    """What is asked of a segmenter (`vidrase.segment.Segmenter` is one)."""
-
-    names: dict[int, str]
-    recommended_conf: float
-
-    def __call__(self, frames: Sequence[Frame]) -> list[Instances]:
-        """One `Instances` a frame, ids 0."""
-        ...
 
 
 class _Boxes:
@@ -134,49 +116,6 @@ class Tracker:
         return [track for track in self._tracker.tracked_stracks if track.frame_id == now and track.idx < len(found)]
 
 
-def track(
-    frames: Iterable[Frame],
-    segmenter: Finder,
-    *,
-    batch: int = 4,
-    tracker: str = "bytetrack",
-    conf: float | None = None,
-    classes: set[int] | None = None,
-    detect_every: int | None = None,  # noqa: ARG001
-    note: Note,  # noqa: ARG001
-) -> Generator[tuple[Frame, Instances], None, None]:
-    """Each frame with what is in it, ids >= 1 that last: one out for each in.
-
-    batch: frames a detector call, and the most this holds. conf: least confidence, None: the segmenter's own.
-    classes: ids to look for, None: all. Raises OptionError for a tracker that does not exist.
-    """
-    if tracker not in ("bytetrack", "botsort"):
-        raise OptionError(f"tracker: expected one of bytetrack, botsort, got '{tracker}'")
-    return _track(frames, segmenter, batch, tracker, conf, classes)
-
-
-def _track(
-    frames: Iterable[Frame], segmenter: Finder, batch: int, kind: str, conf: float | None, classes: set[int] | None
-) -> Generator[tuple[Frame, Instances], None, None]:
-    least = segmenter.recommended_conf if conf is None else conf
-    wanted = None if classes is None else {segmenter.names[number] for number in classes}
-    cuts = CutDetector()
-    tracker: Tracker | None = None
-    with closing_all(frames) as source, closing(_runs(source, batch)) as runs:
-        for run in runs:
-            tracker = tracker or Tracker(kind, least, _rate(run))
-            found = segmenter(run)
-            for _ in range(len(run)):
-                frame, instances = run.pop(0), found.pop(0)  # let go of each as it leaves
-                if cuts(frame.luma(size=_small(frame))):
-                    tracker.new_shot()
-                if wanted is not None:
-                    instances = instances.where(np.array([label in wanted for label in instances.labels], bool))
-                luma = np.ascontiguousarray(frame.orientation.to_display(frame.luma())) if kind == "botsort" else None
-                yield frame, tracker.step(instances, luma)
-                del frame, instances
-
-
 def _absorbed(found: Instances, keep: NDArray[np.bool_]) -> Instances:
     """`found` with the masks of those not kept added to one of the same class that they mostly lie on: a second look at it.
 
@@ -215,11 +154,6 @@ def _overlap(found: Instances, a: int, b: int) -> float:
     return int(np.count_nonzero(crops[0] & crops[1])) / max(smaller, 1)
 
 
-def _runs(frames: Iterator[Frame], batch: int) -> Generator[list[Frame], None, None]:
-    while run := list(itertools.islice(frames, batch)):
-        yield run
-
-
 def _tracker(kind: str, conf: float, buffer: int) -> Any:
     import_ultralytics()
     from ultralytics.trackers.bot_sort import BOTSORT
@@ -242,18 +176,6 @@ def _tracker(kind: str, conf: float, buffer: int) -> Any:
         "model": "auto",
     }
     return (BOTSORT if kind == "botsort" else BYTETracker)(IterableSimpleNamespace(**settings))
-
-
-def _rate(run: Sequence[Frame]) -> float:
-    """Frames a second, as far as the first few tell; 25 for a still."""
-    if len(run) < 2 or run[-1].pts <= run[0].pts:
-        return 25.0
-    return float((len(run) - 1) / ((run[-1].pts - run[0].pts) * run[0].time_base))
-
-
-def _small(frame: Frame) -> tuple[int, int]:
-    scale = min(LUMA_SIZE / min(frame.size), 1.0)
-    return max(round(frame.height * scale), 1), max(round(frame.width * scale), 1)
 
 
 def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
