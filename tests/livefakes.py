@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+from urllib.parse import urlsplit
 
 import av
 import cv2
@@ -24,7 +26,7 @@ MAGENTA = (255, 0, 255)
 class MagentaSegmenter:
     """Finds what is magenta and calls it a person."""
 
-    names = {0: "person", 1: "dog"}
+    names: ClassVar[dict[int, str]] = {0: "person", 1: "dog"}
     recommended_conf = 0.25
     description = "magenta"
 
@@ -51,7 +53,13 @@ class MagentaSegmenter:
         corners = np.array([[stats[k, 1], stats[k, 0]] for k in kept], np.int32).reshape(-1, 2)
         n = len(kept)
         return Instances(
-            np.zeros(n, np.int64), ("person",) * n, np.full(n, 0.9, np.float32), boxes, masks, corners, frame.displayed_size
+            np.zeros(n, np.int64),
+            ("person",) * n,
+            np.full(n, 0.9, np.float32),
+            boxes,
+            masks,
+            corners,
+            frame.displayed_size,
         )
 
 
@@ -111,18 +119,29 @@ def free_port() -> int:
 
 
 class Pusher:
-    """Sends a scene as MPEG-TS through PyAV until closed. tcp: listens for one reader, again after it left."""
+    """Sends a scene as MPEG-TS through PyAV until closed. tcp: listens for one reader, again after it left.
+
+    Our own socket: PyAV holds the interpreter while FFmpeg waits for a caller.
+    """
 
     def __init__(self, url: str, scene: Scene, *, sound: bool = False) -> None:
         self.url, self.scene, self.sound = url, scene, sound
         self._stop = threading.Event()
+        where = urlsplit(url)
+        self._listener = socket.create_server((where.hostname, where.port)) if where.scheme == "tcp" else None
         self._thread = threading.Thread(target=self._work, name="test-pusher", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
-                with av.open(self.url, "w", format="mpegts", timeout=2.0) as out:
+                if self._listener is None:
+                    with av.open(self.url, "w", format="mpegts", timeout=2.0) as out:
+                        self._send(out)
+                    continue
+                self._listener.settimeout(0.2)
+                reader, _ = self._listener.accept()
+                with reader, reader.makefile("wb", buffering=0) as wire, av.open(wire, "w", format="mpegts") as out:
                     self._send(out)
             except (av.error.FFmpegError, OSError):
                 if self._stop.wait(0.1):
@@ -131,7 +150,13 @@ class Pusher:
     def _send(self, out: av.container.OutputContainer) -> None:
         height, width = self.scene.plain.shape[:2]
         video = out.add_stream("mpeg2video", rate=round(self.scene.rate))
-        video.width, video.height, video.pix_fmt, video.bit_rate, video.gop_size = width, height, "yuv420p", 4_000_000, 6
+        video.width, video.height, video.pix_fmt, video.bit_rate, video.gop_size = (
+            width,
+            height,
+            "yuv420p",
+            4_000_000,
+            6,
+        )
         video.codec_context.max_b_frames = 0
         audio = out.add_stream("mp2", rate=48000, layout="mono") if self.sound else None
         start, sent, heard = time.monotonic(), 0, 0
@@ -152,6 +177,8 @@ class Pusher:
     def close(self) -> None:
         self._stop.set()
         self._thread.join(5.0)
+        if self._listener is not None:
+            self._listener.close()
 
 
 class MjpegCamera:
@@ -165,6 +192,7 @@ class MjpegCamera:
             def do_GET(self) -> None:
                 if body is not None:
                     self.send_response(200)
+                    self.send_header("Content-Length", str(len(body())))
                     self.end_headers()
                     self.wfile.write(body())
                     return
@@ -179,7 +207,7 @@ class MjpegCamera:
                 try:
                     while not camera.stop.wait(max(start + sent / scene.rate - time.monotonic(), 0)):
                         sent += 1
-                        good, data = cv2.imencode(".jpg", cv2.cvtColor(scene.next(), cv2.COLOR_RGB2BGR))
+                        _, data = cv2.imencode(".jpg", cv2.cvtColor(scene.next(), cv2.COLOR_RGB2BGR))
                         head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
                         self.wfile.write(head + data.tobytes() + b"\r\n")
                 except OSError:

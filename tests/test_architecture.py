@@ -35,13 +35,13 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     },
     {"survey", "inpaint", "motion"},
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
-    {"streams", "timing", "options", "report", "labels", "phrase", "summary"},
+    {"streams", "timing", "options", "report", "labels", "phrase", "summary", "heal"},
     {"frames"},
     {"colour"},
     {"errors"},
 ]
 OWNERS = {
-    "av": {"source", "sink", "avplanes", "holefile", "streamcheck", "bench"},
+    "av": {"source", "sink", "live", "avplanes", "holefile", "streamcheck", "bench"},
     "PIL": {"source", "sink", "imagemeta"},
     "decord": {"source", "train"},
     "ultralytics": {"segment", "track", "train", "weights", "bench"},

@@ -66,7 +66,7 @@ def test_partial_convolution_scales_by_what_is_seen() -> None:
     mask[..., 2, 1:3] = 1  # two of the nine pixels of the window in the middle
     x = torch.full((1, 1, 5, 5), 4.0)
     out, known = layer((x, mask))
-    assert float(out[0, 0, 2, 2]) == pytest.approx((4 + 4) * 9 / 2)
+    assert out[0, 0, 2, 2].item() == pytest.approx((4 + 4) * 9 / 2)
     assert torch.equal(known[0, 0], torch.nn.functional.max_pool2d(mask, 3, 1, 1)[0, 0])
 
 
@@ -185,7 +185,9 @@ def test_weights_come_back_from_disk(net: str, tmp_path: Path) -> None:
 
 def test_wrong_weights_are_said(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    save_network(build("fourier", LAYOUTS["fourier"]), path, {"net": "fourier", "layout": LAYOUTS["fourier"], "side": 8})
+    save_network(
+        build("fourier", LAYOUTS["fourier"]), path, {"net": "fourier", "layout": LAYOUTS["fourier"], "side": 8}
+    )
     with pytest.raises(OptionError, match="holds the inpainter 'fourier'"):
         load_network(path, "pconv")
     path.write_bytes(path.read_bytes()[:-8] + b"\0" * 7 + b"\1")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_what_was_never_seen_is_made_up_once_and_stays_calm() -> None:
     assert live.shown is not None
     assert live.shown.known < 0.2
     assert not _magenta(outs[-1]).any()
-    assert max(np.abs(a - b).max() for a, b in zip(outs[2:], outs[3:], strict=False)) <= 3
+    assert max(np.abs(a - b).max() for a, b in itertools.pairwise(outs[2:])) <= 3
 
 
 def test_the_hidden_follows_the_light() -> None:
@@ -76,7 +77,9 @@ def test_the_hidden_follows_the_light() -> None:
         assert live.shown is not None
         truth = (scene * (1 - 0.006 * (live.shown.index - 15))).astype(int)
         area = _grown(live.shown.area, SIZE)
-        assert np.abs(live.shown.after.astype(int) - truth)[area].mean() < 6  # of 33: the light field adds, it does not scale
+        assert (
+            np.abs(live.shown.after.astype(int) - truth)[area].mean() < 6
+        )  # of 33: the light field adds, it does not scale
 
 
 def test_the_memory_turns_with_the_camera() -> None:

@@ -54,7 +54,7 @@ class Running:
     def _work(self) -> None:
         try:
             self.live.run()
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             self.error = error
 
     def __enter__(self) -> Running:
@@ -103,9 +103,7 @@ def test_an_mjpeg_camera_in_time_and_without_the_person(camera: MjpegCamera, sce
 @pytest.mark.parametrize("scheme", ["tcp", "udp"])
 def test_a_transport_stream(scheme: str, scene: Scene) -> None:
     port = free_port()
-    pusher = Pusher(
-        f"tcp://127.0.0.1:{port}?listen=1" if scheme == "tcp" else f"udp://127.0.0.1:{port}?pkt_size=1316", scene
-    )
+    pusher = Pusher(f"tcp://127.0.0.1:{port}" if scheme == "tcp" else f"udp://127.0.0.1:{port}?pkt_size=1316", scene)
     try:
         time.sleep(0.3)
         with Running(f"{scheme}://127.0.0.1:{port}", timeout=3.0) as run:
@@ -172,7 +170,7 @@ def test_another_size_midway_begins_another_segment(tmp_path: Path) -> None:
 
 def test_sound_stays_with_its_picture(tmp_path: Path, scene: Scene) -> None:
     port = free_port()
-    pusher = Pusher(f"tcp://127.0.0.1:{port}?listen=1", scene, sound=True)
+    pusher = Pusher(f"tcp://127.0.0.1:{port}", scene, sound=True)
     out = FileOutput(tmp_path / "a.mkv", sound_rate=48000)
     try:
         time.sleep(0.3)
@@ -215,6 +213,7 @@ def test_the_page_the_stream_and_a_watcher_who_leaves(camera: MjpegCamera) -> No
             WebOutput(host, stats=dict)
     assert run.error is None
     with socket.socket() as free:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that just ended linger
         free.bind(("127.0.0.1", int(host.rpartition(":")[2])))
 
 
@@ -302,7 +301,9 @@ def test_sound_alone_is_no_picture(tmp_path: Path) -> None:
         Capture(address_of(str(path))).start()
 
 
-def test_ctrl_c_is_the_usual_way_to_end(camera: MjpegCamera, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_is_the_usual_way_to_end(
+    camera: MjpegCamera, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report, out = tmp_path / "r.json", tmp_path / "a.mkv"
     timer = threading.Timer(2.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()

@@ -65,6 +65,15 @@ def test_missed_detections_are_bridged(missed: tuple[int, ...]) -> None:
         assert area(hole).sum() < 3.0 * truth.sum()
 
 
+def test_behind_something_that_stands_still_things_move_on() -> None:
+    pictures, masks, _ = clip(20, width=300, step=(0, 8))
+    still = [pictures[0]] * 20  # the flow sees nothing move
+    missed = tuple(range(7, 13))
+    out = list(mask(seen_of(still, masks, missed), options=MaskOptions(), flow=DisFlow()))
+    for t in missed:
+        assert (area(out[t]) & masks[t]).sum() == masks[t].sum()
+
+
 def test_a_long_absence_is_an_absence() -> None:
     pictures, masks, _ = clip(40, width=400, step=(0, 2))
     missed = tuple(range(10, 40))

@@ -85,3 +85,21 @@ def test_nothing_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         for frame, seen in zip(as_frames(pictures), found, strict=True):
             store.append(frame, seen)
     assert not os.listdir(tmp_path)  # noqa: PTH208
+
+
+def test_a_thing_that_was_out_of_sight_has_one_id() -> None:
+    pictures, masks, _ = clip(24, width=300, step=(0, 6))
+    with InstanceStore() as store:
+        for frame, mask in zip(as_frames(pictures), masks, strict=True):
+            number = 1 if frame.index < 8 else 9
+            seen = frame.index < 8 or frame.index >= 15
+            elsewhere = np.roll(mask, -40, axis=0) if frame.index >= 15 else np.zeros_like(mask)
+            found = instances([mask, elsewhere], ids=[number, 12])
+            store.append(frame, found if seen else Instances.none(mask.shape))
+        tracks = store.tracks()
+        assert [(track.id, track.first_index, track.last_index, track.frames) for track in tracks] == [
+            (1, 0, 23, 17),
+            (12, 15, 23, 9),
+        ]
+        assert store.get(3).ids.tolist() == [1]
+        assert store.get(20).ids.tolist() == [1, 12]

@@ -11,7 +11,8 @@ import threading
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -20,12 +21,14 @@ from numpy.typing import NDArray
 
 from vidrase.errors import ShapeError
 from vidrase.frames import Frame, Instances
+from vidrase.heal import Trace, heal
 from vidrase.summary import TrackSummary
 
 __all__ = ["InstanceStore", "TrackSummary"]
 
 THUMBNAIL = 128  # px, long side
 BETTER = 1.3  # a new picture of a thing is taken only when it is this much better
+SURE = 0.2  # confidence below which a box says little of where a thing is: half hidden, it runs into its neighbours
 REACH = 0.03  # of the frame's diagonal: how near a carried thing lies to who carries it
 
 # Things that people and animals have on or with them: gone with their bearer, they would hang in the air otherwise.
@@ -46,6 +49,7 @@ class _Sums:
         self.area = self.score = self.best = 0.0
         self.summary.best_score = 0.0
         self.place = np.zeros(4)
+        self.trace = Trace()
 
     def add(self, frame: Frame, found: Instances, k: int) -> None:
         height, width = found.size
@@ -53,6 +57,8 @@ class _Sums:
         summary = self.summary
         summary.last_index, summary.last_seconds = frame.index, frame.seconds
         summary.frames += 1
+        if found.scores[k] >= SURE:
+            self.trace.add(frame.index, box)
         area = float(np.count_nonzero(found.masks[k]))
         self.labels[found.labels[k]] += float(found.scores[k])  # type: ignore[assignment]  # a weighted vote
         self.area += area / (height * width)
@@ -68,13 +74,38 @@ class _Sums:
             summary.best_box = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
             summary.thumbnail = _thumbnail(frame, box)
 
-    def finish(self) -> TrackSummary:
-        done, n = self.summary, max(self.summary.frames, 1)
-        done.label = self.labels.most_common(1)[0][0]
-        done.area_share, done.score = self.area / n, self.score / n
-        x, y, width, height = self.place / n
-        done.centre, done.extent = (float(x), float(y)), (float(width), float(height))
-        return done
+    @property
+    def label(self) -> str:
+        return self.labels.most_common(1)[0][0]
+
+
+def _summed(parts: Sequence[_Sums], names: Mapping[int, int]) -> TrackSummary:
+    """One summary of the pieces of a track, in order; names: id -> id of the whole track."""
+    best = max(parts, key=lambda part: part.best)
+    n = max(sum(part.summary.frames for part in parts), 1)
+    labels: Counter[str] = Counter()
+    met: dict[int, int] = {}
+    for part in parts:
+        labels.update(part.labels)
+        for other, times in part.summary.with_others.items():
+            met[names.get(other, other)] = met.get(names.get(other, other), 0) + times
+    x, y, width, height = (np.sum([part.place for part in parts], axis=0) / n).tolist()
+    return replace(
+        best.summary,
+        id=parts[0].summary.id,
+        label=labels.most_common(1)[0][0],
+        first_index=parts[0].summary.first_index,
+        first_seconds=parts[0].summary.first_seconds,
+        last_index=parts[-1].summary.last_index,
+        last_seconds=parts[-1].summary.last_seconds,
+        frames=n,
+        area_share=sum(part.area for part in parts) / n,
+        score=sum(part.score for part in parts) / n,
+        best_score=max(part.summary.best_score for part in parts),
+        centre=(x, y),
+        extent=(width, height),
+        with_others=met,
+    )
 
 
 class InstanceStore:
@@ -85,6 +116,8 @@ class InstanceStore:
         self._starts = array("q")
         self._sums: dict[int, _Sums] = {}
         self._labels: dict[str, int] = {}
+        self._names: dict[int, int] | None = None  # of tracks that broke off: id -> the id they had before
+        self._rate = 25.0
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -118,18 +151,30 @@ class InstanceStore:
         for k, number in enumerate(instances.ids.tolist()):
             self._sums.setdefault(number, _Sums(number, frame)).add(frame, instances, k)
         self._note_bearers(instances)
+        self._names = None
+        if frame.seconds > 0 and frame.index:
+            self._rate = frame.index / frame.seconds
 
     def get(self, index: int) -> Instances:
-        """What was found in frame `index`. Raises IndexError beyond the last."""
+        """What was found in frame `index`; ids as in the last `tracks()`. Raises IndexError beyond the last."""
         with self._lock:
             self._file.seek(self._starts[index])
             (length,) = struct.unpack("<I", self._file.read(4))
             data = self._file.read(length)
-        return self._unpack(data)
+        found = self._unpack(data)
+        for k, number in enumerate(found.ids.tolist()):
+            found.ids[k] = (self._names or {}).get(number, number)
+        return found
 
     def tracks(self) -> list[TrackSummary]:
-        """Everything that was seen, by id."""
-        return [self._sums[number].finish() for number in sorted(self._sums)]
+        """Everything that was seen, by id; a thing that was out of sight for a moment has one id from now on."""
+        if self._names is None:
+            traces = {number: sums.trace for number, sums in self._sums.items()}
+            self._names = heal(traces, {number: sums.label for number, sums in self._sums.items()}, self._rate)
+        parts: dict[int, list[_Sums]] = {}
+        for number in sorted(self._sums, key=lambda n: (self._sums[n].summary.first_index, n)):
+            parts.setdefault(self._names.get(number, number), []).append(self._sums[number])
+        return [_summed(parts[number], self._names) for number in sorted(parts)]
 
     def _note_bearers(self, found: Instances) -> None:
         things = [k for k, label in enumerate(found.labels) if label.replace(" ", "_") in CARRIED]

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def _outputs(
 ) -> list[Any]:
     """Functions that open each output once the source is known; what can be wrong with the request is raised here."""
     from vidrase.live.outputs import VirtualCamera
-    from vidrase.live.record import FileOutput, PushOutput
+    from vidrase.live.record import FileOutput
     from vidrase.live.serve import WebOutput
 
     if given["segment"] is not None and given["output"] is None:
@@ -172,7 +173,7 @@ def _outputs(
         web = WebOutput(given["serve"], stats=run.now, say=say)
         stack.callback(web.close)
         say(f"watch at {web.address}")
-        closing.append(lambda capture: web)
+        closing.append(lambda _: web)
     if given["output"] is not None:
         closing.append(
             open_later(
@@ -187,16 +188,24 @@ def _outputs(
             )
         )
     for url in given["push"]:
-        closing.append(open_later(lambda capture, url=url: PushOutput(url, sound_rate=capture.sound_rate, say=say)))
+        closing.append(open_later(partial(_push, url, say)))
     if given["virtual_camera"] is not None:
-        closing.append(open_later(lambda capture: VirtualCamera(given["virtual_camera"], say=say)))
+        closing.append(open_later(lambda _: VirtualCamera(given["virtual_camera"], say=say)))
     return closing
+
+
+def _push(url: str, say: Callable[[str], None], capture: Any) -> Any:
+    from vidrase.live.record import PushOutput
+
+    return PushOutput(url, sound_rate=capture.sound_rate, say=say)
 
 
 def _wants_window(given: dict[str, Any]) -> bool:
     from vidrase.live.window import display_there
 
-    elsewhere = any(given[name] for name in ("output", "serve", "push", "report_path")) or given["virtual_camera"] is not None
+    elsewhere = (
+        any(given[name] for name in ("output", "serve", "push", "report_path")) or given["virtual_camera"] is not None
+    )
     wished = given["window"] if given["window"] is not None else not elsewhere
     if wished and not display_there():
         raise OptionError("there is no display for a window; give --serve 127.0.0.1:8080, --output FILE or --push URL")
@@ -208,7 +217,7 @@ def _wants_window(given: dict[str, Any]) -> bool:
 def _until_stopped(run: Any) -> None:
     """Run until the end or the first Ctrl-C, which is the usual way to end; a second one is not waited for."""
 
-    def stop(number: int, frame: object) -> None:
+    def stop(number: int, _: object) -> None:
         run.stop()
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from vidrase.cli.train_inpainter import inpainter
 from vidrase.cli.train_segmenter import segmenter
 
 
@@ -13,3 +14,4 @@ def train() -> None:
 
 
 train.add_command(segmenter)
+train.add_command(inpainter)

@@ -16,9 +16,10 @@ from vidrase.fill.moment import Box, Moment, Origins
 Points = NDArray[np.float32]
 
 
-def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int) -> Origins:
+def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *, least: int = 1) -> Origins:
     """Where the wanted pixels of `start` are seen first, going `step` (+1 forward, -1 backward) at most `reach` frames.
 
+    least: frames that a chain must be long at least: for trying out on visible pixels what happens to hidden ones.
     `cost` is the accumulated forward-backward gap, px, plus a little for every frame on the way.
     """
     assert start.wanted is not None
@@ -31,7 +32,7 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int) -
     live = np.arange(len(x0))
     here = start
     height, width = start.luma.shape
-    for _ in range(reach):
+    for hop in range(1, reach + 1):
         there = moments.get(here.number + step)
         if there is None or there.shot != start.shot:
             break
@@ -46,6 +47,8 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int) -
         x, y, cost, live = x[inside], y[inside], cost[inside], live[inside]
         column, row = np.rint(x).astype(np.intp), np.rint(y).astype(np.intp)
         free = np.ones(len(x), bool) if there.blocked is None else ~there.blocked[row, column]
+        if hop < least:
+            free[:] = False
         found = live[free]
         at_rows, at_columns = rows[found], columns[found]
         out.source[at_rows, at_columns] = there.number

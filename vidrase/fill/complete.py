@@ -64,13 +64,20 @@ class Completed:
 class Link:
     """Motion of the background between a picture and the next one, in the region around both their holes."""
 
-    measured_ahead: Measured
+    measured_ahead: Measured | None
+    """None once the picture has left the window's look ahead."""
     back: Completed
     """From the next picture to this one; hidden points move on as they did before they were covered."""
     ahead: Completed
     """From this picture to the next; hidden points move as they do after they are uncovered, once that is known."""
     camera: CameraMotion
     """From this picture to the next, as a whole."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        size = int(self.back.flow.nbytes + self.back.residual.nbytes + self.back.belief.nbytes) * 2
+        return size + (2 * self.back.flow.nbytes if self.measured_ahead is not None else 0)
 
     def flow(self, step: int, x: NDArray[np.float32], y: NDArray[np.float32]) -> Flow:
         """Motion [N, 2] at the points (x, y); step +1: to the next picture, -1: from the next to this one."""
@@ -85,16 +92,19 @@ def grown(area: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return cv2.dilate(area.astype(np.uint8), kernel) > 0
 
 
-def measured(flow: Flow, trusted: NDArray[np.bool_], wanted: tuple[slice, slice]) -> tuple[Measured, CameraMotion]:
-    """The region `wanted` of a flow, split into the camera's motion and the rest.
+def measured(
+    flow: Flow, trusted: NDArray[np.bool_], origin: tuple[int, int], wanted: tuple[slice, slice]
+) -> tuple[Measured, CameraMotion]:
+    """The region `wanted` (of the working grid) of a flow, split into the camera's motion and the rest.
 
-    flow: float32 [H, W, 2] px; trusted: bool [H, W].
+    flow: float32 [H, W, 2] px; trusted: bool [H, W]; origin: (y, x) of their top left pixel on the working grid.
     """
-    camera = fit_camera(flow, trusted)
-    region = flow[wanted]
-    top, left = wanted[0].start, wanted[1].start
-    base = camera.flow(top, left, *region.shape[:2])
-    return Measured(top, left, base, region - base, trusted[wanted]), camera
+    camera = fit_camera(flow, trusted, origin=origin)
+    rows, columns = wanted
+    here = np.s_[rows.start - origin[0] : rows.stop - origin[0], columns.start - origin[1] : columns.stop - origin[1]]
+    region = flow[here]
+    base = camera.flow(rows.start, columns.start, *region.shape[:2])
+    return Measured(rows.start, columns.start, base, region - base, trusted[here]), camera
 
 
 def completed(now: Measured, before: Completed | None) -> Completed:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.cuts import CutDetector
+from vidrase.fill.agree import reconcile
 from vidrase.fill.chains import carried, chase
 from vidrase.fill.colours import Candidate, Picture, Places, coloured, fused, match_light
 from vidrase.fill.complete import POLLUTION, Link, completed, grown, measured
@@ -15,6 +16,7 @@ from vidrase.fill.composite import PlaneHole, composite, plane_holes
 from vidrase.fill.invent import canvas, thin
 from vidrase.fill.membrane import membrane
 from vidrase.fill.moment import GRID_SIDE, RIM, Grid, Moment, Origins
+from vidrase.fill.selfcheck import EVERY, SelfCheck
 from vidrase.fill.still import StillShot
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, HoleFrame
@@ -24,11 +26,20 @@ from vidrase.plate import Plate
 from vidrase.report import FillStats
 from vidrase.survey import Survey
 
-REACH = {"fast": 16, "default": 30, "best": 45}
+REACH = {"fast": 24, "default": 60, "best": 90}
 """Frames looked at on either side. One published clip shows 68 % of what is hidden within 24 frames, 91 % within 72."""
 MEMORY = 512 << 20
 """Bytes of planes the window may hold: a 4K clip gets a shorter reach."""
-LOOK_BACK_EVERY = 8  # frames: each time costs one completion for every frame ahead
+LOOK_BACK_EVERY = 15  # frames: each time costs one completion for every frame ahead
+LINK_MEMORY = 512 << 20
+"""Bytes of motion the window may hold; holes as large as the frame get a shorter reach."""
+LEAST_REACH = 8
+SURROUNDINGS = 0.15
+"""Width of the surroundings in which motion is measured, as a share of the frame's height."""
+MISFIT = 16 / 255
+"""Mean difference at the rim, of full scale, from which a frame deserves a look; plain texture and noise stay below it."""
+SEEN_ENOUGH = 0.6
+"""Share of the hole that was seen, below which a frame deserves a look."""
 LIGHT_REACH = 24 / 255
 """Largest difference of light between two moments that is evened out, of full scale."""
 
@@ -61,6 +72,9 @@ class Filler:
         self._reach = reach_of(options)
         self._looked_back = -1
         self._still: StillShot | None = None
+        self._check = SelfCheck()
+        self._with_hole = 0
+        self._counted_shot = 0
 
     def push(self, found: HoleFrame) -> None:
         """Take in the next frame."""
@@ -80,6 +94,8 @@ class Filler:
         before = self._moments.get(now.number - 1)
         if before is not None and before.shot == now.shot and (before.hole or now.hole) and self._chained(now):
             before.link = self._linked(before, now)
+            if sum(m.link.nbytes for m in self._moments.values() if m.link is not None) > LINK_MEMORY:
+                self._reach = max(self._reach - 2, min(LEAST_REACH, self._reach))
         self._moments[now.number] = now
         self._pushed += 1
 
@@ -99,7 +115,6 @@ class Filler:
     def _still_shot(self, plate: Plate, here: Moment) -> StillShot:
         if self._still is None or self._still.plate is not plate:
             self._still = StillShot.of(plate, here.frame, self._inpainter)
-            self._stats.modes["plate"] = self._stats.modes.get("plate", 0) + 1
         return self._still
 
     def ready(self) -> bool:
@@ -123,6 +138,8 @@ class Filler:
         here = self._moments[self._popped]
         result = here.frame if here.hole is None else self._filled(here)
         self._popped += 1
+        if here.link is not None:
+            here.link.measured_ahead = None  # nobody looks back to before what has left
         for number in [n for n in self._moments if n < self._popped - self._reach]:
             del self._moments[number]
         if here.number - self._reach not in self._moments and self._reach == 0:
@@ -137,16 +154,18 @@ class Filler:
         pollution = max(round(POLLUTION * now.luma.shape[0]), 3)
         boxes = [moment.box for moment in (before, now) if moment.box is not None]
         box = boxes[0].joined(boxes[-1]).wider(2 * pollution, now.luma.shape)
+        # the camera's motion and the completion need surroundings, not the whole frame
+        wide = box.wider(max(round(SURROUNDINGS * now.luma.shape[0]), 32), now.luma.shape)
         polluted = [
-            np.zeros(now.luma.shape, bool) if moment.blocked is None else grown(moment.blocked, pollution)
+            np.zeros(wide.shape, bool) if moment.blocked is None else grown(moment.blocked[wide.span], pollution)
             for moment in (before, now)
         ]
-        pair = np.stack([_calmed(before), _calmed(now)])
+        pair = np.stack([_calmed(before)[wide.span], _calmed(now)[wide.span]])
         ahead, back = self._flow(pair, pair[::-1])
         # a vector is the thing's if it starts near the thing or ends there
         trusted = ~(polluted[0] | polluted[1])
-        forth, camera = measured(ahead, trusted, box.span)
-        home, _ = measured(back, trusted, box.span)
+        forth, camera = measured(ahead, trusted, (wide.top, wide.left), box.span)
+        home, _ = measured(back, trusted, (wide.top, wide.left), box.span)
         earlier = self._moments.get(before.number - 1)
         memory = earlier.link.back if earlier is not None and earlier.link is not None else None
         return Link(forth, completed(home, memory), completed(forth, None), camera)
@@ -156,7 +175,7 @@ class Filler:
         later: Link | None = None
         for number in range(self._pushed - 1, self._popped - 1, -1):
             link = self._moments[number].link
-            if link is not None and later is not None:
+            if link is not None and link.measured_ahead is not None and later is not None:
                 link.ahead = completed(link.measured_ahead, later.ahead)
             later = link
 
@@ -175,6 +194,13 @@ class Filler:
         if plate is not None:
             return self._from_plate(here, holes, plate)
         chains = [chase(self._moments, here, step, self._reach) for step in (-1, 1)] if self._reach else []
+        self._count_mode(here, "flow" if self._reach else "image")
+        if chains and self._with_hole % EVERY == 0:
+            self._check.try_chains(here, chains, self._moments, self._reach)
+            self._stats.self_check_db = self._check.psnr
+        self._with_hole += 1
+        if len(chains) == 2 and self._options.quality != "fast":
+            reconcile(chains[0], chains[1], here, self._moments, self._flow)
         chains = [chain for chain in chains if (chain.source >= 0).any()]
         values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(here.frame.planes)
         known: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * len(here.frame.planes)
@@ -183,6 +209,8 @@ class Filler:
             if chains:
                 found = [coloured(chain, places, planes, self._grid, self._picture) for chain in chains]
                 new, sure = self._matched(found, places, planes, here.frame)
+                if 0 in planes:
+                    self._doubt(here, found, sure)
             else:
                 new = [np.zeros(places.count, np.float32) for _ in planes]
                 sure = np.zeros(places.count, bool)
@@ -197,6 +225,7 @@ class Filler:
 
     def _from_plate(self, here: Moment, holes: list[PlaneHole], plate: Plate) -> Frame:
         shot = self._still_shot(plate, here)
+        self._count_mode(here, "plate")
         values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(holes)
         for hole, planes in _by_grid(holes):
             colours, seen = shot.colours(here.frame, hole, planes)
@@ -207,10 +236,25 @@ class Filler:
                 self._stats.invented += int(seen.size - seen.sum())
         return composite(here.frame, holes, values)
 
+    def _count_mode(self, here: Moment, mode: str) -> None:
+        """Count each shot once; say so when it is not what was asked for."""
+        if here.shot != self._counted_shot:
+            self._counted_shot = here.shot
+            self._stats.modes[mode] = self._stats.modes.get(mode, 0) + 1
+            if self._options.mode == "plate" and mode != "plate":
+                self._note(f"no background plate where the camera moves; filled by {mode} instead")
+
     def _places(self, hole: PlaneHole, here: Moment) -> Places:
         assert self._grid is not None
         rim = max(int(RIM / self._grid.scale_x) >> hole.shift_x, 1)
         return Places.of(hole, here.frame.planes[1 if hole.shift_x or hole.shift_y else 0].shape, rim)
+
+    def _doubt(self, here: Moment, found: list[Candidate], known: NDArray[np.bool_]) -> None:
+        """Remember frames whose rim does not fit what was found, or where much had to be made up."""
+        doubts = [float(candidate.doubt.mean()) for candidate in found if candidate.doubt is not None]
+        full = (1 << here.frame.layout.bits) - 1
+        if known.mean() < SEEN_ENOUGH or (doubts and min(doubts) > MISFIT * full):
+            self._stats.doubtful.append(here.frame.index)
 
     def _matched(
         self, found: list[Candidate], places: Places, planes: list[int], frame: Frame

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vidrase.fill.complete import Link, grown
 from vidrase.frames import Frame, Hole
 
-GRID_SIDE = {"fast": 400, "default": 640, "best": 960}
+GRID_SIDE = {"fast": 360, "default": 640, "best": 960}
 RIM = 3  # px around the hole on the working grid whose sources are followed too, to compare light
 
 

@@ -53,7 +53,7 @@ def contextual_attention(features: Tensor, hole: Tensor, *, most: int = MOST, ro
 
     features: float [B, C, h, w]; hole: 0/1 [B, 1, h, w], 1 = missing. Returns float [B, C, h, w]; outside the hole as given.
     """
-    batch, channels, height, width = features.shape
+    height, width = features.shape[2:]
     rate = 2
     while -(-height // rate) * -(-width // rate) > most:
         rate += 1

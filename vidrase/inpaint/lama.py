@@ -41,7 +41,9 @@ def load_lama(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise WeightsMissing(f"no LaMa export at {path}; give a TorchScript file by --inpainter-weights")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch wants torch.export, the exports at hand are older
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # torch wants torch.export, the exports at hand are older
             script = torch.jit.load(str(path), map_location="cpu")
     except (RuntimeError, ValueError, OSError) as error:
         raise WeightsCorrupt(f"{path.name} is no TorchScript file, or it is damaged; fetch it again") from error

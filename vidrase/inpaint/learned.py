@@ -148,7 +148,7 @@ class LearnedInpainter:
 def load_learned(
     name: str, weights: Path | None, *, device: str = "auto", note: Note | None = None
 ) -> LearnedInpainter:
-    """The inpainter called `name` (one of LEARNED) from a file. Raises OptionError without one, WeightsMissing, WeightsCorrupt."""
+    """The inpainter called `name` (one of LEARNED) from a file. Raises OptionError without one, WeightsMissing/Corrupt."""
     if weights is None:
         raise OptionError(f"--inpainter {name} comes without weights; give --inpainter-weights FILE")
     if name == "lama":

@@ -70,7 +70,9 @@ def load_network(path: Path, net: str | None = None) -> tuple[nn.Module, dict[st
         raise WeightsCorrupt(f"{path.name} is no inpainter of vidrase, or it is damaged; fetch it again") from error
     _check_digest(path)
     if net is not None and card["net"] != net:
-        raise OptionError(f"{path.name} holds the inpainter '{card['net']}', not '{net}'; use --inpainter {card['net']}")
+        raise OptionError(
+            f"{path.name} holds the inpainter '{card['net']}', not '{net}'; use --inpainter {card['net']}"
+        )
     try:
         network = build(card["net"], card["layout"])
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, strict=True)
@@ -87,7 +89,9 @@ def _check_digest(path: Path) -> None:
     try:
         wanted = json.loads(note.read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsCorrupt(f"{note.name}, the digest of {path.name}, is unreadable; remove it or fetch it again") from error
+        raise WeightsCorrupt(
+            f"{note.name}, the digest of {path.name}, is unreadable; remove it or fetch it again"
+        ) from error
     if (found := _digest(path)) != wanted:
         raise WeightsCorrupt(
             f"{path.name} is damaged: its sha256 is {found[:12]}…, expected {wanted[:12]}…; fetch it again"

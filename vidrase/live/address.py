@@ -56,7 +56,9 @@ def address_of(text: str, *, size: tuple[int, int] | None = None, rate: float | 
         text = urlsplit(text).path
     elif scheme:
         known = ", ".join(f"{name}://" for name in SCHEMES)
-        raise UnsupportedSource(f"cannot read '{scheme}://' addresses; there are {known}, a camera's number, screen or a file")
+        raise UnsupportedSource(
+            f"cannot read '{scheme}://' addresses; there are {known}, a camera's number, screen or a file"
+        )
     if not Path(text).exists():
         raise SourceNotFound(f"no such file, camera or stream: {text}; a camera is given as its number, like 0")
     return Address(text, "file", text)

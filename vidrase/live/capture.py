@@ -1,7 +1,7 @@
 """Pictures and sound as they come in: one thread reads and decodes without pause, and the newest picture is the one that counts.
 
-Invariants: packets are never dropped (a decoder that misses one shows rubbish until the next key frame), decoded pictures are; never
-more than `ROOM` pictures wait; a source that is lost is asked for again, ever more patiently.
+Invariants: packets are never dropped (a decoder that misses one shows rubbish until the next key frame), decoded pictures
+are; never more than `ROOM` pictures wait; a source that is lost is asked for again, ever more patiently.
 """
 
 from __future__ import annotations
@@ -142,7 +142,10 @@ class Capture:
         try:
             # opening a stream takes a few exchanges more than reading from it
             container = av.open(
-                address.url, format=address.format, options=dict(address.options), timeout=(max(self._timeout, 2.0) * 2, self._timeout)
+                address.url,
+                format=address.format,
+                options=dict(address.options),
+                timeout=(max(self._timeout, 2.0) * 2, self._timeout),
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise _explained(address, error) from error
@@ -165,7 +168,9 @@ class Capture:
         try:
             while not self._stop.is_set():
                 try:
-                    finished = self._read_camera(container) if self.address.format == "opencv" else self._read(container)
+                    finished = (
+                        self._read_camera(container) if self.address.format == "opencv" else self._read(container)
+                    )
                     reason = "it ended"
                 except (av.error.FFmpegError, SourceError, OSError) as caught:
                     finished, reason = False, _why(caught)

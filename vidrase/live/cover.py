@@ -58,7 +58,10 @@ class Cover:
     def complete(
         self, area: NDArray[np.bool_], small: NDArray[np.uint8], memory: Memory, pose: NDArray[np.float64] | None
     ) -> NDArray[np.bool_]:
-        """`area` [h, w] of the `small` picture uint8 [h, w, 3], with what differs from the background beside it: a hand, a bag, the rim of the hair."""
+        """`area` [h, w] of the `small` picture uint8 [h, w, 3], and what differs from the background beside it.
+
+        A hand, a bag, the rim of the hair: what the detector's mask missed.
+        """
         if not area.any():
             return area
         reach = REACH * max(self.small)
@@ -189,9 +192,7 @@ class Cover:
         return big > 127
 
 
-def light_field(
-    now: NDArray[np.uint8], then: NDArray[np.float32], sure: NDArray[np.bool_]
-) -> NDArray[np.float32]:
+def light_field(now: NDArray[np.uint8], then: NDArray[np.float32], sure: NDArray[np.bool_]) -> NDArray[np.float32]:
     """How the light differs from the memory's, smooth, carried into what is hidden: float32 [h, w, 3].
 
     now: uint8 [h, w, 3].  then: float32 [h, w, 3].  sure: bool [h, w], where both show the background.

@@ -1,4 +1,4 @@
-"""The detector in its own thread: it gets the newest picture whenever it is free, and nobody waits for it longer than they want."""
+"""The detector in its own thread: it gets the newest picture whenever it is free, and nobody waits longer than they want."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ class Detector:
             while not self._error and not self._stop:
                 if any(found.index >= index for found in self._ready):
                     return
-                pending = [number for number in (self._working, self._task[0] if self._task else None) if number is not None]
+                pending = [
+                    number for number in (self._working, self._task[0] if self._task else None) if number is not None
+                ]
                 left = deadline - time.monotonic()
                 if left <= 0 or not any(number >= index for number in pending):
                     return
@@ -154,7 +156,9 @@ class Detector:
         planes = tuple(np.ascontiguousarray(rgb[..., channel]) for channel in range(3))
         found = segmenter([Frame(planes, RGB8, index, index, Fraction(1, 25), 1)])[0]
         least = WEAK * getattr(segmenter, "recommended_conf", 0.0)
-        chosen = [label in self._wanted and score >= least for label, score in zip(found.labels, found.scores, strict=True)]
+        chosen = [
+            label in self._wanted and score >= least for label, score in zip(found.labels, found.scores, strict=True)
+        ]
         seconds = time.perf_counter() - start
         if index >= 0:  # the first look, of nothing, is slow and says nothing about the next
             self.runs += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -185,6 +186,13 @@ class LiveEraser:
         self._dropped = 0
         return self.shown.after
 
+    def drain(self) -> Iterator[Shown]:
+        """The pictures that are still held back, oldest first; after the last `step`."""
+        while self._size is not None and self._pending:
+            self._render(self._pending.popleft())
+            assert self.shown is not None
+            yield self.shown
+
     def _start(self, size: tuple[int, int]) -> None:
         """Begin with frames of `size` (height, width)."""
         if size[0] < 16 or size[1] < 16:
@@ -261,7 +269,9 @@ class LiveEraser:
             self.detector.wait_for(moment.index, FIRST_LOOK)
         else:
             left = moment.arrived + self.latency - 0.5 * RESERVE - self._paint_seconds - start
-            left = min(left, 0.9 * self._interval - self._paint_seconds)  # waiting longer would only lose the next picture
+            left = min(
+                left, 0.9 * self._interval - self._paint_seconds
+            )  # waiting longer would only lose the next picture
             if left > 0:
                 self.detector.wait_for(moment.index, left)
         return time.monotonic() - start
@@ -311,9 +321,7 @@ class LiveEraser:
 
     def _show(self, moment: Moment, covered: Covered, area: NDArray[np.bool_]) -> None:
         assert moment.rgb is not None
-        self.shown = Shown(
-            moment.rgb, covered.rgb, area, moment.seconds, moment.index, covered.known, self._boxes
-        )
+        self.shown = Shown(moment.rgb, covered.rgb, area, moment.seconds, moment.index, covered.known, self._boxes)
 
     def relearn(self) -> None:
         """Forget the background and learn it anew."""

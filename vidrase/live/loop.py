@@ -73,6 +73,8 @@ class Live:
             if picture is not None:
                 self._one(picture)
             elif self._capture.ended:
+                for _ in self._eraser.drain():
+                    self._deliver(time.monotonic())
                 break
             else:
                 self._nothing()
@@ -89,7 +91,11 @@ class Live:
         start = time.monotonic()
         index = self._eraser.count
         self._arrivals[index] = picture.arrived
-        after = self._eraser.step(picture.rgb, picture.seconds)
+        self._eraser.step(picture.rgb, picture.seconds)
+        self._deliver(start)
+
+    def _deliver(self, start: float) -> None:
+        """Send what the eraser shows now, unless it was sent; work on it began at `start`, monotonic seconds."""
         shown = self._eraser.shown
         assert shown is not None
         now = time.monotonic()
@@ -100,7 +106,7 @@ class Live:
         arrived = self._arrivals.pop(shown.index, now)
         for old in [number for number in self._arrivals if number < shown.index]:
             del self._arrivals[old]
-        self._last, self._last_seconds = after, shown.seconds
+        self._last, self._last_seconds = shown.after, shown.seconds
         self.stats.shown(
             now - arrived,
             now - start,
@@ -109,7 +115,7 @@ class Live:
             dropped=self._capture.dropped,
             level=self._eraser.governor.number,
         )
-        self._send(after, shown.seconds)
+        self._send(shown.after, shown.seconds)
 
     def _send(self, picture: NDArray[np.uint8], seconds: float) -> None:
         sounds = self._capture.hear(seconds) if self._capture.has_sound else []
@@ -138,10 +144,7 @@ class Live:
     def line(self) -> str:
         """One line of figures for the overlay."""
         level = LEVELS[self._eraser.governor.number].name
-        return (
-            f"{self.stats.fps:.0f} fps  {self.stats.latency * 1e3:.0f} ms  "
-            f"{self._capture.dropped} dropped  {level}"
-        )
+        return f"{self.stats.fps:.0f} fps  {self.stats.latency * 1e3:.0f} ms  {self._capture.dropped} dropped  {level}"
 
     def now(self) -> dict[str, Any]:
         """The figures of this moment, for `/stats.json`."""

@@ -171,5 +171,7 @@ def paint(look: Detection, small: tuple[int, int]) -> NDArray[np.uint8]:
     for mask, (y, x) in zip(found.masks, found.corners, strict=True):
         rows, columns = mask.shape
         whole[y : y + rows, x : x + columns][mask] = 255
-    scaled = cv2.resize(whole, small[::-1], interpolation=cv2.INTER_AREA if found.size[0] > small[0] else cv2.INTER_LINEAR)
+    scaled = cv2.resize(
+        whole, small[::-1], interpolation=cv2.INTER_AREA if found.size[0] > small[0] else cv2.INTER_LINEAR
+    )
     return np.where(scaled > 90, 255, 0).astype(np.uint8)

@@ -181,7 +181,11 @@ class Memory:
             there = np.s_[margin + y0 : margin + y1, margin + x0 : margin + x1]
             return self.colour[there], self.weight[there] > 0, self.made[there]
         # canvas -> frame -> rect
-        how = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]]) @ pose @ np.array([[1.0, 0, -margin], [0, 1, -margin], [0, 0, 1]])
+        how = (
+            np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]])
+            @ pose
+            @ np.array([[1.0, 0, -margin], [0, 1, -margin], [0, 0, 1]])
+        )
         size = (x1 - x0, y1 - y0)
         colour = cv2.warpPerspective(self.colour, how, size, flags=cv2.INTER_LINEAR)
         kinds = np.where(self.weight > 0, 255, 0).astype(np.uint8)
@@ -211,7 +215,7 @@ class Memory:
             colours = cv2.warpPerspective(colours, how, (shape[1], shape[0]), flags=cv2.INTER_LINEAR)
             marked = np.where(where, 255, 0).astype(np.uint8)
             where = cv2.warpPerspective(marked, how, (shape[1], shape[0]), flags=cv2.INTER_LINEAR) > 127
-            there = np.s_[:, :]
+            there = np.s_[0 : shape[0], 0 : shape[1]]
         unseen = where & (self.weight[there] == 0)
         before = self.made[there]
         rate = np.where(before, CALMING, 1.0).astype(np.float32)
@@ -225,8 +229,10 @@ class Memory:
         shift = np.array([[1.0, 0, margin], [0, 1, margin], [0, 0, 1]])
         how = shift @ pose @ np.linalg.inv(shift)
         size = (self.weight.shape[1], self.weight.shape[0])
-        self.colour = cv2.warpPerspective(self.colour, how, size, flags=cv2.INTER_LINEAR)
-        solid = cv2.warpPerspective(np.where(self.weight > 0, 255, 0).astype(np.uint8), how, size, flags=cv2.INTER_LINEAR)
+        self.colour = cv2.warpPerspective(self.colour, how, size, flags=cv2.INTER_CUBIC)
+        solid = cv2.warpPerspective(
+            np.where(self.weight > 0, 255, 0).astype(np.uint8), how, size, flags=cv2.INTER_LINEAR
+        )
         weight = cv2.warpPerspective(self.weight, how, size, flags=cv2.INTER_NEAREST)
         self.weight = np.where(solid > 250, np.maximum(weight, 1), 0).astype(np.float32)
         made = cv2.warpPerspective(self.made.astype(np.uint8), how, size, flags=cv2.INTER_NEAREST) > 0
@@ -255,7 +261,9 @@ class Memory:
         except FileNotFoundError:
             raise
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise OptionError(f"{path} is not a background plate ({error}); make one with --learn 5 --plate FILE") from error
+            raise OptionError(
+                f"{path} is not a background plate ({error}); make one with --learn 5 --plate FILE"
+            ) from error
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or weight.shape != rgb.shape[:2]:
             raise OptionError(f"{path} is not a background plate: rgb {rgb.dtype} {rgb.shape}, weight {weight.shape}")
         if size is not None and rgb.shape[:2] != size:

@@ -44,7 +44,9 @@ class Output(ABC):
         self._state = threading.Condition()
         self._stop = False
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name=f"vidrase-live-{type(self).__name__.lower()}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, name=f"vidrase-live-{type(self).__name__.lower()}", daemon=True
+        )
         self._thread.start()
 
     @abstractmethod

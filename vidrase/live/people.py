@@ -25,7 +25,11 @@ class Roll:
         scale = np.array([found.size[1], found.size[0]] * 2, np.float32)
         boxes = found.boxes / np.maximum(scale, 1)
         pairs = sorted(
-            ((_iou(box, known), k, number) for k, box in enumerate(boxes) for number, (known, _) in self._known.items()),
+            (
+                (_iou(box, known), k, number)
+                for k, box in enumerate(boxes)
+                for number, (known, _) in self._known.items()
+            ),
             reverse=True,
         )
         taken: set[int] = set()
@@ -43,7 +47,9 @@ class Roll:
 
     def leaving(self, found: Instances) -> Instances:
         """Those of `found` that are not kept."""
-        return found.where(np.array([int(number) not in self.kept for number in found.ids], bool)) if self.kept else found
+        return (
+            found.where(np.array([int(number) not in self.kept for number in found.ids], bool)) if self.kept else found
+        )
 
 
 def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

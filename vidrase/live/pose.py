@@ -1,12 +1,13 @@
 """Where the camera looks, relative to the picture that the background memory is anchored to.
 
-Points of the anchor picture are searched for in every new one (frame to anchor, not frame to frame), so that errors do not add up.
-Convention: `homography` float64 [3, 3] takes px of the anchor picture to px of the current one, full size, pixel centres at integers.
+Points of the anchor picture are searched for in every new one (frame to anchor, not frame to frame), so that errors do not
+add up. Convention: `homography` float64 [3, 3] takes px of the anchor picture to px of the current one, full size, pixel
+centres at integers.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -22,7 +23,11 @@ WANDER = 0.12  # share of the frame that a corner may wander before the memory i
 STILL_PX = 0.4  # px of the full picture: less is the noise of the estimate, and resampling for it would only blur
 ALIKE = 7  # grey levels that half of the picture may differ when it is the same view
 PATIENCE = 12  # pictures without a fit after which the place is given up
-_LK = {"winSize": (15, 15), "maxLevel": 3, "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.03)}
+_LK: dict[str, Any] = {
+    "winSize": (15, 15),
+    "maxLevel": 3,
+    "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.03),
+}
 
 
 class Pose:
@@ -37,6 +42,8 @@ class Pose:
         self._scale = np.eye(3)  # small px -> full px
         self._misses = 0
         self._restless = 0
+        self._weak = False
+        self._last: tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]] | None = None
 
     def step(self, gray: NDArray[np.uint8], busy: NDArray[np.bool_], size: tuple[int, int]) -> Sight:
         """How the camera stands now.
@@ -56,12 +63,15 @@ class Pose:
             return "still" if np.array_equal(self.homography, np.eye(3)) else "unsure"
         found = self._fit(gray, busy)
         if found is None:
+            found = self._from_last(gray, busy)
+        if found is None:
             self._misses += 1
             if self._misses > PATIENCE:
                 self.anchor(gray, busy, size)
                 return "lost"
             return "unsure"
         self._misses = 0
+        self._last = gray, busy, found
         full = self._scale @ found @ np.linalg.inv(self._scale)
         shift = corner_shift(full, size)
         # a camera at rest is believed to move only when it does so for some pictures, or plainly
@@ -74,17 +84,21 @@ class Pose:
         return "moved"
 
     def wandered(self, size: tuple[int, int]) -> bool:
-        """Whether the view has left the anchor so far that the memory should be anchored anew."""
-        return corner_shift(self.homography, size) > WANDER * min(size)
+        """Whether the view has left the anchor so far, or shares so little with it, that a new anchor is due."""
+        return self._weak or corner_shift(self.homography, size) > WANDER * min(size)
 
     def anchor(self, gray: NDArray[np.uint8], busy: NDArray[np.bool_], size: tuple[int, int]) -> None:
         """Make this picture the anchor: the homography is the identity from here."""
         height, width = gray.shape
         sx, sy = size[1] / width, size[0] / height
         self._scale = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+        moving = not np.array_equal(self.homography, np.eye(3))
         self.homography = np.eye(3)
         self._key = gray.copy()
-        self._misses = self._restless = 0
+        self._weak = False
+        self._last = gray, busy, np.eye(3)
+        self._misses = 0
+        self._restless = 4 if moving else 0  # a camera that moved goes on to
         free = np.where(busy, 0, 255).astype(np.uint8)
         self._key_mean = max(float(cv2.mean(gray, free)[0]), 1.0)
         points = cv2.goodFeaturesToTrack(gray, POINTS, 0.01, max(min(height, width) / 24, 4), mask=free)
@@ -123,6 +137,7 @@ class Pose:
         homography, inliers = cv2.findHomography(start, end, cv2.USAC_MAGSAC, 0.8, None, 300, 0.99)
         if homography is None or inliers.sum() < max(FEWEST, 0.45 * len(start)):
             return np.eye(3) if self._alike(lit, free) else None
+        self._weak = bool(np.count_nonzero(inliers) < max(0.5 * len(self._points), FEWEST))
         if np.count_nonzero(inliers) < 30 or not _sane(homography, gray.shape):
             steady, inliers = cv2.estimateAffinePartial2D(start, end, method=cv2.RANSAC, ransacReprojThreshold=0.8)
             if steady is None or inliers.sum() < max(FEWEST, 0.4 * len(start)):
@@ -130,6 +145,27 @@ class Pose:
             homography = np.vstack([steady, [0, 0, 1]])
         return homography if _sane(homography, gray.shape) else None
 
+    def _from_last(self, gray: NDArray[np.uint8], busy: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+        """The small homography by way of the last picture that was placed, when too little of the anchor is left in view."""
+        if self._last is None or self._last[0].shape != gray.shape:
+            return None
+        before, was_busy, placed = self._last
+        free = np.where(was_busy, 0, 255).astype(np.uint8)
+        points = cv2.goodFeaturesToTrack(before, POINTS, 0.01, max(min(gray.shape) / 24, 4), mask=free)
+        if points is None or len(points) < FEWEST:
+            return None
+        moved, status, _ = cv2.calcOpticalFlowPyrLK(before, gray, points, None, **_LK)
+        at = np.clip(np.rint(moved[:, 0]).astype(int), 0, (gray.shape[1] - 1, gray.shape[0] - 1))
+        good = (status[:, 0] == 1) & ~busy[at[:, 1], at[:, 0]]
+        if good.sum() < FEWEST:
+            return None
+        step, inliers = cv2.estimateAffinePartial2D(
+            points[good, 0], moved[good, 0], method=cv2.RANSAC, ransacReprojThreshold=0.6
+        )
+        if step is None or inliers.sum() < max(FEWEST, 0.5 * good.sum()):
+            return None
+        self._weak = True
+        return np.vstack([step, [0, 0, 1]]) @ placed
 
     def _alike(self, gray: NDArray[np.uint8], free: NDArray[np.uint8]) -> bool:
         """Whether a camera at rest still sees its anchor, though too few points say so."""

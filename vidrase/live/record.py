@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,8 @@ from vidrase.report import Note
 
 TICKS = 90_000
 SUFFIXES = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".ts": "mpegts", ".m4v": "mp4"}
+PORTS = {"rtmp": 1935, "rtmps": 443, "rtsp": 554}
+PATIENCE = 3.0  # seconds for a receiver to answer
 FORMATS = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "udp": "mpegts", "tcp": "mpegts", "srt": "mpegts"}
 
 
@@ -25,9 +28,9 @@ class Muxer:
     """One container with H.264 and, when there is sound, AAC. Times are the source's."""
 
     def __init__(
-        self, to: str, format: str, showing: Showing, *, sound_rate: int, live: bool, timeout: float | None = None
+        self, to: Any, format: str, showing: Showing, *, sound_rate: int, live: bool, timeout: float | None = None
     ) -> None:
-        options: dict[str, str] = {}
+        options: dict[str, Any] = {"flush_packets": "1"}
         if format in ("mp4", "mov"):
             options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
         if format == "matroska":
@@ -42,10 +45,11 @@ class Muxer:
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS)
-        stream.codec_context.gop_size = max(round(float(rate)) * (1 if live else 2), 2)
+        stream.codec_context.gop_size = max(round(float(rate)), 2)
         stream.codec_context.thread_count = 1
-        how = {"preset": "ultrafast" if live else "veryfast", "crf": "23" if live else "20"}
-        stream.options = how | ({"tune": "zerolatency"} if live else {})
+        how: dict[str, object] = {"preset": "ultrafast" if live else "veryfast", "crf": "23" if live else "20"}
+        # a recording may look ahead a little; what it holds back is lost when the power goes
+        stream.options = how | ({"tune": "zerolatency"} if live else {"rc-lookahead": "8", "bf": "0"})
         self._video = stream
         self._sound: Any = None
         if sound_rate:
@@ -164,6 +168,7 @@ class PushOutput(Output):
         self._muxer: Muxer | None = None
         self._attempts = 0
         self._not_before = 0.0
+        self._wire: socket.socket | None = None
         self.lost = 0
         super().__init__(url, say=say)
 
@@ -177,17 +182,29 @@ class PushOutput(Output):
                     self.dropped += 1
                     return
                 self._muxer = Muxer(
-                    self._url, self._format, showing, sound_rate=self._sound_rate, live=True, timeout=3.0
+                    self._called(), self._format, showing, sound_rate=self._sound_rate, live=True, timeout=PATIENCE
                 )
             self._muxer.write(showing)
             self._attempts = 0
         except (av.error.FFmpegError, OSError) as error:
             self.lost += 1
             if not self._attempts:
-                self._say(f"{self._url} does not take the stream ({getattr(error, 'strerror', None) or error}); trying again")
+                self._say(
+                    f"{self._url} does not take the stream ({getattr(error, 'strerror', None) or error}); trying again"
+                )
             self._not_before = time.monotonic() + BACKOFF[min(self._attempts, len(BACKOFF) - 1)]
             self._attempts += 1
             self.finish()
+
+    def _called(self) -> Any:
+        """What to open. PyAV holds the interpreter while FFmpeg connects: whoever does not answer would stop the picture."""
+        where = urlsplit(self._url)
+        if where.scheme == "tcp":
+            self._wire = socket.create_connection((where.hostname or "", where.port or 0), PATIENCE)
+            return self._wire.makefile("wb", buffering=0)
+        if where.scheme in PORTS:
+            socket.create_connection((where.hostname or "", where.port or PORTS[where.scheme]), PATIENCE).close()
+        return self._url
 
     def finish(self) -> None:
         """Hang up."""
@@ -197,3 +214,6 @@ class PushOutput(Output):
                 muxer.close()
             except (av.error.FFmpegError, OSError):
                 self.lost += 1
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None

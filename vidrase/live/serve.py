@@ -28,7 +28,8 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>vidrase li
 img{max-width:100vw;max-height:calc(100vh - 2.5em);display:block;margin:auto}p{margin:.6em}</style>
 <img src="/stream.mjpg" alt="live picture"><p id="s">&nbsp;</p>
 <script>setInterval(async()=>{try{const r=await(await fetch("/stats.json")).json();
-document.getElementById("s").textContent=`${r.fps.toFixed(1)} fps · ${r.latency_ms.toFixed(0)} ms · ${r.dropped} dropped${r.lost?" · signal lost":""}`}
+document.getElementById("s").textContent=`${r.fps.toFixed(1)} fps · ${r.latency_ms.toFixed(0)} ms · ${r.dropped} dropped`
++(r.lost?" · signal lost":"")}
 catch{document.getElementById("s").textContent="vidrase has stopped"}},1000)</script></html>"""
 
 
@@ -50,9 +51,13 @@ class WebOutput(Output):
         try:
             self._server = _Server((host, port), _handler_for(self))
         except OSError as error:
-            raise SinkError(f"cannot serve on {host}:{port}: {error.strerror or error}; choose another --serve port") from error
+            raise SinkError(
+                f"cannot serve on {host}:{port}: {error.strerror or error}; choose another --serve port"
+            ) from error
         self.address = f"http://{host}:{self._server.server_address[1]}/"
-        self._serving = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="vidrase-live-web", daemon=True)
+        self._serving = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="vidrase-live-web", daemon=True
+        )
         self._serving.start()
         super().__init__(self.address, say=say)
 
@@ -70,7 +75,10 @@ class WebOutput(Output):
     def newest(self, after: int, wait: float) -> tuple[int, bytes]:
         """(number, JPEG) of a picture newer than number `after`; number `after` and nothing when none comes within `wait`."""
         with self._fresh:
-            if self._fresh.wait_for(lambda: self._shut or (self._number > after and bool(self._jpeg)), wait) and not self._shut:
+            if (
+                self._fresh.wait_for(lambda: self._shut or (self._number > after and bool(self._jpeg)), wait)
+                and not self._shut
+            ):
                 return self._number, self._jpeg
             return after, b""
 
@@ -120,7 +128,7 @@ def _handler_for(web: WebOutput) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = STALL
 
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/":
                 self._answer(PAGE.encode(), "text/html; charset=utf-8")

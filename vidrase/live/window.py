@@ -30,7 +30,9 @@ class Window:
         try:
             cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         except cv2.error as error:
-            raise SinkError("this OpenCV opens no windows (headless build, or no desktop); give --serve or --output") from error
+            raise SinkError(
+                "this OpenCV opens no windows (headless build, or no desktop); give --serve or --output"
+            ) from error
 
     def show(self, eraser: LiveEraser, picture: NDArray[np.uint8], line: str) -> None:
         """Draw `picture` uint8 [H, W, 3] with `line` over it, and do what the keys say."""

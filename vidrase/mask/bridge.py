@@ -23,6 +23,7 @@ FLASH = 0.45  # a single hit below this confidence is taken for a false one
 RIM_SHARE = (
     0.004  # of the frame's short side: what a carried mask loses all round before it is united with a frame's own
 )
+BRIEF = 3  # frames between two sightings, beyond which the thing was behind something rather than overlooked
 CERTAIN = 0.5  # share of a carried pixel that has to be mask
 
 
@@ -83,9 +84,12 @@ class Bridge:
             places = [place for place in sorted(near) if number in near[place].pieces]
             here = now.pieces.get(number)
             if here is None:
-                parts = [
-                    self._carried(near[place].pieces[number], place, now.place) for place in _ends(places, now.place)
-                ]
+                ends = _ends(places, now.place)
+                parts = [self._carried(near[place].pieces[number], place, now.place) for place in ends]
+                if len(ends) == 2 and ends[1] - ends[0] > BRIEF:
+                    one, two = (near[place].pieces[number] for place in ends)
+                    way = (now.place - ends[0]) / (ends[1] - ends[0])
+                    parts += _on_the_way(one, two, way, now.frame.displayed_size)
             elif len(places) == 1 and len(near) >= SETTLED and here.score < FLASH and number > 0:
                 continue
             else:
@@ -135,6 +139,18 @@ Part = tuple[NDArray[np.bool_], tuple[int, int]]
 def _voted(parts: list[Part]) -> Part | None:
     """Where at least two of the crops agree (one, when there are fewer than three), as one crop."""
     return _united(parts, VOTES if len(parts) > VOTES else 1)
+
+
+def _on_the_way(one: Piece, two: Piece, way: float, size: tuple[int, int]) -> list[Part]:
+    """Both masks where their thing should be at `way` (0..1) between them, moving evenly: the flow there is of what hides it."""
+    middles = [np.add(piece.corner, np.divide(piece.mask.shape, 2)) for piece in (one, two)]
+    here = middles[0] + (middles[1] - middles[0]) * way
+    out: list[Part] = []
+    for piece in (one, two):
+        y, x = np.rint(here - np.divide(piece.mask.shape, 2)).astype(int).tolist()
+        mask = piece.mask[max(-y, 0) : max(size[0] - y, 0), max(-x, 0) : max(size[1] - x, 0)]
+        out.append((mask, (max(y, 0), max(x, 0))))
+    return out
 
 
 def _adjoining(own: Part, more: Part | None) -> Part | None:

@@ -26,6 +26,7 @@ from vidrase.segment.torchvision_ops import suppress
 
 GREY = 114  # what the network saw round its training pictures
 OVERLAP = 0.65  # IoU above which two boxes of a class are the same thing
+FEW_CORES = 2  # up to as many, even a single frame goes to one core alone: 281 ms -> 57 ms beside other work
 VOICE = 0.5  # share of the best score from which a suppressed detection has a say in the mask
 VOICES = 5
 MOST = 300  # detections a frame; beyond it lies noise
@@ -69,7 +70,8 @@ class YoloSegmenter:
         self.only: frozenset[int] | None = None
         self._strides = [int(stride) for stride in network.stride]  # type: ignore[union-attr]
         self._imgsz, self._device, self._dtype, self._note = imgsz, device, dtype, note
-        self._cores: ThreadPoolExecutor | None = None
+        self._crew: ThreadPoolExecutor | None = None
+        self._workers = 1
         self._room: int | None = None  # frames that fit the device at once, once that has been found out
         network.model[-1].training = True  # type: ignore[index, union-attr]  # of the head alone: raw maps, nothing decoded
         self._network = network.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -105,17 +107,20 @@ class YoloSegmenter:
         Two cores on one frame wait for each other after every layer; with a decoder and an encoder on the same cores that is
         most of the time: 4 frames took 231 ms each that way, 97 ms this way, and a third of the processor's time.
         """
-        cores = min(torch.get_num_threads(), len(frames))
-        if self._device.type != "cpu" or (cores < 2 and self._cores is None):
-            return self._batch(frames, size)  # a still, or a live picture: one frame, as soon as possible
-        if self._cores is None:
-            whole = torch.get_num_threads()
-            self._cores = ThreadPoolExecutor(whole, "detector", initializer=torch.set_num_threads, initargs=(1,))
-            list(self._cores.map(time.sleep, [0.001] * whole))  # starts them all
-            torch.set_num_threads(whole)  # what the threads set for themselves is also the default of later ones
-        share = -(-len(frames) // cores)
+        threads = torch.get_num_threads()
+        # one frame: all cores at it, unless they are so few that another stage is sure to hold one of them up
+        if self._device.type != "cpu" or threads < 2 or (len(frames) < 2 and threads > FEW_CORES):
+            return self._batch(frames, size)
+        if self._crew is None:
+            workers = min(threads, max(len(frames), FEW_CORES))
+            each = max(threads // workers, 1)
+            self._crew = ThreadPoolExecutor(workers, "detector", torch.set_num_threads, (each,))
+            self._workers = workers
+            list(self._crew.map(time.sleep, [0.001] * workers))  # starts them all
+            torch.set_num_threads(threads)  # what the workers set for themselves is also the default of later threads
+        share = -(-len(frames) // min(self._workers, len(frames)))
         parts = [frames[start : start + share] for start in range(0, len(frames), share)]
-        return [one for part in self._cores.map(lambda part: self._batch(part, size), parts) for one in part]
+        return [one for part in self._crew.map(lambda part: self._batch(part, size), parts) for one in part]
 
     def _batch(self, frames: Sequence[Frame], size: tuple[int, int]) -> list[Instances]:
         grid = Grid.fit(size, self._imgsz, max(self._strides))

@@ -161,7 +161,9 @@ def add_detections(
             if label == PERSON or not people_only:
                 pictures.things[index] = pictures.things.get(index, np.zeros_like(mask)) | mask
         if index % 500 == 0:
-            say(f"looked at {index}/{len(pictures)}: {len(pictures.things)} with things, {len(pictures.silhouettes)} shapes")
+            say(
+                f"looked at {index}/{len(pictures)}: {len(pictures.things)} with things, {len(pictures.silhouettes)} shapes"
+            )
 
 
 def treat_people(pictures: Pictures, how: People) -> Pictures:
@@ -204,7 +206,7 @@ def sample(pictures: Pictures, rng: np.random.Generator, side: int) -> tuple[Ima
     rgb = pictures.read(index)
     height, width = rgb.shape[:2]
     short = min(height, width)
-    part = int(round(short * rng.uniform(min(1.0, max(0.5, side / short)), 1.0)))
+    part = round(short * float(rng.uniform(min(1.0, max(0.5, side / short)), 1.0)))
     y, x = int(rng.integers(height - part + 1)), int(rng.integers(width - part + 1))
     square = _resized(rgb[y : y + part, x : x + part], side)
     things = pictures.things.get(index) if pictures.spare_things else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,9 @@ def _state(path: Path) -> dict[str, Tensor]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
     except FileNotFoundError as error:
-        raise WeightsMissing(f"no VGG weights at {path}; give a torchvision vgg16 state dict, or --yolo-features") from error
+        raise WeightsMissing(
+            f"no VGG weights at {path}; give a torchvision vgg16 state dict, or --yolo-features"
+        ) from error
     except Exception as error:
         raise WeightsCorrupt(f"{path.name} is no state dict ({type(error).__name__})") from error
 
@@ -192,7 +195,7 @@ class PatchCritic(nn.Module):
         widths = [4, width, 2 * width, 4 * width, 4 * width]
         norm = nn.utils.parametrizations.spectral_norm
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             layers += [norm(nn.Conv2d(inputs, outputs, 5, 2, 2)), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, norm(nn.Conv2d(widths[-1], 1, 3, padding=1)))
 

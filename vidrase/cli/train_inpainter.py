@@ -1,0 +1,142 @@
+"""`vidrase train inpainter`: networks that invent what no frame shows, from pictures and made-up holes."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import click
+
+_path = click.Path(path_type=Path)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("sources", nargs=-1, required=True, metavar="DATA…", type=_path)
+@click.option("-o", "--output", type=_path, required=True, help="The .safetensors to write; a .json digest beside it.")
+@click.option("--net", type=click.Choice(["pconv", "contextual", "fourier"]), default="fourier", help="The network.")
+@click.option("--width", type=int, help="Channels of its first layer; the network's own choice unless given.")
+@click.option("--depth", type=int, help="Halvings (pconv) or blocks (fourier); the network's own choice unless given.")
+@click.option("--steps", default=8000, help="Length of the whole run, the resumed part included.")
+@click.option("--side", default=128, help="Side of a training picture, px.")
+@click.option("--batch", default=16, help="Pictures a step.")
+@click.option("--rate", default=1e-3, help="Learning rate before it falls.")
+@click.option(
+    "--loss", type=click.Choice(["vidrase", "liu", "joint"]), default="vidrase", help="joint: L1 + SSIM alone."
+)
+@click.option("--adversarial", default=0.0, help="Weight of a patch critic; 0: none.")
+@click.option("--vgg", type=_path, help="torchvision VGG-16 state dict for perceptual and style loss.")
+@click.option("--yolo-features", type=_path, help="YOLOv8 weights whose backbone stands in for VGG.")
+@click.option("--silhouettes", type=_path, multiple=True, help="Folder of mask pictures: shapes for holes. Repeatable.")
+@click.option("--detector", type=_path, help="YOLOv8-seg weights: shapes and people where there are no annotations.")
+@click.option(
+    "--people",
+    type=click.Choice(["keep", "leave-out", "background"]),
+    default="keep",
+    help="Pictures with annotated or detected things: keep, leave out, or erase only their background.",
+)
+@click.option("--leave-out", type=_path, help="Text file: names of pictures that must not be learnt from, one a line.")
+@click.option("--judge", "judged", default=0.03, help="Share of the pictures kept apart for the figures.")
+@click.option("--epoch", default=500, help="Steps between two judgements (figures, samples.png, curves.png).")
+@click.option("--run", "folder", type=_path, default=Path("runs/inpainter"), help="Folder of checkpoints and pictures.")
+@click.option("--resume", type=_path, help="Checkpoint (last.pt) to go on from.")
+@click.option("--minutes", type=float, help="Stop after this long; --resume goes on from there.")
+@click.option("--device", default="cpu", help="cpu, cuda, cuda:1.")
+@click.option("--full-precision", is_flag=True, help="fp32 instead of bf16.")
+@click.option("--seed", default=0)
+def inpainter(
+    sources: tuple[Path, ...],
+    output: Path,
+    net: str,
+    width: int | None,
+    depth: int | None,
+    steps: int,
+    side: int,
+    batch: int,
+    rate: float,
+    loss: str,
+    adversarial: float,
+    vgg: Path | None,
+    yolo_features: Path | None,
+    silhouettes: tuple[Path, ...],
+    detector: Path | None,
+    people: str,
+    leave_out: Path | None,
+    judged: float,
+    epoch: int,
+    folder: Path,
+    resume: Path | None,
+    minutes: float | None,
+    device: str,
+    full_precision: bool,
+    seed: int,
+) -> None:
+    """Train an inpainter on DATA: folders of pictures, pictures and clips. No labels are needed.
+
+    Things in YOLO polygon files (`labels` beside `images`) become shapes of holes. FOLDER gets last.pt, history.jsonl,
+    samples.png (with hole, Telea, ours, true) and curves.png.
+    """
+    from dataclasses import replace
+
+    import torch
+
+    from vidrase.inpaint.stored import build
+    from vidrase.train import inpainter_data as data
+    from vidrase.train.inpainter import Recipe, Trainer, train
+    from vidrase.train.inpainter_judge import History, Judge, write_png
+    from vidrase.train.inpainter_loss import PRESETS, VggFeatures, YoloFeatures
+
+    def say(text: str) -> None:
+        click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)
+
+    until = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    torch.manual_seed(seed)
+    left_out = frozenset(leave_out.read_text(encoding="utf-8").split()) if leave_out else frozenset()
+    pictures, apart = data.gather(sources, left_out, judged)
+    data.add_annotations(pictures)
+    data.add_silhouettes(pictures, silhouettes)
+    if detector is not None:
+        data.add_detections(pictures, detector, say)
+    pictures = data.treat_people(pictures, people)  # type: ignore[arg-type]
+    say(f"{len(pictures)} pictures, {len(pictures.silhouettes)} shapes; {len(apart)} pictures kept apart to judge on")
+    layout = {"width": width, ("depth" if net == "pconv" else "blocks"): depth}
+    recipe = Recipe(
+        net=net,
+        layout={name: value for name, value in layout.items() if value is not None},
+        steps=steps,
+        side=side,
+        batch=batch,
+        rate=rate,
+        seed=seed,
+    )
+    network = build(recipe.net, recipe.layout)
+    say(f"{net}: {sum(weight.numel() for weight in network.parameters()) / 1e6:.2f} M parameters")
+    features = (
+        VggFeatures(vgg) if vgg is not None else YoloFeatures(yolo_features) if yolo_features is not None else None
+    )
+    weights = replace(PRESETS[loss], adversarial=adversarial)
+    if features is None and (weights.perceptual or weights.style):
+        say("no --vgg and no --yolo-features: perceptual and style loss are left out")
+    trainer = Trainer(network, recipe, weights=weights, features=features, device=device, mixed=not full_precision)
+    if resume is not None:
+        trainer.restore(resume)
+        say(f"going on from step {trainer.step}")
+    history = History(folder, resumed_at=trainer.step)
+    judge = Judge(apart, side, shapes=pictures.silhouettes) if apart else None
+    telea = judge.figures(judge.telea()) if judge is not None else None
+    if telea is not None:
+        say("Telea " + " ".join(f"{name} {value:.4f}" for name, value in telea.items()))
+
+    def look(trainer: Trainer) -> None:
+        assert judge is not None
+        made = judge.fill(trainer.average)
+        figures = judge.figures(made)
+        history.add(trainer.step, figures)
+        write_png(folder / "samples.png", judge.grid(made))
+        write_png(folder / "curves.png", history.curves(telea)[..., ::-1])
+        say(f"step {trainer.step}: " + " ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+
+    train(trainer, pictures, folder, say, epoch=epoch, judge=look if judge is not None else None, until=until)
+    card = {"judged": history.rows[-1] if history.rows else {}, "telea": telea or {}}
+    digest = trainer.export(output, card)
+    click.echo(f"{output}  sha256 {digest}")

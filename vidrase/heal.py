@@ -1,0 +1,88 @@
+"""Tracks that broke off and went on under another id: which belong together."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+ENDS = 5  # boxes at either end from which a track's motion is judged
+LONGEST_SECONDS = 1.5  # that a thing may be out of sight
+SETTLED = 3  # frames of a track, below which its ends say nothing
+MEETS = 0.3  # IoU of where one track should be with where the other is
+ALIKE = 1.8  # ratio of their sizes, at most
+
+
+@dataclass(slots=True)
+class Trace:
+    """The two ends of a track: (frame index, x0 y0 x1 y1 px)."""
+
+    first: list[tuple[int, NDArray[np.float32]]] = field(default_factory=list)
+    last: deque[tuple[int, NDArray[np.float32]]] = field(default_factory=lambda: deque(maxlen=ENDS))
+    frames: int = 0
+
+    def add(self, index: int, box: NDArray[np.float32]) -> None:
+        """The track's box in one more frame."""
+        if len(self.first) < ENDS:
+            self.first.append((index, box))
+        self.last.append((index, box))
+        self.frames += 1
+
+
+def heal(traces: Mapping[int, Trace], labels: Mapping[int, str], frame_rate: float) -> dict[int, int]:
+    """id -> the first id of the same thing, for every track that goes on from another; by class, place, motion and size.
+
+    Only over a gap of at least one frame: tracks that meet without one are kept apart by a cut, or overlap by chance.
+    """
+    longest = max(LONGEST_SECONDS * frame_rate, 2.0)
+    known = sorted(
+        (number for number, trace in traces.items() if trace.frames >= SETTLED), key=lambda n: traces[n].first[0][0]
+    )
+    pairs = []
+    for before in known:
+        end = traces[before].last[-1][0]
+        for after in known:
+            gap = traces[after].first[0][0] - end
+            if 2 <= gap <= longest and labels[before] == labels[after]:
+                meets = _meets(traces[before], traces[after])
+                if meets > MEETS:
+                    pairs.append((meets, before, after))
+    earlier: dict[int, int] = {}
+    taken: set[int] = set()
+    for _, before, after in sorted(pairs, reverse=True):
+        if after not in earlier and before not in taken:
+            earlier[after] = before
+            taken.add(before)
+    healed: dict[int, int] = {}
+    for number in sorted(earlier, key=lambda n: traces[n].first[0][0]):
+        healed[number] = healed.get(earlier[number], earlier[number])
+    return healed
+
+
+def _meets(before: Trace, after: Trace) -> float:
+    """Best IoU of one track carried on to where the other is: forwards or backwards."""
+    (end, box_a), (start, box_b) = before.last[-1], after.first[0]
+    size_a, size_b = (float((box[2:] - box[:2]).prod()) for box in (box_a, box_b))
+    if max(size_a, size_b) > ALIKE * min(size_a, size_b):
+        return 0.0
+    gap = start - end
+    on = box_a + np.tile(_speed(list(before.last)) * gap, 2)
+    back = box_b - np.tile(_speed(after.first) * gap, 2)
+    return max(_iou(on, box_b), _iou(back, box_a))
+
+
+def _speed(ends: list[tuple[int, NDArray[np.float32]]]) -> NDArray[np.float32]:
+    """Motion of the box's middle, (x, y) px a frame."""
+    (start, first), (stop, last) = ends[0], ends[-1]
+    if stop == start:
+        return np.zeros(2, np.float32)
+    return np.asarray(((last[:2] + last[2:]) - (first[:2] + first[2:])) / 2 / (stop - start), np.float32)
+
+
+def _iou(a: NDArray, b: NDArray) -> float:
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    shared = float(np.clip(high - low, 0, None).prod())
+    return shared / max(float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod()) - shared, 1e-6)

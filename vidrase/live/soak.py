@@ -1,0 +1,167 @@
+"""Minutes of a paced synthetic scene through the whole loop: does memory stay flat, the rate hold, the latency stay low?"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.errors import OptionError
+from vidrase.live.capture import Picture
+from vidrase.live.eraser import LiveEraser
+from vidrase.live.outputs import Output, Showing
+from vidrase.live.stats import Stats
+from vidrase.segment import Segmenter
+
+BITS, CELL = 24, 12
+
+
+class _Clock(Output):
+    """Reads the clock in each picture that arrives and knows how old it is."""
+
+    def __init__(self) -> None:
+        self.made: dict[int, float] = {}
+        self.ages: list[float] = []
+        self.wrong = 0
+        super().__init__("clock")
+
+    def write(self, showing: Showing) -> None:
+        """Compare the clock in the picture with ours."""
+        made = self.made.pop(read_clock(showing.after), None)
+        if made is None:
+            self.wrong += 1
+        else:
+            self.ages.append(time.monotonic() - made)
+        for number in [n for n in self.made if n < len(self.ages) - 500]:
+            del self.made[number]
+
+
+def soak(
+    minutes: float,
+    *,
+    size: tuple[int, int] = (480, 854),
+    rate: float = 30.0,
+    person: NDArray[np.uint8] | None = None,
+    segmenter: Segmenter | None = None,
+) -> dict[str, Any]:
+    """Run for `minutes` and tell what happened.
+
+    size:      (height, width).  rate: pictures a second.
+    person:    uint8 [h, w, 4] RGBA, walked through the scene; None: a scene without anybody.
+    segmenter: in place of the default detector.
+    Returns plain types: the figures of `Stats.as_dict` with its series (seconds, fps, latency_ms, dropped, memory_mib,
+    level) and `clock_ms`, the age of pictures at the output by the clock inside them.
+    Raises OptionError for a duration that is not positive.
+    """
+    if not minutes > 0:
+        raise OptionError(f"soak: expected more than 0 minutes, got {minutes:g}")
+    scene = _scene(size)
+    stats, clock = Stats(), _Clock()
+    newest: list[Picture] = []
+    ready = threading.Condition()
+    counts = {"made": 0, "dropped": 0}
+    stop = threading.Event()
+
+    def produce() -> None:
+        start = time.monotonic()
+        while not stop.wait(max(start + counts["made"] / rate - time.monotonic(), 0)):
+            number = counts["made"]
+            rgb = scene.copy()
+            if person is not None:
+                _place(rgb, person, number, rate)
+            write_clock(rgb, number)
+            now = time.monotonic()
+            clock.made[number] = now
+            with ready:
+                if newest:
+                    newest.clear()
+                    counts["dropped"] += 1
+                newest.append(Picture(rgb, number / rate, now))
+                counts["made"] += 1
+                ready.notify()
+
+    with LiveEraser("person", segmenter=segmenter) as eraser:
+        eraser.warm_up()
+        producer = threading.Thread(target=produce, name="vidrase-live-soak", daemon=True)
+        producer.start()
+        arrivals: dict[int, float] = {}
+        sent, before = -1, 0
+        end = time.monotonic() + minutes * 60
+        try:
+            while time.monotonic() < end:
+                with ready:
+                    if not newest and not ready.wait(1.0):
+                        continue
+                    picture = newest.pop()
+                eraser.missed(counts["dropped"] - before)
+                before = counts["dropped"]
+                arrivals[eraser.count] = picture.arrived
+                start = time.monotonic()
+                eraser.step(picture.rgb, picture.seconds)
+                shown = eraser.shown
+                if shown is None or shown.index == sent:
+                    continue
+                sent = shown.index
+                now = time.monotonic()
+                arrived = arrivals.pop(sent, now)
+                for old in [n for n in arrivals if n < sent]:
+                    del arrivals[old]
+                stats.shown(
+                    now - arrived,
+                    now - start,
+                    known=shown.known,
+                    hole=bool(shown.area.any()),
+                    dropped=counts["dropped"],
+                    level=eraser.governor.number,
+                )
+                clock.put(Showing(shown.after, shown.seconds, rate))
+        finally:
+            stop.set()
+            producer.join()
+            clock.close()
+    ages = np.array(clock.ages or [0.0]) * 1e3
+    return {
+        **stats.as_dict(),
+        "made": counts["made"],
+        "unreadable": clock.wrong,
+        "clock_ms": {f"p{p}": round(float(np.percentile(ages, p)), 1) for p in (50, 90, 95, 99, 100)},
+        "detector_ms": round(eraser.detector.seconds * 1e3, 1),
+    }
+
+
+def write_clock(rgb: NDArray[np.uint8], number: int) -> None:
+    """Write `number` into the top rows as black and white cells."""
+    for bit in range(BITS):
+        rgb[:CELL, bit * CELL : (bit + 1) * CELL] = 235 if number >> bit & 1 else 20
+
+
+def read_clock(rgb: NDArray[np.uint8]) -> int:
+    """The number that `write_clock` wrote."""
+    cells = rgb[CELL // 2, CELL // 2 : BITS * CELL : CELL].mean(1)
+    return sum(1 << bit for bit in range(BITS) if cells[bit] > 128)
+
+
+def _scene(size: tuple[int, int]) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(11)
+    coarse = rng.integers(60, 200, (size[0] // 24 + 2, size[1] // 24 + 2, 3)).astype(np.uint8)
+    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _place(rgb: NDArray[np.uint8], person: NDArray[np.uint8], number: int, rate: float) -> None:
+    """Walk through the scene in eight seconds, then leave it empty for four."""
+    height, width = rgb.shape[:2]
+    tall = int(height * 0.7)
+    wide = max(int(person.shape[1] * tall / person.shape[0]), 1)
+    phase = (number / rate) % 12 / 8
+    x = int(phase * (width + wide)) - wide
+    left, right = max(x, 0), min(x + wide, width)
+    if right <= left:
+        return
+    figure = cv2.resize(person, (wide, tall), interpolation=cv2.INTER_AREA)[:, left - x : right - x]
+    spot = rgb[height - tall :, left:right]
+    alpha = figure[..., 3:].astype(np.float32) / 255
+    spot[:] = (figure[..., :3] * alpha + spot * (1 - alpha)).astype(np.uint8)
