@@ -61,9 +61,7 @@ def test_hole_and_valid_loss_by_hand() -> None:
     hole = torch.zeros(1, 1, 4, 4)
     hole[..., :2, :2] = 1
     out[:, :, :2, :2] = 0.25
-    total, parts, made = losses.completion_loss(
-        [out], truth, hole, losses.LossWeights(6, 1, 0, 0, 0, 0, 0)
-    )
+    total, parts, made = losses.completion_loss([out], truth, hole, losses.LossWeights(6, 1, 0, 0, 0, 0, 0))
     assert parts == pytest.approx({"hole": 6 * 0.25, "valid": 0.5})
     assert float(total) == pytest.approx(2.0)
     assert torch.equal(made[hole.expand_as(made) == 0], truth[hole.expand_as(truth) == 0])
@@ -180,7 +178,12 @@ def test_samples_depend_on_seed_and_step_alone(folder: Path) -> None:
     assert torch.equal(pixels, again[0])
     assert torch.equal(hole, again[1])
     assert not torch.equal(pixels, data.batch(pictures, 0, 6, 3, 32)[0])
-    assert (pixels.shape, pixels.dtype, hole.shape, hole.dtype) == ((3, 3, 32, 32), torch.uint8, (3, 1, 32, 32), torch.bool)
+    assert (pixels.shape, pixels.dtype, hole.shape, hole.dtype) == (
+        (3, 3, 32, 32),
+        torch.uint8,
+        (3, 1, 32, 32),
+        torch.bool,
+    )
 
 
 def test_holes_are_neither_nothing_nor_everything() -> None:

@@ -131,6 +131,8 @@ class FillOptions:
     mode: FillMode = "auto"
     quality: Quality = "default"
     inpainter: str = "auto"
+    inpainter_weights: Path | None = None
+    """Of a learned inpainter: .safetensors of `vidrase train inpainter`, or a TorchScript LaMa."""
     shadows: bool | None = None
     """None: on when the background is known well enough and the hole comes from a detector."""
 
@@ -181,6 +183,7 @@ class Choices(TypedDict, total=False):
     fill: FillMode
     quality: Quality
     inpainter: str
+    inpainter_weights: Path | None
     shadows: bool | None
     model: str | None
     device: str

@@ -31,7 +31,7 @@ from vidrase.store import InstanceStore
 from vidrase.streams import prefetch
 from vidrase.survey import Survey, SurveyBuilder
 from vidrase.timing import Clock, InFlight
-from vidrase.track import track
+from vidrase.track import frames_held, track
 
 Progress = Callable[[str, int, int | None], None]
 """(pass name "looking" | "erasing", frames done, frames in all or None)."""
@@ -52,7 +52,9 @@ class Models:
         """The models that `options` needs; the detector only when something is to be found."""
         wanted = options.select.detects if segmenter is None else segmenter
         found = load_segmenter(options.models, note=note) if wanted else None
-        return cls(load_flow("dis", note=note), load_inpainter(options.fill.inpainter), found)
+        fill = options.fill
+        inpainter = load_inpainter(fill.inpainter, fill.inpainter_weights, device=options.models.device, note=note)
+        return cls(load_flow("dis", note=note), inpainter, found)
 
     def described(self) -> dict[str, str]:
         """Role -> name and hash, for the report."""
@@ -75,7 +77,7 @@ class Run:
 
 def max_frames_in_flight(options: Options) -> int:
     """Most frames of a clip alive at once, whatever its length: prefetches, windows, and one in each hand between."""
-    looking = 2 * (DEPTH + 2) + options.models.batch + 2
+    looking = 2 * (DEPTH + 2) + frames_held(options.models.batch, options.models.detect_every) + 2
     erasing = 3 * (DEPTH + 2) + mask_stage.frames_held(options.masks) + fill_stage.frames_held(options.fill) + 2
     return max(looking, erasing)
 

@@ -46,6 +46,7 @@ _how = _options(
     click.option("--fill", type=click.Choice(["auto", "plate", "flow", "image"]), default="auto", show_default=True),
     click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", show_default=True),
     click.option("--inpainter", default="auto", show_default=True, help="For what no frame shows."),
+    click.option("--inpainter-weights", type=click.Path(path_type=Path), help="Weights of a learned inpainter."),
     click.option("--shadows/--no-shadows", default=None, help="Take cast shadows along."),
     click.option("--model", help="YOLOv8-seg weights: a path or a name from `vidrase models`."),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
@@ -121,7 +122,11 @@ def _gather(given: dict[str, Any]) -> Options:
         ),
         masks=MaskOptions(dilate=auto_or_int("--dilate", given["dilate"]), shape=given["mask_shape"]),
         fill=FillOptions(
-            mode=given["fill"], quality=given["quality"], inpainter=given["inpainter"], shadows=given["shadows"]
+            mode=given["fill"],
+            quality=given["quality"],
+            inpainter=given["inpainter"],
+            inpainter_weights=given["inpainter_weights"],
+            shadows=given["shadows"],
         ),
         sink=SinkOptions(
             codec=given["codec"],

@@ -78,10 +78,9 @@ def inpainter(
     """
     from dataclasses import replace
 
-    import torch
-
     from vidrase.inpaint.stored import build
     from vidrase.train import inpainter_data as data
+    from vidrase.train.begin import begin
     from vidrase.train.inpainter import Recipe, Trainer, train
     from vidrase.train.inpainter_judge import History, Judge, write_png
     from vidrase.train.inpainter_loss import PRESETS, VggFeatures, YoloFeatures
@@ -90,7 +89,7 @@ def inpainter(
         click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)
 
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    torch.manual_seed(seed)
+    begin(seed)
     left_out = frozenset(leave_out.read_text(encoding="utf-8").split()) if leave_out else frozenset()
     pictures, apart = data.gather(sources, left_out, judged)
     data.add_annotations(pictures)
@@ -107,6 +106,7 @@ def inpainter(
         side=side,
         batch=batch,
         rate=rate,
+        warm=max(1, min(200, steps // 20)),
         seed=seed,
     )
     network = build(recipe.net, recipe.layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from vidrase.errors import OptionError
 from vidrase.inpaint.classical import OpenCvInpainter
 from vidrase.inpaint.patches import PatchInpainter
+from vidrase.report import Note
 
-INPAINTERS = ("auto", "patches", "telea", "ns")
+LEARNED = ("pconv", "contextual", "fourier", "lama")
+INPAINTERS = ("auto", "patches", "telea", "ns", *LEARNED)
 
 
 class Inpainter(Protocol):
@@ -26,10 +29,19 @@ class Inpainter(Protocol):
         ...
 
 
-def load_inpainter(name: str = "auto") -> Inpainter:
-    """The inpainter called `name`; "auto" is the best at hand. Raises OptionError for a name that does not exist."""
+def load_inpainter(
+    name: str = "auto", weights: Path | None = None, *, device: str = "auto", note: Note | None = None
+) -> Inpainter:
+    """The inpainter called `name`; "auto" is the best at hand. Raises OptionError for a name that does not exist.
+
+    weights: of a learned one (see `LEARNED`); torch is imported only for those. note: told when memory forces a smaller batch.
+    """
     if name in ("auto", "patches"):
         return PatchInpainter()
     if name in ("telea", "ns"):
         return OpenCvInpainter(name)
+    if name in LEARNED:
+        from vidrase.inpaint.learned import load_learned
+
+        return load_learned(name, weights, device=device, note=note)
     raise OptionError(f"no inpainter '{name}'; there are {', '.join(INPAINTERS)}")

@@ -25,7 +25,6 @@ from vidrase.report import Note
 Picture = NDArray[np.float32]  # [H, W, 3]
 Mask = NDArray[np.bool_]  # [H, W]
 
-LEARNED = ("pconv", "contextual", "fourier", "lama")
 CONTEXT = 1.0  # of the hole's size on each side: what the network may look at
 LEAST_CONTEXT = 32  # px
 NEAR = 16  # px: parts of a hole this close are invented together
@@ -148,7 +147,7 @@ class LearnedInpainter:
 def load_learned(
     name: str, weights: Path | None, *, device: str = "auto", note: Note | None = None
 ) -> LearnedInpainter:
-    """The inpainter called `name` (one of LEARNED) from a file. Raises OptionError without one, WeightsMissing/Corrupt."""
+    """The inpainter called `name` (pconv, contextual, fourier, lama) from a file. Raises OptionError without one, WeightsMissing/Corrupt."""
     if weights is None:
         raise OptionError(f"--inpainter {name} comes without weights; give --inpainter-weights FILE")
     if name == "lama":

@@ -62,6 +62,8 @@ class Detector:
         self._thread: threading.Thread | None = None
         self.seconds = 0.05
         """Usual duration of one look."""
+        self.newest = -1
+        """The latest picture that has been looked at."""
         self.runs = 0
         self.description = ""
 
@@ -131,6 +133,7 @@ class Detector:
                 found = self._look(index, rgb, imgsz)
                 with self._state:
                     self._working = None
+                    self.newest = max(self.newest, index)
                     self._ready.append(found)
                     self._state.notify_all()
         except BaseException as error:  # noqa: BLE001 - handed to the owner, who raises it

@@ -28,6 +28,8 @@ from vidrase.segment import Segmenter, load_segmenter
 
 MOST_DELAY = 5  # pictures held back at most, whatever the frame rate
 RESERVE = 0.035  # seconds of the latency that capture, painting and output need themselves
+STALE = 0.1  # seconds of the source over which a mask may be carried; beyond, the picture waits for a look of its own
+INSIST = 1.5  # seconds that it waits then
 FIRST_LOOK = 30.0  # seconds that the first picture waits for the detector, which has to load
 
 
@@ -122,6 +124,7 @@ class LiveEraser:
         self._began: float | None = None
         self._paint_seconds = 0.02
         self._dropped = 0
+        self._when: dict[int, float] = {}
         self._boxes: list[tuple[int, tuple[int, int, int, int]]] = []
 
     @property
@@ -219,6 +222,9 @@ class LiveEraser:
             assert moment.rgb is not None
             if self.detector.offer(moment.index, moment.rgb, level.imgsz):
                 self._offered = moment.index
+                self._when[moment.index] = moment.seconds
+                for old in [index for index in self._when if index < moment.index - 64]:
+                    del self._when[old]
 
     def _looked_at_all(self) -> bool:
         return self._offered >= self._first
@@ -274,7 +280,25 @@ class LiveEraser:
             )  # waiting longer would only lose the next picture
             if left > 0:
                 self.detector.wait_for(moment.index, left)
+            self._insist(moment)
         return time.monotonic() - start
+
+    def _insist(self, moment: Moment) -> None:
+        """Rather a late picture than one whose mask is elsewhere: have `moment` looked at when the last look is too old."""
+        assert moment.rgb is not None
+        deadline = time.monotonic() + INSIST
+        while time.monotonic() < deadline:
+            newest = self.detector.newest
+            if newest >= moment.index or moment.seconds - self._when.get(newest, -1e9) <= STALE:
+                return
+            if self._offered < moment.index and self.detector.offer(
+                moment.index, moment.rgb, self.governor.level.imgsz
+            ):
+                self._offered = moment.index
+                self._when[moment.index] = moment.seconds
+            self.detector.wait_for(self._offered, deadline - time.monotonic())
+            if self._offered >= moment.index and self.detector.newest < self._offered:
+                return  # the detector is slower than anybody would wait
 
     def _sort_looks(self, moment: Moment) -> list[Detection]:
         """Give new looks to the pictures they belong to; returns those that come after their picture has gone."""

@@ -192,7 +192,7 @@ def train(
     folder: Path,
     say: Callable[[str], None],
     *,
-    every: int = 50,
+    every: int = 20,
     epoch: int = 500,
     judge: Callable[[Trainer], None] | None = None,
     until: float = math.inf,
