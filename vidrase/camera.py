@@ -37,7 +37,7 @@ class CameraMotion:
 
     def inverse(self) -> CameraMotion:
         """The way back."""
-        return CameraMotion(np.linalg.inv(self.homography), self.support)
+        return CameraMotion(np.linalg.inv(self.homography).astype(np.float64), self.support)
 
 
 STILL = CameraMotion(np.eye(3), 0.0)

@@ -181,16 +181,17 @@ def _counted(
     """The holes as they pass, counted, saved, and a few remembered for the sheet."""
     share = 0.0
     for found in holes:
-        if found.hole is not None:
-            share += float(found.hole.area.sum()) / (found.hole.size[0] * found.hole.size[1])
+        hole = None if found.passes else found.hole
+        if hole is not None:
+            share += float(hole.area.sum()) / (hole.size[0] * hole.size[1])
             report.frames_with_hole += 1
             report.hole_share = round(share / report.frames_with_hole, 5)
         if writer is not None:
-            writer.write(found.frame, found.hole)
+            writer.write(found.frame, hole)
         if found.frame.index in moments:
             kept[found.frame.index] = found
         yield found
-        del found
+        del found, hole
 
 
 def _moments(

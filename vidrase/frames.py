@@ -293,3 +293,5 @@ class HoleFrame:
 
     frame: Frame
     hole: Hole | None = None
+    passes: bool = False
+    """True: the frame leaves as the same object all the same; `hole` only says what its neighbours must not take from it."""

@@ -28,7 +28,7 @@ from vidrase.segment import Segmenter, load_segmenter
 from vidrase.select import Selection, select
 from vidrase.source import Source, open_source
 from vidrase.store import InstanceStore
-from vidrase.streams import prefetch
+from vidrase.streams import closing_all, prefetch
 from vidrase.survey import Survey, SurveyBuilder
 from vidrase.timing import Clock, InFlight
 from vidrase.track import frames_held, track
@@ -88,24 +88,26 @@ def look(source: Source, run: Run, store: InstanceStore | None) -> tuple[Survey 
     The survey is None for a still: there is no other moment to look at.
     """
     builder = SurveyBuilder() if source.info.kind != "image" else None
+    wide = near(run, source.info)
     times = array("d")  # eight bytes a frame: the only thing that grows with the clip
     with ExitStack() as stack:
         frames = stack.enter_context(closing(_decoded(source, run)))
         masks = _mask_files(stack, run, source.info)
         seen: Iterable[tuple[Frame, Instances]]
         if run.models.segmenter is not None and store is not None:
-            found = prefetch(run.clock.stage("detect", _tracked(frames, run)), depth=DEPTH, name="detect")
+            found = prefetch(run.clock.stage("detect", _tracked(frames, run, wide)), depth=DEPTH, name="detect")
             seen = stack.enter_context(closing(found))
         else:
             seen = ((frame, Instances.none(frame.displayed_size)) for frame in frames)
         for frame, instances in seen:
+            times.append(frame.seconds)
             if store is not None:
                 store.append(frame, instances)
             if builder is not None:
                 begun = time.perf_counter()
-                builder.add(frame, _raw_hole(frame, instances, [next(reader) for reader in masks]))
+                hole = _raw_hole(frame, instances, [next(reader) for reader in masks])
+                builder.add(frame, hole, searched=within(frame.seconds - times[0], wide))
                 run.clock.add("survey", time.perf_counter() - begun)
-            times.append(frame.seconds)
             if run.progress is not None:
                 run.progress("looking", len(times), source.info.frame_count)
             del frame, instances
@@ -134,7 +136,7 @@ def find_holes(
         if store is not None and selection is not None:
             seen = ((frame, store.get(frame.index)) for frame in frames)
             holes = _masked(stack, seen, selection, run)
-        yield from _wanted(holes, _mask_files(stack, run, source.info), run)
+        yield from _wanted(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
 
 
 def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
@@ -146,7 +148,7 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
         holes: Iterable[HoleFrame]
         if run.models.segmenter is not None:
             chosen = select(run.options.select, None, run.models.segmenter.names)
-            holes = _masked(stack, _tracked(frames, run), chosen, run)
+            holes = _masked(stack, _tracked(frames, run, near(run, None)), chosen, run)
         else:
             holes = (HoleFrame(frame) for frame in frames)
         first = next(iter_holes := iter(holes), None)
@@ -160,13 +162,23 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
             yield first
             yield from iter_holes
 
-        yield from fill_frames(_wanted(again(), masks, run), run, None)
+        yield from fill_frames(_wanted(again(), masks, run, near(run, None)), run, None)
 
 
 def fill_frames(holes: Iterable[HoleFrame], run: Run, survey: Survey | None) -> Generator[Frame, None, None]:
     """The fill stage with this run's models: one frame out for each in."""
+    untouched: dict[int, Frame] = {}  # frames in the fill that leave as they came
+
+    def remembered() -> Iterator[HoleFrame]:
+        with closing_all(holes) as source:
+            for found in source:
+                if found.passes and found.hole is not None:
+                    untouched[found.frame.index] = found.frame
+                yield found
+                del found
+
     filled = fill_stage.fill(
-        holes,
+        remembered(),
         options=run.options.fill,
         flow=run.models.flow,
         inpainter=run.models.inpainter,
@@ -174,7 +186,17 @@ def fill_frames(holes: Iterable[HoleFrame], run: Run, survey: Survey | None) -> 
         stats=run.stats,
         note=run.notes,
     )
-    return run.clock.stage("fill", filled)
+    with closing(run.clock.stage("fill", filled)) as ready:
+        for frame in ready:
+            yield untouched.pop(frame.index, frame)
+            del frame
+
+
+def near(run: Run, info: SourceInfo | None) -> tuple[tuple[float, float], ...]:
+    """The wanted times with as much on both sides as the fill looks at: there, too, it must be known where the things are."""
+    rate = float(info.frame_rate) if info is not None and info.frame_rate else 25.0
+    margin = 1.5 * fill_stage.reach_of(run.options.fill) / rate + 0.2
+    return tuple((start - margin, stop + margin) for start, stop in run.options.select.times)
 
 
 def hole_of(frame: Frame, mask: NDArray[np.bool_], options: Options) -> Hole | None:
@@ -193,26 +215,35 @@ def _masked(
     return stack.enter_context(closing(prefetch(run.clock.stage("mask", holes), depth=DEPTH, name="mask")))
 
 
-def _wanted(holes: Iterable[HoleFrame], masks: Sequence[Iterator[NDArray[np.bool_]]], run: Run) -> Iterator[HoleFrame]:
-    """Holes with those of the mask files added, none outside the wanted times."""
+def _wanted(
+    holes: Iterable[HoleFrame],
+    masks: Sequence[Iterator[NDArray[np.bool_]]],
+    run: Run,
+    wide: tuple[tuple[float, float], ...],
+) -> Iterator[HoleFrame]:
+    """Holes with those of the mask files added. Near the wanted times frames pass, but their holes are known; far off not."""
     start: float | None = None
     for found in holes:
         start = found.frame.seconds if start is None else start
         hole, shown = found.hole, [next(reader) for reader in masks]
-        if within(found.frame.seconds - start, run.options.select.times):
+        since = found.frame.seconds - start
+        if within(since, wide):
             if shown:
                 union = np.logical_or.reduce(shown) if len(shown) > 1 else shown[0]
                 hole = _union(hole, hole_of(found.frame, union, run.options))
-            yield HoleFrame(found.frame, _limited(hole, found.frame, run.options.select.region))
+            wanted = within(since, run.options.select.times)
+            limited = _limited(hole, found.frame, run.options.select.region) if wanted else hole
+            yield HoleFrame(found.frame, limited, passes=not wanted)
         else:
-            yield HoleFrame(found.frame)
+            yield HoleFrame(found.frame, passes=True)
         del found, hole
 
 
-def _tracked(frames: Iterable[Frame], run: Run) -> Iterator[tuple[Frame, Instances]]:
+def _tracked(
+    frames: Iterable[Frame], run: Run, times: tuple[tuple[float, float], ...]
+) -> Iterator[tuple[Frame, Instances]]:
     segmenter = run.models.segmenter
     assert segmenter is not None
-    times = run.options.select.times
     return track(
         frames,
         _During(segmenter, times) if times else segmenter,

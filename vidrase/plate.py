@@ -29,13 +29,16 @@ class Plate:
     known: tuple[NDArray[np.bool_], ...]
     """A plane each: seen often enough."""
     wander: tuple[NDArray, ...]
-    """A plane each, the planes' dtype: half the spread of the middle half of the samples; large where the background itself moves."""
+    """A plane each, its dtype: half the spread of the middle half of the samples; large where the background moves."""
     noise: tuple[float, ...]
     """A plane each: standard deviation of the sensor's noise in sample values."""
 
 
 class PlateBuilder:
-    """Collects samples of unhidden pixels (Vitter, "Random sampling with a reservoir", TOMS 1985, algorithm R, for each pixel)."""
+    """Collects samples of unhidden pixels.
+
+    For each pixel: Vitter, "Random sampling with a reservoir", TOMS 1985, algorithm R.
+    """
 
     def __init__(self, first: Frame) -> None:
         size = sum(plane.nbytes for plane in first.planes)
@@ -68,9 +71,10 @@ class PlateBuilder:
         first = self._first[number]
         grid = np.s_[::4, ::4]
         known = np.ones(plane[grid].shape, bool) if free is None else free[grid]
-        if self._first_free[number] is None:
-            self._first_free[number] = known
-        offset = light_offset(plane[grid], first[grid], known & self._first_free[number])
+        before = self._first_free[number]
+        if before is None:
+            self._first_free[number] = before = known
+        offset = light_offset(plane[grid], first[grid], known & before)
         if abs(offset) < 0.5:
             return plane
         shifted = plane.astype(np.int32) + round(offset)

@@ -73,12 +73,15 @@ class SurveyBuilder:
         self._looks = 0
         self._plate: PlateBuilder | None = None
 
-    def add(self, frame: Frame, hole: NDArray[np.bool_] | None) -> None:
-        """Look at a frame; `hole` bool [H, W], stored orientation, full size: what may be in the way, undilated."""
+    def add(self, frame: Frame, hole: NDArray[np.bool_] | None, *, searched: bool = True) -> None:
+        """Look at a frame; `hole` bool [H, W], stored orientation, full size: what may be in the way, undilated.
+
+        searched: False when nobody looked for things in it: it tells of the camera, but is no background.
+        """
         if self._cut(frame.luma(size=THUMB)):
             self._close()
         if (self._count - self._start) % LOOK_EVERY == 0 and self._still:
-            self._look(frame, hole)
+            self._look(frame, hole, searched)
         self._count += 1
 
     def finish(self) -> Survey:
@@ -86,7 +89,7 @@ class SurveyBuilder:
         self._close()
         return Survey(tuple(self._shots))
 
-    def _look(self, frame: Frame, hole: NDArray[np.bool_] | None) -> None:
+    def _look(self, frame: Frame, hole: NDArray[np.bool_] | None, searched: bool) -> None:
         """Judge the camera and, while it is still, collect the background."""
         height, width = frame.size
         scale = min(1.0, SIDE / max(height, width))
@@ -105,7 +108,7 @@ class SurveyBuilder:
         self._looks += 1
         if not self._still:
             self._plate = None
-        elif self._plate is not None:
+        elif self._plate is not None and searched:
             free = [
                 None if hole is None else ~chroma_hole(hole, frame.layout, number)
                 for number in range(len(frame.planes))

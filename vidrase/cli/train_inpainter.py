@@ -42,6 +42,7 @@ _path = click.Path(path_type=Path)
 @click.option("--resume", type=_path, help="Checkpoint (last.pt) to go on from.")
 @click.option("--minutes", type=float, help="Stop after this long; --resume goes on from there.")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1.")
+@click.option("--threads", default=0, help="Of torch; 1 is best when other programs keep the cores busy. 0: all cores.")
 @click.option("--full-precision", is_flag=True, help="fp32 instead of bf16.")
 @click.option("--seed", default=0)
 def inpainter(
@@ -68,6 +69,7 @@ def inpainter(
     resume: Path | None,
     minutes: float | None,
     device: str,
+    threads: int,
     full_precision: bool,
     seed: int,
 ) -> None:
@@ -81,7 +83,7 @@ def inpainter(
     from vidrase.inpaint.stored import build
     from vidrase.train import inpainter_data as data
     from vidrase.train.begin import begin
-    from vidrase.train.inpainter import Recipe, Trainer, train
+    from vidrase.train.inpainter import Recipe, Trainer, new_network, train, use_threads
     from vidrase.train.inpainter_judge import History, Judge, write_png
     from vidrase.train.inpainter_loss import PRESETS, VggFeatures, YoloFeatures
 
@@ -90,6 +92,7 @@ def inpainter(
 
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     begin(seed)
+    use_threads(threads)
     left_out = frozenset(leave_out.read_text(encoding="utf-8").split()) if leave_out else frozenset()
     pictures, apart = data.gather(sources, left_out, judged)
     data.add_annotations(pictures)
@@ -109,7 +112,7 @@ def inpainter(
         warm=max(1, min(200, steps // 20)),
         seed=seed,
     )
-    network = build(recipe.net, recipe.layout)
+    network = new_network(recipe)
     say(f"{net}: {sum(weight.numel() for weight in network.parameters()) / 1e6:.2f} M parameters")
     features = (
         VggFeatures(vgg) if vgg is not None else YoloFeatures(yolo_features) if yolo_features is not None else None

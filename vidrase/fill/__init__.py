@@ -1,7 +1,7 @@
-"""The fill stage: holes filled with the true background where any frame shows it, with an invention carried through time elsewhere.
+"""The fill stage: the true background where any frame shows it, elsewhere an invention carried through time.
 
-Invariants: planes outside a hole are bit-identical; a frame without a hole leaves as the same object; at most `frames_held` frames
-are held; nothing is taken from the other side of a scene cut.
+Invariants: planes outside a hole are bit-identical; a frame without a hole leaves as the same object; at most
+`frames_held` frames are held; nothing is taken from the other side of a scene cut.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vidrase.options import FillOptions
 from vidrase.report import FillStats
 from vidrase.survey import Survey
 
-__all__ = ["fill", "frames_held"]
+__all__ = ["fill", "frames_held", "reach_of"]
 
 
 def frames_held(options: FillOptions) -> int:

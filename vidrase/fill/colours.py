@@ -60,6 +60,11 @@ class Places:
         rim_y = (rim_rows * grid_y + (grid_y - 1) / 2).astype(np.float32)
         return cls(hole, np.concatenate([x, rim_x]), np.concatenate([y, rim_y]), len(x), (rim_rows, rim_columns), rim)
 
+    def only(self, chosen: NDArray[np.intp]) -> Places:
+        """Some of the hole's points, no rim."""
+        nothing = np.zeros(0, np.intp)
+        return Places(self.hole, self.x[chosen], self.y[chosen], len(chosen), (nothing, nothing), self.reach)
+
 
 @dataclass(slots=True, eq=False)
 class Candidate:

@@ -15,8 +15,8 @@ from vidrase.colour import PixelLayout, chroma_hole
 from vidrase.frames import Frame, Hole
 
 RAMP = 4 / 480
-"""Width of the transition at the outer edge of the ring as a share of the frame's height. The ring holds the thing's soft edge and
-motion blur: further in, nothing of the old picture may stay."""
+"""Width of the transition at the outer edge of the ring as a share of the frame's height. The ring holds the thing's soft
+edge and motion blur: further in, nothing of the old picture may stay."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,7 @@ def plane_holes(hole: Hole, layout: PixelLayout) -> list[PlaneHole]:
         if shifts not in made:
             down_y, down_x = shifts
             where = area if shifts == (0, 0) else chroma_hole(area, layout, plane)
-            share = alpha if shifts == (0, 0) else _largest(alpha, *where.shape, down_y, down_x)
+            share = alpha if shifts == (0, 0) else _largest(alpha, where.shape, down_y, down_x)
             made[shifts] = PlaneHole(top >> down_y, left >> down_x, where, share, down_y, down_x)
         out.append(made[shifts])
     return out
@@ -99,7 +99,8 @@ def composite(frame: Frame, holes: list[PlaneHole], values: list[NDArray[np.floa
     return frame.with_planes(tuple(planes))
 
 
-def _largest(alpha: NDArray[np.float32], rows: int, columns: int, shift_y: int, shift_x: int) -> NDArray[np.float32]:
+def _largest(alpha: NDArray[np.float32], shape: tuple[int, ...], shift_y: int, shift_x: int) -> NDArray[np.float32]:
+    rows, columns = shape
     padded = np.zeros((rows << shift_y, columns << shift_x), np.float32)
     padded[: alpha.shape[0], : alpha.shape[1]] = alpha
     return padded.reshape(rows, 1 << shift_y, columns, 1 << shift_x).max((1, 3))

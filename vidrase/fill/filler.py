@@ -171,7 +171,7 @@ class Filler:
         return Link(forth, completed(home, memory), completed(forth, None), camera)
 
     def _look_back(self) -> None:
-        """Let what is uncovered later tell how it moved while it was hidden: completes the motion ahead, from the end backward."""
+        """Complete the motion ahead, from the end backward: what is uncovered later tells how it moved while hidden."""
         later: Link | None = None
         for number in range(self._pushed - 1, self._popped - 1, -1):
             link = self._moments[number].link
@@ -308,12 +308,18 @@ class Filler:
         """Put invented colours where nothing is known yet."""
         assert self._grid is not None
         for hole, planes in _by_grid(holes):
-            places = self._places(hole, here)
+            unknown = np.flatnonzero(~known[planes[0]])
+            if not len(unknown):
+                continue
+            places = self._places(hole, here).only(unknown)
             found = coloured(origins, places, planes, self._grid, self._canvases.__getitem__)
-            use = found.valid[: places.count] & ~known[planes[0]]
+            use = unknown[found.valid]
             for k, plane in enumerate(planes):
-                values[plane] = np.where(use, found.values[k][: places.count], values[plane])
-                known[plane] = known[plane] | use
+                values[plane][use] = found.values[k][found.valid]
+            fresh = known[planes[0]].copy()
+            fresh[use] = True
+            for plane in planes:
+                known[plane] = fresh
 
 
 def _by_grid(holes: list[PlaneHole]) -> list[tuple[PlaneHole, list[int]]]:

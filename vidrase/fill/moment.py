@@ -1,6 +1,7 @@
 """One frame of the window with what the fill knows about it, on the working grid.
 
-The working grid is the frame scaled so that its long side is at most `GRID_SIDE`: flow and coordinates live there, colours at full size.
+The working grid is the frame scaled so that its long side is at most `GRID_SIDE`: flow and coordinates live there,
+colours at full size.
 """
 
 from __future__ import annotations

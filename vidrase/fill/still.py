@@ -21,8 +21,8 @@ from vidrase.plate import Plate, light_offset
 
 RIM = 10  # samples around the hole that tell how the light differs from the plate's
 STRAY = 7 / 255
-"""A rim sample that differs this much more than the frame as a whole, of full scale, shows something else than the background: a shadow's
-edge, another person. Light that falls off across the frame stays below it."""
+"""A rim sample that differs this much more than the frame as a whole, of full scale, shows something else than the
+background: a shadow's edge, another person. Light that falls off across the frame stays below it."""
 LOCAL = 4 / 255
 """Largest local departure from the frame's overall change of light, of full scale."""
 
@@ -36,7 +36,7 @@ class StillShot:
     """The plate's planes with what was never seen made up."""
 
     @classmethod
-    def of(cls, plate: Plate, like: Frame, inpainter: Inpainter, needed: NDArray[np.bool_] | None = None) -> StillShot:
+    def of(cls, plate: Plate, like: Frame, inpainter: Inpainter) -> StillShot:
         """Complete `plate`; `like`: any frame of the shot, for layout."""
         unknown = ~plate.known[0]
         for known in plate.known[1:]:
@@ -58,7 +58,7 @@ class StillShot:
         return cls(plate, planes)
 
     def colours(
-        self, frame: Frame, hole: PlaneHole, planes: list[int], blocked: NDArray[np.bool_] | None = None
+        self, frame: Frame, hole: PlaneHole, planes: list[int]
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.bool_]]:
         """(values [N] of each of `planes` in the hole, bool [N] where a moment of the shot shows them)."""
         shape = frame.planes[planes[0]].shape

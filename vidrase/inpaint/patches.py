@@ -82,7 +82,7 @@ def _completed(start: Picture, hole: Mask) -> Picture:
 
 
 def _level(picture: Picture, hole: Mask, *, last: bool) -> tuple[Picture, NDArray[np.intp]] | None:
-    """(completed picture, for each pixel of the hole the flat index of the pixel it resembles) at one size; None: too little known."""
+    """One size: (completed picture, flat index of the pixel that each pixel of the hole resembles); None: too little known."""
     radius = PATCH // 2
     height, width = hole.shape
     around = cv2.dilate(hole.astype(np.uint8), np.ones((PATCH, PATCH), np.uint8)) > 0
