@@ -208,6 +208,21 @@ def test_no_more_frames_are_held_than_promised(quality: str) -> None:
     assert peak <= frames_held(options) + 1
 
 
+def test_a_shadow_goes_with_its_thing_when_asked() -> None:
+    shown, masks, truth = clip(24, 120, 200, step=(0, 7))
+    shaded, shadows = [], []
+    for picture, mask in zip(shown, masks, strict=True):
+        shadow = np.roll(mask, (18, 6), (0, 1)) & ~mask
+        shadows.append(shadow)
+        shaded.append(np.where(shadow[..., None], (picture * 0.6).astype(np.uint8), picture))
+    frames, wanted = as_frames(shaded), as_frames(truth)
+    survey = _surveyed(frames, masks)
+    left = _psnr(list(_run(_with_holes(frames, masks), survey=survey)), wanted, shadows)
+    gone = _psnr(list(_run(_with_holes(frames, masks), FillOptions(shadows=True), survey)), wanted, shadows)
+    assert left < 20
+    assert gone > 30
+
+
 def test_leaving_early_closes_upstream() -> None:
     closed = []
 

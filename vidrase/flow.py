@@ -70,7 +70,11 @@ class DisFlow:
 
 
 def load_flow(
-    name: str = "dis", *, device: str = "cpu", weights: Path | None = None, note: Callable[[str], None]
+    name: str = "dis",
+    *,
+    device: str = "cpu",  # noqa: ARG001 - for models on a GPU, which come behind the same call
+    weights: Path | None = None,  # noqa: ARG001 - as above
+    note: Callable[[str], None],  # noqa: ARG001 - as above
 ) -> FlowModel:
     """The flow model called `name`: "dis" (OpenCV, CPU, nothing to download).
 

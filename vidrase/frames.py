@@ -54,7 +54,7 @@ class SourceInfo:
     kind: Literal["video", "image", "frames"]
     """"video": one container; "image": one still; "frames": a folder or glob of stills."""
     path: Path | None
-    """The file or folder (of a pipe: its temporary copy, there until the source is closed); None for a URL or frames from memory."""
+    """The file or folder (of a pipe: its copy on disk until the source is closed); None for a URL or frames from memory."""
     url: str
     """What was asked for, as text, for messages."""
     width: int

@@ -80,7 +80,6 @@ def inpainter(
     """
     from dataclasses import replace
 
-    from vidrase.inpaint.stored import build
     from vidrase.train import inpainter_data as data
     from vidrase.train.begin import begin
     from vidrase.train.inpainter import Recipe, Trainer, new_network, train, use_threads

@@ -34,9 +34,9 @@ class Measured:
     y: int
     x: int
     """Top left pixel of the region."""
-    base: Flow
-    """[h, w, 2] px: the camera's motion."""
-    residual: Flow
+    base: NDArray[np.float16]
+    """[h, w, 2] px: the camera's motion. Half precision: a window holds many of these."""
+    residual: NDArray[np.float16]
     """[h, w, 2] px: what was measured beyond it."""
     trusted: NDArray[np.bool_]
     """[h, w]"""
@@ -77,7 +77,7 @@ class Link:
     def nbytes(self) -> int:
         """Memory held."""
         size = int(self.back.flow.nbytes + self.back.residual.nbytes + self.back.belief.nbytes) * 2
-        return size + (2 * self.back.flow.nbytes if self.measured_ahead is not None else 0)
+        return size + (self.back.flow.nbytes if self.measured_ahead is not None else 0)
 
     def flow(self, step: int, x: NDArray[np.float32], y: NDArray[np.float32]) -> Flow:
         """Motion [N, 2] at the points (x, y); step +1: to the next picture, -1: from the next to this one."""
@@ -104,7 +104,10 @@ def measured(
     here = np.s_[rows.start - origin[0] : rows.stop - origin[0], columns.start - origin[1] : columns.stop - origin[1]]
     region = flow[here]
     base = camera.flow(rows.start, columns.start, *region.shape[:2])
-    return Measured(rows.start, columns.start, base, region - base, trusted[here]), camera
+    rest = np.clip(region - base, -1000, 1000).astype(np.float16)
+    return Measured(
+        rows.start, columns.start, np.clip(base, -1000, 1000).astype(np.float16), rest, trusted[here]
+    ), camera
 
 
 def completed(now: Measured, before: Completed | None) -> Completed:
@@ -114,11 +117,12 @@ def completed(now: Measured, before: Completed | None) -> Completed:
     leads to onwards. A point that is hidden now goes on moving, relative to the camera, as it did there.
     """
     belief = now.trusted.astype(np.float32)
-    residual = np.where(now.trusted[..., None], now.residual, 0)
+    whole_base = now.base.astype(np.float32)
+    residual = np.where(now.trusted[..., None], now.residual, 0).astype(np.float32)
     if before is not None and not now.trusted.all():
         rows, columns = np.nonzero(~now.trusted)
         here_x, here_y = (columns + now.x).astype(np.float32), (rows + now.y).astype(np.float32)
-        base = now.base[rows, columns]
+        base = whole_base[rows, columns]
         guess = np.zeros_like(base)
         for _ in range(2):  # where it comes from depends on how it moves
             x, y = here_x + base[:, 0] + guess[:, 0] - before.x, here_y + base[:, 1] + guess[:, 1] - before.y
@@ -130,4 +134,4 @@ def completed(now: Measured, before: Completed | None) -> Completed:
         belief[rows, columns] = memory
     soft = np.where(now.trusted, 1, TRUST_MEMORY * belief).astype(np.float32)
     filled = membrane(residual, soft)
-    return Completed(now.y, now.x, now.base + filled, filled, belief)
+    return Completed(now.y, now.x, whole_base + filled, filled, belief)

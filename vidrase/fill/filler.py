@@ -18,6 +18,7 @@ from vidrase.fill.membrane import membrane
 from vidrase.fill.moment import GRID_SIDE, RIM, Grid, Moment, Origins
 from vidrase.fill.selfcheck import EVERY, SelfCheck
 from vidrase.fill.still import StillShot
+from vidrase.fill.traces import with_traces
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, HoleFrame
 from vidrase.inpaint import Inpainter
@@ -31,7 +32,7 @@ REACH = {"fast": 24, "default": 60, "best": 90}
 MEMORY = 512 << 20
 """Bytes of planes the window may hold: a 4K clip gets a shorter reach."""
 LOOK_BACK_EVERY = 15  # frames: each time costs one completion for every frame ahead
-LINK_MEMORY = 512 << 20
+LINK_MEMORY = 256 << 20
 """Bytes of motion the window may hold; holes as large as the frame get a shorter reach."""
 LEAST_REACH = 8
 SURROUNDINGS = 0.15
@@ -189,10 +190,11 @@ class Filler:
         if self._reach and (here.number % LOOK_BACK_EVERY == 0 or self._looked_back < 0):
             self._look_back()
             self._looked_back = here.number
-        holes = plane_holes(here.hole, here.frame.layout)
         plate = self._plate_of(here)
         if plate is not None:
-            return self._from_plate(here, holes, plate)
+            whole = with_traces(here.frame, here.hole, plate) if self._options.shadows else here.hole
+            return self._from_plate(here, plane_holes(whole, here.frame.layout), plate)
+        holes = plane_holes(here.hole, here.frame.layout)
         chains = [chase(self._moments, here, step, self._reach) for step in (-1, 1)] if self._reach else []
         self._count_mode(here, "flow" if self._reach else "image")
         if chains and self._with_hole % EVERY == 0:

@@ -147,7 +147,10 @@ class LearnedInpainter:
 def load_learned(
     name: str, weights: Path | None, *, device: str = "auto", note: Note | None = None
 ) -> LearnedInpainter:
-    """The inpainter called `name` (pconv, contextual, fourier, lama) from a file. Raises OptionError without one, WeightsMissing/Corrupt."""
+    """The inpainter called `name` (pconv, contextual, fourier, lama) from a file.
+
+    Raises OptionError without one, WeightsMissing or WeightsCorrupt.
+    """
     if weights is None:
         raise OptionError(f"--inpainter {name} comes without weights; give --inpainter-weights FILE")
     if name == "lama":
