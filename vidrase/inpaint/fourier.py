@@ -5,9 +5,8 @@ Paper:     Suvorov, Logacheva, Mashikhin, et al., "Resolution-robust large mask 
 Equations: LaMa section 2.1 and figure 2 (spectral transform, local and global paths).
 Differs:   fewer and narrower blocks (LaMa: 9 blocks, width 64, 27 M parameters); nearest-neighbour enlargement with a
            convolution instead of a transposed one (no checkerboard); no local Fourier unit; the known pixels' mean stands
-           in the hole of the input instead of black; the outermost layers work on 2×2 pixels at once (space to depth):
-           at full size they cost more than all blocks together; zeros beyond the border instead of its mirror image, whose
-           copies were a third of the time on a CPU.
+           in the hole of the input instead of black; the outermost layers work on 2×2 pixels at once (space to depth);
+           zeros beyond the border instead of its mirror image, which took 15 % of a step on a CPU.
 Weights:   none ship; `vidrase train inpainter --net fourier` makes them.
 """
 
