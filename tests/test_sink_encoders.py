@@ -196,7 +196,7 @@ def test_hdr_numbers_stay(tmp_path: Path) -> None:
     where = tmp_path / "in.mp4"
     display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
     options = {"x265-params": f"log-level=error:master-display={display}:max-cll=1000,400"}
-    write_clip(where, pictures(2), codec="libx265", pix_fmt="yuv420p10le", colour=HDR, options=options)
+    write_clip(where, pictures(8), codec="libx265", pix_fmt="yuv420p10le", colour=HDR, options=options)
     assert len(hdr_numbers(where)) == 2
     for name, codec in (("a.mp4", None), ("b.mkv", "h264")):
         copy(where, tmp_path / name, codec=codec)

@@ -229,3 +229,13 @@ def test_default_names(tmp_path: Path) -> None:
     assert default_output(tmp_path / "still.gif").name == "still_erased.png"
     assert default_output(tmp_path / "moving.gif").name == "moving_erased.mp4"
     assert default_output(tmp_path).name == f"{tmp_path.name}_erased"
+
+
+def test_side_data_is_read_before_the_frame_is_changed(tmp_path: Path) -> None:
+    """x264 leaves a message in the first frame; editing that frame must not read it from freed memory."""
+    where, to = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    write_clip(where, pictures(4))
+    with open_source(where) as source, open_sink(to, source.info, SinkOptions(), note=print) as sink:
+        for frame in source:
+            sink.write(frame.with_planes(tuple(plane.copy() for plane in frame.planes)))
+    assert len(times(to)) == 4

@@ -135,10 +135,16 @@ class VideoSink:
             self._note(f"{self._choice.muxer} keeps times to {kept} only; a name in .mp4 or .mov keeps them exactly")
             self._grid = None  # said once
         with self._explained():
+            hdr: dict[str, str] = {}
+            first = not self._stream.codec_context.is_open and self._held is None
+            if isinstance(frame.native, av.VideoFrame):
+                # before the frame is made writable: that copies its side data, and PyAV would go on reading the freed ones
+                if first:
+                    hdr = sidedata.hdr_parameters(self._choice.encoder, frame.native)
+                self._tell_lost(frame.native)
             picture = self._converted(_picture(frame))
-            if not self._stream.codec_context.is_open and self._held is None:
-                self._take_tags(picture)
-            self._tell_lost(picture)
+            if first:
+                self._take_tags(picture, hdr)
             picture.pts = round(frame.pts * frame.time_base / self._time_base)
             if self._last_pts is not None and picture.pts <= self._last_pts:
                 picture.pts = self._last_pts + 1  # only where times are rounded: encoders refuse two frames at one
@@ -178,7 +184,7 @@ class VideoSink:
         made.colorspace, made.color_range = matrix, _LIMITED
         return made
 
-    def _take_tags(self, picture: av.VideoFrame) -> None:
+    def _take_tags(self, picture: av.VideoFrame, hdr: dict[str, str]) -> None:
         """Colour tags, HDR numbers and fields as the first frame has them; what it leaves open stays open."""
         assert self._stream is not None
         ctx = self._stream.codec_context
@@ -186,7 +192,7 @@ class VideoSink:
             value = int(getattr(picture, tag, 0) or 0)
             if value and (tag == "color_range" or value != _UNSPECIFIED):
                 setattr(ctx, tag, value)
-        for name, parameters in sidedata.hdr_parameters(self._choice.encoder, picture).items():
+        for name, parameters in hdr.items():
             ctx.options[name] = ":".join(filter(None, (ctx.options.get(name), parameters)))
         if picture.interlaced_frame and self._choice.encoder == "libx264" and not picture.height % 4:
             ctx.flags |= Flags.interlaced_dct | Flags.interlaced_me
