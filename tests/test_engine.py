@@ -74,6 +74,17 @@ def test_only_the_hole_changes_and_the_truth_comes_back(tmp_path: Path, clip: tu
     report.save(tmp_path / "run.json")
 
 
+@pytest.mark.parametrize("dilate", [None, 0, 6])
+def test_saved_masks_are_the_ones_that_were_given(
+    tmp_path: Path, clip: tuple[Path, Path, list], dilate: int | None
+) -> None:
+    where, masks, _ = clip
+    saved = tmp_path / "saved"
+    vidrase.erase(where, tmp_path / "out.mp4", mask=masks, dilate=dilate, save_masks=saved)
+    for given, written in zip(sorted(masks.iterdir()), sorted(saved.iterdir()), strict=True):
+        assert np.array_equal(cv2.imread(str(given), 0) > 127, cv2.imread(str(written), 0) > 127)
+
+
 def test_frames_without_a_hole_are_the_same_objects(clip: tuple[Path, Path, list]) -> None:
     where, masks, _ = clip
     frames = decoded(where)

@@ -18,6 +18,8 @@ RAMP = 4 / 480
 """Width of the transition at the outer edge of the ring as a share of the frame's height. The ring holds the thing's soft
 edge and motion blur: further in, nothing of the old picture may stay."""
 
+RAMP_SHARE = 0.5  # of the ring, at most
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneHole:
@@ -75,8 +77,8 @@ def ring_alpha(core: NDArray[np.bool_], area: NDArray[np.bool_], height: int) ->
     depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
     to_core = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     ramp = max(RAMP * height, 1.5)
-    # near a core that almost touches the edge the ramp is as short as the ring is
-    reach = np.minimum(ramp, depth + to_core)
+    # the inner half of a narrow ring is covered as fully as the core: there the thing's soft edge lies
+    reach = np.minimum(ramp, RAMP_SHARE * (depth + to_core))
     alpha = np.clip(depth / np.maximum(reach, 1e-3), 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
     return np.where(core, 1.0, np.where(area, alpha, 0.0)).astype(np.float32)

@@ -12,7 +12,6 @@ FRAME_SHARE = 0.0025  # of the frame's geometric mean side: 1.6 px at 854x480; t
 THING_SHARE = 0.008  # of its height or width, whichever is less: a near person's edge is softer than a far one's
 BLUR_SHARE = 0.05  # of its motion in px a frame: half of what a 180 degree shutter smears, less what is in the mask
 LEAST, MOST = 2.0, 48.0
-CORE_SHARE = 0.5  # of the growth belongs to the core, where nothing of the old picture may stay
 
 Crop = NDArray[np.bool_]
 

@@ -65,7 +65,5 @@ def shaped(
         roomy = grow.filled(grow.closed(roomy, close), FILL_SHARE * float(np.count_nonzero(mask)))
     if border:
         roomy = grow.to_border(roomy, (y0, x0), canvas.size, border)
-    core = grow.grown(roomy, math.ceil(grow.CORE_SHARE * radius))
-    area = grow.grown(roomy, radius)
-    canvas.core[y0:y1, x0:x1] |= core
-    canvas.area[y0:y1, x0:x1] |= area
+    canvas.core[y0:y1, x0:x1] |= roomy
+    canvas.area[y0:y1, x0:x1] |= grow.grown(roomy, radius)

@@ -10,7 +10,7 @@ import struct
 from typing import Any, cast
 
 import av
-from av.sidedata.sidedata import SideData, Type
+from av.sidedata.sidedata import SideData, SideDataContainer, Type
 
 _CAPTIONED = {"libx264", "libx265", "h264_nvenc", "hevc_nvenc", "mpeg2video"}
 _PARAMETERS = {"libx264": "x264-params", "libx265": "x265-params", "libsvtav1": "svtav1-params"}
@@ -61,7 +61,9 @@ def lost(encoder: str, kinds: set[Type]) -> set[str]:
 
 
 def _all(frame: av.VideoFrame) -> list[SideData]:
-    return list(cast(Any, frame.side_data))  # typed as a mapping, iterated as a list
+    # not `frame.side_data`: that keeps the list in the frame and the frame in the list, so the picture lives until
+    # Python's collector of cycles comes by, which is seldom
+    return list(cast(Any, SideDataContainer(frame)))  # typed as a mapping, iterated as a list
 
 
 def _mastering(data: bytes, *, decimal: bool) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.sidedata.sidedata import SideDataContainer
 from av.stream import Disposition
 
 from vidrase.avplanes import layout_of, readable_like, to_readable
@@ -86,7 +87,7 @@ def describe(
 
 
 def _orientation(frame: av.VideoFrame, notes: list[str]) -> Orientation:
-    data: Any = frame.side_data.get("DISPLAYMATRIX")  # PyAV's stub says str
+    data: Any = SideDataContainer(frame).get("DISPLAYMATRIX")  # PyAV's stub says str
     matrix = bytes(data) if data is not None else None
     if matrix is None:
         return UPRIGHT
