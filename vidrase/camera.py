@@ -35,6 +35,14 @@ class CameraMotion:
         out[..., 1] = (h[1, 0] * columns + h[1, 1] * rows + h[1, 2]) / w - rows
         return out
 
+    def points(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Where the points (x, y), [N] px each, go."""
+        h = self.homography
+        w = h[2, 0] * x + h[2, 1] * y + h[2, 2]
+        w = np.where(np.abs(w) < 1e-6, 1e-6, w)
+        moved_x, moved_y = (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / w, (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / w
+        return moved_x.astype(np.float32), moved_y.astype(np.float32)
+
     def inverse(self) -> CameraMotion:
         """The way back."""
         return CameraMotion(np.linalg.inv(self.homography).astype(np.float64), self.support)

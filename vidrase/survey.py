@@ -23,7 +23,11 @@ Camera = Literal["still", "turning", "free"]
 
 SIDE = 320  # px: long side of the luma on which the camera's motion is judged
 STILL = 0.2 / 320
-"""Motion of the frame's corners against the shot's first frame, as a share of the width, that still counts as still."""
+"""Motion against the shot's first frame, as a share of the width, that still counts as still."""
+PATIENCE = 3
+"""Looks in a row that must say that the camera moved: somebody walking by close, or a change of light, spoils single ones."""
+MOST_SPOILT = 0.3
+"""Share of a shot's looks that may be spoilt."""
 LOOK_EVERY = 4  # frames
 SHORTEST = 3  # looks: fewer do not tell that a camera is still
 
@@ -70,7 +74,7 @@ class SurveyBuilder:
         self._start = self._count = 0
         self._reference: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None = None
         self._still = True
-        self._looks = 0
+        self._looks = self._spoilt = self._spoilt_run = 0
         self._plate: PlateBuilder | None = None
 
     def add(self, frame: Frame, hole: NDArray[np.bool_] | None, *, searched: bool = True) -> None:
@@ -103,12 +107,14 @@ class SurveyBuilder:
             self._reference = (luma, known)
             self._plate = PlateBuilder(frame)
         else:
-            both = known & self._reference[1]
-            self._still = self._agrees(self._reference[0], luma, both)
+            agrees = self._agrees(self._reference[0], luma, known & self._reference[1])
+            self._spoilt_run = 0 if agrees else self._spoilt_run + 1
+            self._spoilt += not agrees
+            self._still = self._spoilt_run < PATIENCE
         self._looks += 1
         if not self._still:
             self._plate = None
-        elif self._plate is not None and searched:
+        elif self._plate is not None and searched and not self._spoilt_run:
             free = [
                 None if hole is None else ~chroma_hole(hole, frame.layout, number)
                 for number in range(len(frame.planes))
@@ -127,14 +133,15 @@ class SurveyBuilder:
         moved = float(np.median(np.hypot(flow[..., 0], flow[..., 1])[use]))
         camera = fit_camera(flow, use)
         height, width = a.shape
-        corners = camera.flow(0, 0, height, width)[:: height - 1, :: width - 1]
-        turned = float(np.hypot(corners[..., 0], corners[..., 1]).mean())
+        # where there is something to see: at a corner of plain wall the fit is a guess
+        fitted = camera.flow(0, 0, height, width)[use]
+        turned = float(np.percentile(np.hypot(fitted[..., 0], fitted[..., 1]), 90))
         return moved < STILL * width * 1.5 and (camera.support < 0.5 or turned < 4 * STILL * width)
 
     def _close(self) -> None:
         """End the shot before the current frame."""
         if self._count > self._start:
-            still = self._still and self._looks >= SHORTEST
+            still = self._still and self._looks >= SHORTEST and self._spoilt <= MOST_SPOILT * self._looks
             plate = self._plate.finish() if still and self._plate is not None else None
             self._shots.append(Shot(self._start, self._count, "still" if still else "free", plate))
             kept = [shot for shot in self._shots if shot.plate is not None]
@@ -142,7 +149,8 @@ class SurveyBuilder:
                 short = min(kept, key=lambda shot: shot.stop - shot.start)
                 self._shots[self._shots.index(short)] = Shot(short.start, short.stop, short.camera)
         self._start, self._reference, self._plate = self._count, None, None
-        self._still, self._looks = True, 0
+        self._still = True
+        self._looks = self._spoilt = self._spoilt_run = 0
 
 
 def _grown(hole: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:

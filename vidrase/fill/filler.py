@@ -15,7 +15,7 @@ from vidrase.fill.complete import POLLUTION, Link, completed, grown, measured
 from vidrase.fill.composite import PlaneHole, composite, plane_holes
 from vidrase.fill.invent import canvas, thin
 from vidrase.fill.membrane import membrane
-from vidrase.fill.moment import GRID_SIDE, RIM, Grid, Moment, Origins
+from vidrase.fill.moment import GRID_SIDE, RIM, Box, Grid, Moment, Origins
 from vidrase.fill.selfcheck import EVERY, SelfCheck
 from vidrase.fill.still import StillShot
 from vidrase.fill.traces import with_traces
@@ -285,8 +285,12 @@ class Filler:
             missing = np.zeros(here.frame.size, bool)
             crop = missing[holes[0].span]
             crop[holes[0].area] = ~known[0]
-            self._canvases[here.number] = canvas(frame, missing, None if thin(missing) else self._inpainter)
-            lacking = self._grid.shrink(missing)[here.box.span] | (memory.source < 0)
+            made = canvas(frame, missing, None if thin(missing) else self._inpainter)
+            self._canvases[here.number] = made
+            # what the canvas does not show must not point to it: it would be filled with its border, drawn out to stripes
+            lacking = (self._grid.shrink(missing)[here.box.span] | (memory.source < 0)) & _shown(
+                made, here.box, self._grid
+            )
             fresh = Origins.empty(here.box)
             fresh.source[:] = here.number
             self._add(fresh, here, holes, values, known)
@@ -330,6 +334,14 @@ def _by_grid(holes: list[PlaneHole]) -> list[tuple[PlaneHole, list[int]]]:
     for number, hole in enumerate(holes):
         grids.setdefault(id(hole), (hole, []))[1].append(number)
     return list(grids.values())
+
+
+def _shown(picture: Picture, box: Box, grid: Grid) -> NDArray[np.bool_]:
+    """bool [h, w] of the working grid's `box`: where `picture`, a crop of the frame, has something to show."""
+    height, width = picture.planes[0].shape
+    rows = (np.arange(box.top, box.bottom) + 0.5) / grid.scale_y - 0.5 - picture.y
+    columns = (np.arange(box.left, box.right) + 0.5) / grid.scale_x - 0.5 - picture.x
+    return ((rows >= 0) & (rows <= height - 1))[:, None] & ((columns >= 0) & (columns <= width - 1))
 
 
 def _calmed(moment: Moment) -> NDArray[np.uint8]:

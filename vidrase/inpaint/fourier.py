@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 SMOOTHINGS = 4  # of the membrane, at each scale
 
 
