@@ -63,7 +63,7 @@ def lost(encoder: str, kinds: set[Type]) -> set[str]:
 def _all(frame: av.VideoFrame) -> list[SideData]:
     # not `frame.side_data`: that keeps the list in the frame and the frame in the list, so the picture lives until
     # Python's collector of cycles comes by, which is seldom
-    return list(cast(Any, SideDataContainer(frame)))  # typed as a mapping, iterated as a list
+    return list(cast(Any, SideDataContainer)(frame))  # its stub knows neither argument nor iteration
 
 
 def _mastering(data: bytes, *, decimal: bool) -> str:

@@ -87,7 +87,8 @@ def describe(
 
 
 def _orientation(frame: av.VideoFrame, notes: list[str]) -> Orientation:
-    data: Any = SideDataContainer(frame).get("DISPLAYMATRIX")  # PyAV's stub says str
+    container: Any = SideDataContainer  # its stub knows no argument
+    data = container(frame).get("DISPLAYMATRIX")
     matrix = bytes(data) if data is not None else None
     if matrix is None:
         return UPRIGHT
