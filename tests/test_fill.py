@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -221,6 +222,28 @@ def test_a_shadow_goes_with_its_thing_when_asked() -> None:
     gone = _psnr(list(_run(_with_holes(frames, masks), FillOptions(shadows=True), survey)), wanted, shadows)
     assert left < 20
     assert gone > 30
+
+
+def test_a_neighbour_that_was_to_stay_is_no_trace() -> None:
+    shown, masks, truth = clip(24, 120, 200, step=(0, 7))
+    friends = [np.roll(mask, 20, 1) & ~mask for mask in masks]  # walks along, touching, and is not to go
+    both = []
+    for picture, friend in zip(shown, friends, strict=True):
+        picture[friend] = (20, 40, 200)
+        both.append(picture)
+    frames = as_frames(both)
+    survey = _surveyed(frames, [a | b for a, b in zip(masks, friends, strict=True)])
+    options = FillOptions(shadows=True)
+    stays = [np.roll(friend, 6, 1) & friend for friend in friends]  # clear of the hole's own ring
+    without = list(_run(_with_holes(frames, masks), options, survey))
+    holes = [
+        replace(found, kept=Hole.of(friend, friend))
+        for found, friend in zip(_with_holes(frames, masks), friends, strict=True)
+    ]
+    kept = list(_run(holes, options, survey))
+    assert _psnr(without, frames, stays) < 20
+    assert _psnr(kept, frames, stays) > 40
+    assert _psnr(kept, as_frames(truth), masks) > 25
 
 
 def test_leaving_early_closes_upstream() -> None:

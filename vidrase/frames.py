@@ -295,3 +295,5 @@ class HoleFrame:
     hole: Hole | None = None
     passes: bool = False
     """True: the frame leaves as the same object all the same; `hole` only says what its neighbours must not take from it."""
+    kept: Hole | None = None
+    """Things that were found and must stay, or None; what hangs together with the hole may be taken along, but not these."""

@@ -9,7 +9,7 @@ import time
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,7 +135,7 @@ def find_holes(
         holes: Iterable[HoleFrame] = (HoleFrame(frame) for frame in frames)
         if store is not None and selection is not None:
             seen = ((frame, store.get(frame.index)) for frame in frames)
-            holes = _masked(stack, seen, selection, run)
+            holes = _with_kept(_masked(stack, seen, selection, run), store, selection)
         yield from _wanted(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
 
 
@@ -177,9 +177,12 @@ def fill_frames(holes: Iterable[HoleFrame], run: Run, survey: Survey | None) -> 
                 yield found
                 del found
 
+    options = run.options.fill
+    if options.shadows is None:  # a drawn mask is taken at its word; what a detector found is seldom all of the thing
+        options = replace(options, shadows=run.models.segmenter is not None)
     filled = fill_stage.fill(
         remembered(),
-        options=run.options.fill,
+        options=options,
         flow=run.models.flow,
         inpainter=run.models.inpainter,
         survey=survey,
@@ -215,6 +218,21 @@ def _masked(
     return stack.enter_context(closing(prefetch(run.clock.stage("mask", holes), depth=DEPTH, name="mask")))
 
 
+def _with_kept(holes: Iterable[HoleFrame], store: InstanceStore, selection: Selection) -> Iterator[HoleFrame]:
+    """Holes with what was found beside them and must stay."""
+    for found in holes:
+        kept = None
+        if found.hole is not None:
+            instances = store.get(found.frame.index)
+            stay = instances.where(~selection.chosen(instances))
+            if len(stay):
+                shown = np.logical_or.reduce([stay.mask(k) for k in range(len(stay))])
+                area = np.ascontiguousarray(found.frame.orientation.to_stored(shown))
+                kept = Hole.of(area, area)
+        yield HoleFrame(found.frame, found.hole, found.passes, kept)
+        del found
+
+
 def _wanted(
     holes: Iterable[HoleFrame],
     masks: Sequence[Iterator[NDArray[np.bool_]]],
@@ -233,7 +251,7 @@ def _wanted(
                 hole = _union(hole, hole_of(found.frame, union, run.options))
             wanted = within(since, run.options.select.times)
             limited = _limited(hole, found.frame, run.options.select.region) if wanted else hole
-            yield HoleFrame(found.frame, limited, passes=not wanted)
+            yield HoleFrame(found.frame, limited, passes=not wanted, kept=found.kept)
         else:
             yield HoleFrame(found.frame, passes=True)
         del found, hole

@@ -89,6 +89,7 @@ class Filler:
         if hole is not None and not hole.area.any():
             hole = None
         now = Moment.of(self._pushed, frame, hole, self._shot, self._grid)
+        now.kept = found.kept
         if self._cut(now.luma):
             self._shot += 1
             now.shot = self._shot
@@ -192,7 +193,7 @@ class Filler:
             self._looked_back = here.number
         plate = self._plate_of(here)
         if plate is not None:
-            whole = with_traces(here.frame, here.hole, plate) if self._options.shadows else here.hole
+            whole = with_traces(here.frame, here.hole, plate, here.kept) if self._options.shadows else here.hole
             return self._from_plate(here, plane_holes(whole, here.frame.layout), plate)
         holes = plane_holes(here.hole, here.frame.layout)
         chains = [chase(self._moments, here, step, self._reach) for step in (-1, 1)] if self._reach else []

@@ -6,7 +6,7 @@ colours at full size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -148,7 +148,8 @@ class Moment:
     """Motion to the next moment; None at a cut, or where neither of the two has a hole."""
     invented: Origins | None = None
     """Which of the wanted pixels were made up, and on which canvas."""
-    done: Frame | None = field(default=None)
+    kept: Hole | None = None
+    """Things beside the hole that must stay."""
 
     @classmethod
     def of(cls, number: int, frame: Frame, hole: Hole | None, shot: int, grid: Grid) -> Moment:

@@ -21,11 +21,15 @@ THING = 26 / 255
 """Least difference of a held thing or a limb, of full scale: well above noise and what a codec leaves."""
 REACH = 0.8  # of the hole's longer side: how far from it traces are looked for
 MOST = 1.5  # times the hole: more is not a trace, the background is not what it was
+KEPT = 4 / 480  # of the frame's height: what stays keeps its soft edge
 RING = 3 / 480  # of the frame's height: soft edge of a trace
 
 
-def with_traces(frame: Frame, hole: Hole, plate: Plate) -> Hole:
-    """`hole` and the traces of its thing, seen against `plate`; the same object when there are none."""
+def with_traces(frame: Frame, hole: Hole, plate: Plate, kept: Hole | None = None) -> Hole:
+    """`hole` and the traces of its thing, seen against `plate`; the same object when there are none.
+
+    kept: what must stay, however it hangs together with the hole.
+    """
     full = float((1 << frame.layout.bits) - 1)
     rows, columns = hole.span
     reach = int(REACH * max(hole.area.shape))
@@ -51,6 +55,8 @@ def with_traces(frame: Frame, hole: Hole, plate: Plate) -> Hole:
     shadow = (share > DARKEST) & (share < LIGHTEST) & (tint < TINT * full) & (gap < -2.5 * max(plate.noise[0], 1))
     thing = np.maximum(np.abs(gap), 2 * tint) > THING * full
     different = (shadow | thing) & known & calm & ~area
+    if kept is not None:
+        different &= ~grown(kept.full_area()[top:bottom, left:right], max(round(KEPT * hole.size[0]), 2))
     different = cv2.morphologyEx(different.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     trace = _touching(different, grown(area, 2))
     if not trace.any() or trace.sum() > MOST * area.sum():
