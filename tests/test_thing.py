@@ -185,3 +185,12 @@ def test_a_box_outside_leaves_no_output(tmp_path: Path, clip: tuple[Path, list, 
             engine.erase(where, tmp_path / "out.mp4", Options(select=SelectOptions(box=(box,))), models=models(squares))
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_still_with_a_box(tmp_path: Path) -> None:
+    shown, masks = blob_clip(frames=1)
+    cv2.imwrite(str(tmp_path / "still.png"), shown[0][..., ::-1])
+    options = Options(select=SelectOptions(box=(round_about(masks[0]),)))
+    report = engine.erase(tmp_path / "still.png", tmp_path / "out.png", options, models=models([masks[0] & False]))
+    assert report.removed == {LABEL: 1}
+    assert cv2.imread(str(tmp_path / "out.png")).shape == (*SIZE, 3)

@@ -66,10 +66,11 @@ def _hinted(
     score = np.log(share / (1 - share))
     still = np.zeros(drawn.shape, bool)
     if beside and flow is not None:
-        strange = np.minimum.reduce([_strange(crop, other, drawn, flow) for other in beside])
+        each = [_strange(crop, other, drawn, flow) for other in beside]
+        strange = np.minimum.reduce(each)  # what is only strange towards one side is covered or uncovered there
         if np.quantile(strange[drawn], 0.7) > MOVES:
             score += 1.2 * np.log2(strange.clip(0.35, 4.0))
-            still = drawn & (strange < STILL)
+            still = drawn & (np.maximum.reduce(each) < STILL)
     hinted = labels.copy()
     hinted[drawn & (score <= 0)] = cv2.GC_PR_BGD
     hinted[still] = cv2.GC_BGD
