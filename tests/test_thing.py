@@ -93,7 +93,10 @@ def test_it_ends_where_it_leaves_the_picture_and_where_it_is_covered() -> None:
         shown[t][40:100, 10:120] = texture(60, 110, 5)
     with follow(iter(as_frames(shown)), 4, round_about(masks[4]), SIZE, flow) as trail:
         assert (trail.first, trail.last) == (0, 7)
-        assert "lost" in trail.ending
+        assert (trail.beginning, trail.ending) == ("", "then it is lost")
+    with follow(iter(as_frames(shown[::-1])), 8, round_about(masks[4]), SIZE, flow) as trail:
+        assert (trail.first, trail.last) == (5, 12)
+        assert (trail.beginning, trail.ending) == ("before that it is lost", "")
 
 
 def test_it_stays_within_its_shot() -> None:
@@ -103,7 +106,8 @@ def test_it_stays_within_its_shot() -> None:
         iter(as_frames(other + shown + other)), 3 + 6, round_about(masks[6]), SIZE, load_flow("dis", note=print)
     ) as trail:
         assert (trail.first, trail.last) == (3, 15)
-        assert "shot ends" in trail.ending
+        assert trail.beginning == "there the shot begins"
+        assert trail.ending == "there the shot ends"
 
 
 @pytest.mark.parametrize("box", [Rectangle(20, 20, 60, 60), Rectangle(100, 100, 102, 102)])
@@ -155,7 +159,7 @@ def test_a_box_goes_through_the_whole_engine(tmp_path: Path, clip: tuple[Path, l
     )
     assert report.removed == {LABEL: 1}
     assert report.frames_with_hole == 13
-    assert any("followed as id:2, from 0.00 to 0.48 s" in text for text in said)
+    assert any("what is there is id:2, seen from 0.00 to 0.48 s" in text for text in said)
     for t, truth in enumerate(masks):
         saved = cv2.imread(str(sorted((tmp_path / "m").iterdir())[t]), cv2.IMREAD_GRAYSCALE) > 127
         assert saved[truth].mean() >= 0.99
@@ -172,7 +176,7 @@ def test_a_box_on_a_known_thing_follows_nothing(tmp_path: Path, clip: tuple[Path
     options = Options(select=SelectOptions(box=(Rectangle(148, 108, 176, 136),)))
     report = engine.erase(where, tmp_path / "out.mp4", options, models=models(squares), say=said.append)
     assert report.removed == {"person": 1}
-    assert not any("followed" in text for text in said)
+    assert not any("knows nothing" in text for text in said)
 
 
 def test_a_box_outside_leaves_no_output(tmp_path: Path, clip: tuple[Path, list, list]) -> None:

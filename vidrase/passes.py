@@ -132,9 +132,9 @@ def _followed(source: Source, run: Run, store: InstanceStore, times: Sequence[fl
             number = run.followed[box] = store.unused_id + len(trails)
             trails[number] = trail
             span = f"{times[trail.first] - times[0]:.2f} to {times[trail.last] - times[0]:.2f} s"
+            why = "".join(f"; {text}" for text in (trail.beginning, trail.ending) if text)
             run.notes(
-                f"the detector knows nothing in the box {box}: what stands out there is followed as id:{number}, from {span}"
-                + (f"; {trail.ending}" if trail.ending else "")
+                f"the detector knows nothing in the box {box}: what is there is id:{number}, seen from {span}{why}"
             )
         if not trails:
             return None

@@ -1,4 +1,4 @@
-"""A thing from picture to picture: carried along the motion its edge found anew in each."""
+"""A thing from picture to picture: carried along the motion, its edge found anew in each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEAST_BAND, MOST_BAND = 2, 9  # px
 ASTRAY_PX = 1.5  # by which a pixel carried there and back may miss its start
 AGREES = 0.55  # IoU of the edge found with the edge carried; below it the colours tell nothing here
 UNLIKE = 20  # grey levels between a carried and a seen pixel (5x5 mean), above which they are not the same thing
-ALIKE = 0.4
+ALIKE = 0.4  # share of it that has to look as it did: below, something is before it or the motion is not understood
 DWINDLED = 0.05  # of its usual size: that is no more the thing
 
 

@@ -36,8 +36,8 @@ class Trail:
         self._masks = _Shelf()
         self.first = self.last = -1
         """Frame indices between which it was seen, in all of them."""
-        self.ending = ""
-        """Why it was not seen any later."""
+        self.beginning = self.ending = ""
+        """Why it was not seen any earlier, any later; empty where the clip begins, ends."""
 
     def __enter__(self) -> Self:
         return self
@@ -147,9 +147,15 @@ def _walk(
         )
     found.add(index, mask, 1.0)
     follower, number = Follower(picture, mask, flow), index - 1
-    while (earlier := before(number)) is not None and (sight := follower.next(earlier)) is not None:
+    while (earlier := before(number)) is not None:
+        sight = follower.next(earlier)
+        if sight is None:
+            found.beginning = "before that it is outside the picture" if follower.left else "before that it is lost"
+            break
         found.add(number, sight.mask, sight.sure)
         number -= 1
+    else:
+        found.beginning = "there the shot begins" if number >= 0 else ""
     follower = Follower(picture, mask, flow)
 
     def forwards() -> Iterator[tuple[int, Picture, bool]]:
