@@ -198,3 +198,11 @@ def test_a_still_with_a_box(tmp_path: Path) -> None:
     report = engine.erase(tmp_path / "still.png", tmp_path / "out.png", options, models=models([masks[0] & False]))
     assert report.removed == {LABEL: 1}
     assert cv2.imread(str(tmp_path / "out.png")).shape == (*SIZE, 3)
+
+
+def test_a_leap_is_followed() -> None:
+    shown, masks = blob_clip(frames=9, step=(0.0, 12.0), start=(70, 40))
+    with follow(iter(as_frames(shown)), 4, round_about(masks[4]), SIZE, load_flow("dis", note=print)) as trail:
+        assert (trail.first, trail.last) == (0, 8)
+        for index, truth in enumerate(masks):
+            assert iou(trail.instances(index, SIZE, 1).mask(0), truth) >= 0.8

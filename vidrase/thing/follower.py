@@ -13,6 +13,7 @@ from vidrase.thing.cutout import LEAST_PX, Mask, Picture, bounds, luma_of, refit
 
 LONG_SIDE = 640  # px of the pictures it is followed in
 ROOM_PX, ROOM_SHARE = 24, 0.5  # round the thing, in which its motion is estimated
+LEAP_SHARE = 1.0  # of its sides: how far it may have leapt
 BAND = 0.06  # of the thing's geometric mean side: how far its edge may lie from where the motion takes it
 LEAST_BAND, MOST_BAND = 2, 9  # px
 ASTRAY_PX = 1.5  # by which a pixel carried there and back may miss its start
@@ -48,9 +49,16 @@ class Follower:
 
     def next(self, picture: Picture) -> Sight | None:
         """Where it is in the next picture; None once it cannot be seen any more."""
+        return (
+            self._near(picture, np.rint(self._speed).astype(int))
+            or self._near(picture, self._matched(picture))  # a leap further than motion estimation reaches
+            or self._ended()
+        )
+
+    def _near(self, picture: Picture, shift: NDArray) -> Sight | None:
+        """Where it is in the next picture, when it has moved by about `shift` (x, y) px."""
         part = window(bounds(self._mask), self._mask.shape, ROOM_PX, ROOM_SHARE)
         old, was = _crop(self._picture, part), _crop(self._mask, part)
-        shift = np.rint(self._speed).astype(int)
         new = _shifted(picture, part, shift)
         pair = np.stack([luma_of(new), luma_of(old)])
         flow, back = self._flow(pair, pair[::-1])
@@ -59,13 +67,13 @@ class Follower:
         carried = cv2.remap(was.astype(np.float32), x, y, cv2.INTER_LINEAR) >= 0.5
         carried &= self._within(part, shift)
         if carried.sum() < max(LEAST_PX, DWINDLED * self._usual):
-            return self._ended()
+            return None
         seen = cv2.remap(old, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         alike = cv2.blur(cv2.absdiff(seen, new).max(2), (5, 5)) <= UNLIKE
         again = flow + cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         alike &= np.linalg.norm(again, axis=-1) <= ASTRAY_PX  # what comes into sight behind it has nowhere to come from
         if alike[carried].mean() < ALIKE:
-            return self._ended()
+            return None
         band = int(np.clip(BAND * np.sqrt(carried.sum()), LEAST_BAND, MOST_BAND))
         found = without_specks(refit(new, carried, carried & ~alike, band) & self._within(part, shift))
         agrees = float((found & carried).sum() / max((found | carried).sum(), 1))
@@ -74,10 +82,19 @@ class Follower:
         self._speed = shift - np.median(flow[carried], axis=0)
         mask = self._placed(found, part, shift)
         if mask.sum() < max(LEAST_PX, DWINDLED * self._usual):
-            return self._ended()
+            return None
         self._usual = max(0.98 * self._usual, float(mask.sum()))
         self._picture, self._mask = picture, mask
         return Sight(mask, agrees)
+
+    def _matched(self, picture: Picture) -> NDArray[np.int64]:
+        """(x, y) px by which the thing as a whole has moved, were it to look as before."""
+        box = bounds(self._mask)
+        wide = window(box, self._mask.shape, ROOM_PX, LEAP_SHARE)
+        thing, where = luma_of(_crop(self._picture, box)), _crop(self._mask, box).view(np.uint8)
+        unlike = cv2.matchTemplate(luma_of(_crop(picture, wide)), thing, cv2.TM_SQDIFF, mask=where)
+        y, x = np.unravel_index(int(np.argmin(unlike)), unlike.shape)
+        return np.array([wide[2] + x - box[2], wide[0] + y - box[0]])
 
     def _ended(self) -> Sight | None:
         y0, y1, x0, x1 = bounds(self._mask)
