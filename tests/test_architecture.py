@@ -32,6 +32,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
         "store",
         "sheet",
         "streamcheck",
+        "thing",
     },
     {"survey", "inpaint", "motion"},
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},

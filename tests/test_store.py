@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import FakeSegmenter, instances
-from synth import as_frames, clip
+from synth import as_frames, clip, texture
 
 from vidrase.errors import ShapeError
 from vidrase.frames import Instances
@@ -103,3 +103,22 @@ def test_a_thing_that_was_out_of_sight_has_one_id() -> None:
         ]
         assert store.get(3).ids.tolist() == [1]
         assert store.get(20).ids.tolist() == [1, 12]
+
+
+def test_things_found_later_join_those_of_their_frames() -> None:
+    frames = as_frames([texture(40, 60)] * 4)
+    one, two = np.zeros((40, 60), bool), np.zeros((40, 60), bool)
+    one[5:15, 5:15] = two[20:30, 30:50] = True
+    with InstanceStore() as store:
+        assert store.unused_id == 1
+        for frame in frames:
+            store.append(frame, instances([one], ids=[3]))
+        assert store.unused_id == 4
+        for frame in frames[1:3]:
+            store.extend(frame, instances([two], ids=[4], labels=["thing"]))
+        assert [found.ids.tolist() for found in store] == [[3], [3, 4], [3, 4], [3]]
+        assert np.array_equal(store.get(2).mask(1), two)
+        assert [(track.id, track.label, track.first_index, track.last_index) for track in store.tracks()] == [
+            (3, "person", 0, 3),
+            (4, "thing", 1, 2),
+        ]

@@ -29,8 +29,10 @@ def _within(name: str, value: float, low: float, high: float) -> None:
 class ModelOptions:
     """The detector and where it runs."""
 
+    segmenter: Literal["yolo", "maskrcnn"] = "yolo"
+    """Kind of detector; "maskrcnn" is torchvision's and needs `model` to name its weights."""
     model: str | None = None
-    """Path or known name of YOLOv8-seg weights; None: the first found (see `vidrase models`)."""
+    """Path or known name of YOLOv8-seg weights, path of Mask R-CNN weights; None: the first found (see `vidrase models`)."""
     device: str = "auto"
     """"auto", "cpu", "cuda", "cuda:1", "mps"."""
     precision: str = "auto"
@@ -48,6 +50,7 @@ class ModelOptions:
     def __post_init__(self) -> None:
         if self.conf is not None:
             _within("conf", self.conf, 0.0, 1.0)
+        _one_of("segmenter", self.segmenter, ("yolo", "maskrcnn"))
         _within("imgsz", self.imgsz, 64, 4096)
         _one_of("precision", self.precision, ("auto", "fp32", "bf16", "fp16"))
         _one_of("tracker", self.tracker, ("bytetrack", "botsort"))
@@ -185,6 +188,7 @@ class Choices(TypedDict, total=False):
     inpainter: str
     inpainter_weights: Path | None
     shadows: bool | None
+    segmenter: Literal["yolo", "maskrcnn"]
     model: str | None
     device: str
     precision: str

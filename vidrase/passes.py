@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
-from vidrase import picks
+from vidrase import picks, thing
 from vidrase.errors import SourceError
 from vidrase.flow import FlowModel, load_flow
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
@@ -73,6 +73,8 @@ class Run:
     clock: Clock = field(default_factory=Clock)
     alive: InFlight = field(default_factory=InFlight)
     progress: Progress | None = None
+    followed: dict[Rectangle, int] = field(default_factory=dict)
+    """Ids of the things in boxes that no detector knows."""
 
 
 def max_frames_in_flight(options: Options) -> int:
@@ -113,14 +115,50 @@ def look(source: Source, run: Run, store: InstanceStore | None) -> tuple[Survey 
             del frame, instances
     if not times:
         raise SourceError(f"{source.info.url} holds no frame that can be decoded")
-    return builder.finish() if builder is not None else None, times
+    survey = builder.finish() if builder is not None else None
+    if store is not None and run.options.select.box:
+        survey = _followed(source, run, store, times) or survey
+    return survey, times
+
+
+def _followed(source: Source, run: Run, store: InstanceStore, times: Sequence[float]) -> Survey | None:
+    """Things in boxes that fit nothing the detector found, put into the `store`; the survey anew, as they are no background."""
+    run.followed = {}
+    begun = time.perf_counter()
+    with ExitStack() as stack:
+        trails: dict[int, thing.Trail] = {}
+        for box, index in picks.unknown(run.options.select.box, store, times).items():
+            trail = stack.enter_context(thing.follow(iter(source), index, box, store.get(index).size, run.models.flow))
+            number = run.followed[box] = store.unused_id + len(trails)
+            trails[number] = trail
+            span = f"{times[trail.first] - times[0]:.2f} to {times[trail.last] - times[0]:.2f} s"
+            why = "".join(f"; {text}" for text in (trail.beginning, trail.ending) if text)
+            run.notes(
+                f"the detector knows nothing in the box {box}: what is there is id:{number}, seen from {span}{why}"
+            )
+        if not trails:
+            return None
+        builder = SurveyBuilder() if source.info.kind != "image" else None
+        wide, masks = near(run, source.info), _mask_files(stack, run, source.info)
+        for frame in stack.enter_context(closing(_decoded(source, run))):
+            for number, trail in trails.items():
+                found = trail.instances(frame.index, frame.displayed_size, number)
+                if len(found):
+                    store.extend(frame, found)
+            if builder is not None:
+                hole = _raw_hole(frame, store.get(frame.index), [next(reader) for reader in masks])
+                builder.add(frame, hole, searched=within(frame.seconds - times[0], wide))
+            del frame
+    run.clock.add("follow", time.perf_counter() - begun)
+    return builder.finish() if builder is not None else None
 
 
 def choose(run: Run, store: InstanceStore, seconds: Sequence[float]) -> Selection:
     """The tracks that go, now that all are known; `seconds`: the time of every frame."""
     assert run.models.segmenter is not None
     names, tracks = run.models.segmenter.names, store.tracks()
-    selection = select(picks.expand(run.options.select, tracks, store, seconds, names, run.notes), tracks, names)
+    wishes = picks.expand(run.options.select, tracks, store, seconds, names, run.notes, run.followed)
+    selection = select(wishes, tracks, names)
     for text in selection.notes:
         run.notes(text)
     return selection

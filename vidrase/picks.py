@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Protocol
 
 import cv2
@@ -40,10 +41,12 @@ def expand(
     seconds: Sequence[float],
     names: Mapping[int, str],
     say: Callable[[str], None],
+    followed: Mapping[Rectangle, int] = MappingProxyType({}),
 ) -> SelectOptions:
     """`options` with every phrase, click and box replaced by the ids it means; the reading of each goes to `say`.
 
-    seconds: time of every frame. Raises OptionError for what means nothing in this clip.
+    seconds: time of every frame; followed: ids of the things in boxes that no detector knows.
+    Raises OptionError for what means nothing in this clip.
     """
 
     def ids_of(texts: Iterable[str]) -> list[str]:
@@ -64,7 +67,7 @@ def expand(
         say(f"the click at {click} is on id:{number}")
         remove += [f"id:{n}" for n in _with_fragments({number}, tracks, found)]
     for box in options.box:
-        number = _in(box, found.get(_index(box.seconds, seconds)))
+        number = followed.get(box) or _in(box, found.get(_index(box.seconds, seconds)))
         say(f"the box {box} holds id:{number}")
         remove += [f"id:{n}" for n in _with_fragments({number}, tracks, found)]
     return replace(options, remove=tuple(dict.fromkeys(remove)), keep=tuple(dict.fromkeys(ids_of(options.keep))))
@@ -209,12 +212,36 @@ def _at(click: Click, there: Instances) -> int:
     raise OptionError(f"nothing that the detector knows is at {click}{near} (see --list; --mask takes a drawn mask)")
 
 
+def unknown(boxes: Iterable[Rectangle], found: Found, seconds: Sequence[float]) -> dict[Rectangle, int]:
+    """The boxes that fit nothing the detector found -> index of the frame they were drawn in.
+
+    Raises OptionError for a box outside the picture or the clip.
+    """
+    lacking: dict[Rectangle, int] = {}
+    for box in boxes:
+        index = _index(box.seconds, seconds)
+        there = found.get(index)
+        height, width = there.size
+        if box.x1 <= 0 or box.y1 <= 0 or box.x0 >= width or box.y0 >= height:
+            raise OptionError(f"the box {box} lies outside the picture of {width}x{height}")
+        if _fitting(box, there) is None:
+            lacking[box] = index
+    return lacking
+
+
 def _in(box: Rectangle, there: Instances) -> int:
+    number = _fitting(box, there)
+    if number is None:
+        raise OptionError(f"the detector knows nothing that fits the box {box} (see --list; --mask takes a drawn mask)")
+    return number
+
+
+def _fitting(box: Rectangle, there: Instances) -> int | None:
     drawn = np.array([box.x0, box.y0, box.x1, box.y1], np.float32)
     overlaps = [_iou(drawn, other) for other in there.boxes]
     if overlaps and max(overlaps) >= BOX_OVERLAP:
         return int(there.ids[int(np.argmax(overlaps))])
-    raise OptionError(f"the detector knows nothing that fits the box {box} (see --list; --mask takes a drawn mask)")
+    return None
 
 
 def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

@@ -143,11 +143,8 @@ class InstanceStore:
         """Add what is in `frame`; frames come in order of their index, from 0 without gaps."""
         if frame.index != len(self._starts):
             raise ShapeError(f"expected frame {len(self._starts)} next, got {frame.index}")
-        data = self._pack(instances)
-        with self._lock:
-            self._file.seek(0, 2)
-            self._starts.append(self._file.tell())
-            self._file.write(struct.pack("<I", len(data)) + data)
+        self._starts.append(0)
+        self._write(frame.index, instances)
         for k, number in enumerate(instances.ids.tolist()):
             self._sums.setdefault(number, _Sums(number, frame)).add(frame, instances, k)
         self._note_bearers(instances)
@@ -155,13 +152,45 @@ class InstanceStore:
         if frame.seconds > 0 and frame.index:
             self._rate = frame.index / frame.seconds
 
-    def get(self, index: int) -> Instances:
-        """What was found in frame `index`; ids as in the last `tracks()`. Raises IndexError beyond the last."""
+    def extend(self, frame: Frame, more: Instances) -> None:
+        """Add to what is in a frame that was appended before; for each thing, frames come in order of their index."""
+        found = self._read(frame.index)
+        joined = Instances(
+            np.concatenate([found.ids, more.ids]),
+            found.labels + more.labels,
+            np.concatenate([found.scores, more.scores]),
+            np.concatenate([found.boxes, more.boxes]),
+            found.masks + more.masks,
+            np.concatenate([found.corners, more.corners]),
+            found.size,
+        )
+        self._write(frame.index, joined)
+        for k, number in enumerate(more.ids.tolist()):
+            self._sums.setdefault(number, _Sums(number, frame)).add(frame, more, k)
+        self._names = None
+
+    @property
+    def unused_id(self) -> int:
+        """The least number above those of all things here."""
+        return max(self._sums, default=0) + 1
+
+    def _write(self, index: int, instances: Instances) -> None:
+        data = self._pack(instances)
+        with self._lock:
+            self._file.seek(0, 2)
+            self._starts[index] = self._file.tell()
+            self._file.write(struct.pack("<I", len(data)) + data)
+
+    def _read(self, index: int) -> Instances:
         with self._lock:
             self._file.seek(self._starts[index])
             (length,) = struct.unpack("<I", self._file.read(4))
             data = self._file.read(length)
-        found = self._unpack(data)
+        return self._unpack(data)
+
+    def get(self, index: int) -> Instances:
+        """What was found in frame `index`; ids as in the last `tracks()`. Raises IndexError beyond the last."""
+        found = self._read(index)
         for k, number in enumerate(found.ids.tolist()):
             found.ids[k] = (self._names or {}).get(number, number)
         return found

@@ -48,7 +48,8 @@ _how = _options(
     click.option("--inpainter", default="auto", show_default=True, help="For what no frame shows."),
     click.option("--inpainter-weights", type=click.Path(path_type=Path), help="Weights of a learned inpainter."),
     click.option("--shadows/--no-shadows", default=None, help="Take cast shadows along."),
-    click.option("--model", help="YOLOv8-seg weights: a path or a name from `vidrase models`."),
+    click.option("--segmenter", type=click.Choice(["yolo", "maskrcnn"]), default="yolo", show_default=True),
+    click.option("--model", help="Weights: a path, or a name from `vidrase models`."),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
     click.option("--precision", default="auto", show_default=True, help="fp32, bf16, fp16."),
     click.option("--imgsz", type=int, default=640, show_default=True, help="Long side that the detector sees, px."),
@@ -103,6 +104,7 @@ def _gather(given: dict[str, Any]) -> Options:
     """The command line as the engine's options; each value is checked where it is made."""
     return Options(
         models=ModelOptions(
+            segmenter=given["segmenter"],
             model=given["model"],
             device=given["device"],
             precision=given["precision"],

@@ -37,6 +37,10 @@ def load_segmenter(options: ModelOptions, *, note: Note) -> Segmenter:
     Raises WeightsMissing, WeightsCorrupt, ModelError for weights that are no segmenter, OptionError for a device or
     precision that this machine does not have.
     """
+    if options.segmenter == "maskrcnn":
+        from vidrase.segment.maskrcnn import load_maskrcnn
+
+        return load_maskrcnn(options)
     from vidrase.segment.checkpoint import load_network
     from vidrase.segment.device import choose_device, choose_precision, precision_name
     from vidrase.segment.yolo import YoloSegmenter
