@@ -16,7 +16,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"__main__"},
     {"cli"},
     {"bench", "train"},
-    {"eraser", "live"},
+    {"eraser", "session", "live"},
     {"engine"},
     {"passes"},
     {
@@ -26,6 +26,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
         "track",
         "select",
         "picks",
+        "selectionfile",
         "mask",
         "fill",
         "holefile",

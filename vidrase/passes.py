@@ -9,15 +9,15 @@ import time
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
-from vidrase import picks
-from vidrase.errors import SourceError
+from vidrase import picks, selectionfile
+from vidrase.errors import OptionError, SourceError
 from vidrase.flow import FlowModel, load_flow
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
@@ -25,7 +25,8 @@ from vidrase.inpaint import Inpainter, load_inpainter
 from vidrase.options import Options, Rectangle
 from vidrase.report import FillStats, Note, Notes
 from vidrase.segment import Segmenter, load_segmenter
-from vidrase.select import Selection, select
+from vidrase.select import Selection, explained, joined, select
+from vidrase.selectionfile import Clip, Detection, SavedSelection
 from vidrase.source import Source, open_source
 from vidrase.store import InstanceStore
 from vidrase.streams import closing_all, prefetch
@@ -73,6 +74,28 @@ class Run:
     clock: Clock = field(default_factory=Clock)
     alive: InFlight = field(default_factory=InFlight)
     progress: Progress | None = None
+    saved: SavedSelection | None = None
+    """What `options.select.selection` names, read; `recall` does both at once."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the first pass leaves for the second; may serve it several times."""
+
+    survey: Survey | None
+    """None for a still."""
+    seconds: array[float]
+    """When every frame is shown."""
+    store: InstanceStore | None = None
+    """None when nothing was to be found."""
+
+
+def recall(options: Options) -> tuple[Options, SavedSelection | None]:
+    """`options` with the times and region of its selection file, and what that holds. Raises OptionError when it is none."""
+    if options.select.selection is None:
+        return options, None
+    saved = selectionfile.load(options.select.selection)
+    return replace(options, select=saved.completed(options.select)), saved
 
 
 def max_frames_in_flight(options: Options) -> int:
@@ -116,14 +139,47 @@ def look(source: Source, run: Run, store: InstanceStore | None) -> tuple[Survey 
     return builder.finish() if builder is not None else None, times
 
 
-def choose(run: Run, store: InstanceStore, seconds: Sequence[float]) -> Selection:
+def choose(run: Run, info: SourceInfo, store: InstanceStore, seconds: Sequence[float]) -> Selection:
     """The tracks that go, now that all are known; `seconds`: the time of every frame."""
     assert run.models.segmenter is not None
     names, tracks = run.models.segmenter.names, store.tracks()
-    selection = select(picks.expand(run.options.select, tracks, store, seconds, names, run.notes), tracks, names)
+    told: dict[int, str] = {}
+    wanted = picks.expand(run.options.select, tracks, store, seconds, names, run.notes, told)
+    if run.saved is not None:
+        clip, detection = Clip.of(info, seconds), _detection(run)
+        goes, stays = selectionfile.recall(run.saved, clip, detection, tracks, store, seconds, run.notes)
+        wanted = joined(wanted, goes, stays, tracks, names)
+        told = dict.fromkeys((*goes, *stays), f"taken up from {run.options.select.selection}") | told
+    selection = select(wanted, tracks, names)
     for text in selection.notes:
         run.notes(text)
+    selection.readings = explained(selection, tracks, told)
     return selection
+
+
+def recorded(run: Run, info: SourceInfo, seen: Seen, selection: Selection) -> SavedSelection:
+    """The choice of this run in a form that `--selection` takes up again."""
+    assert seen.store is not None
+    asked, clip = run.options.select, Clip.of(info, seen.seconds)
+    if run.saved is not None:
+        before = run.saved.asked
+        asked = replace(
+            asked,
+            remove=tuple(dict.fromkeys((*before.remove, *asked.remove))),
+            keep=tuple(dict.fromkeys((*before.keep, *asked.keep))),
+            at=tuple(dict.fromkeys((*before.at, *asked.at))),
+            box=tuple(dict.fromkeys((*before.box, *asked.box))),
+        )
+    tracks, ids = seen.store.tracks(), selection.ids or frozenset()
+    return selectionfile.record(clip, _detection(run), asked, ids, selection.readings, tracks, seen.store, seen.seconds)
+
+
+def _detection(run: Run) -> Detection:
+    segmenter, models = run.models.segmenter, run.options.models
+    assert segmenter is not None
+    conf = round(float(segmenter.recommended_conf), 4)
+    times = run.options.select.times
+    return Detection(segmenter.description, models.tracker, models.imgsz, conf, models.detect_every, times)
 
 
 def find_holes(
@@ -144,6 +200,8 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
 
     A phrase or an id cannot be resolved before the clip is known: only classes select here.
     """
+    if run.options.select.selection is not None:
+        raise OptionError("a selection file needs the whole clip; give its file name instead of single frames")
     with ExitStack() as stack:
         holes: Iterable[HoleFrame]
         if run.models.segmenter is not None:
@@ -232,8 +290,8 @@ def _wanted(
                 union = np.logical_or.reduce(shown) if len(shown) > 1 else shown[0]
                 hole = _union(hole, hole_of(found.frame, union, run.options))
             wanted = within(since, run.options.select.times)
-            limited = _limited(hole, found.frame, run.options.select.region) if wanted else hole
-            yield HoleFrame(found.frame, limited, passes=not wanted)
+            inside = limited(hole, found.frame, run.options.select.region) if wanted else hole
+            yield HoleFrame(found.frame, inside, passes=not wanted)
         else:
             yield HoleFrame(found.frame, passes=True)
         del found, hole
@@ -288,7 +346,8 @@ def _raw_hole(frame: Frame, instances: Instances, masks: Sequence[NDArray[np.boo
     return None if hole is None else np.ascontiguousarray(frame.orientation.to_stored(hole))
 
 
-def _limited(hole: Hole | None, frame: Frame, region: Rectangle | None) -> Hole | None:
+def limited(hole: Hole | None, frame: Frame, region: Rectangle | None) -> Hole | None:
+    """The hole inside `region`; None when none of it is."""
     if hole is None or region is None:
         return hole
     shown = np.zeros(frame.displayed_size, bool)

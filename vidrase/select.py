@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,8 @@ class Selection:
     """Tracks that go; None: the clip is not known yet, each instance is judged by its class."""
     notes: tuple[str, ...] = ()
     """Things worth telling the user, such as that a carried thing goes along."""
+    readings: dict[int, str] = field(default_factory=dict)
+    """Track -> a sentence: how it came to go, or to stay."""
     _labels: dict[int, str] = field(default_factory=dict)
 
     def chosen(self, instances: Instances) -> NDArray[np.bool_]:
@@ -103,6 +105,45 @@ def select(options: SelectOptions, tracks: Sequence[TrackSummary] | None, names:
     selection.notes = tuple(notes)
     selection._labels = {number: known[number].label for number in selection.ids}
     return selection
+
+
+def explained(selection: Selection, tracks: Sequence[TrackSummary], told: Mapping[int, str]) -> dict[int, str]:
+    """A sentence for every track that goes or is kept on request: that of `told` (id -> sentence), or the wish it fits."""
+    readings = {}
+    for track in tracks:
+        goes = selection.ids is not None and track.id in selection.ids
+        wishes = selection.remove if goes else selection.keep
+        fitting = [wish for wish in wishes if wish.fits(track.id, track.label)]
+        if track.id in told and fitting:
+            readings[track.id] = told[track.id]
+        elif fitting:
+            best = max(fitting, key=lambda wish: wish.rank)
+            readings[track.id] = f"{'asked for' if goes else 'kept'} as '{best.text}'"
+        elif goes:
+            readings[track.id] = "goes along with who carries it"
+    return readings
+
+
+def joined(
+    options: SelectOptions,
+    goes: Sequence[int],
+    stays: Sequence[int],
+    tracks: Sequence[TrackSummary],
+    names: Mapping[int, str],
+) -> SelectOptions:
+    """`options` with tracks of an earlier choice added, to `goes` and to be kept.
+
+    What `options` itself says of a track counts more, even a class over an id: it was said later.
+    """
+    remove, keep = _wishes(options.remove, names), _wishes(options.keep, names)
+    labels = {track.id: track.label for track in tracks}
+    gone = [f"id:{n}" for n in goes if not any(wish.fits(n, labels[n]) for wish in keep)]
+    kept = [f"id:{n}" for n in stays if not any(wish.fits(n, labels[n]) for wish in remove if wish.rank)]
+    return replace(
+        options,
+        remove=tuple(dict.fromkeys([*options.remove, *gone])),
+        keep=tuple(dict.fromkeys([*options.keep, *kept])),
+    )
 
 
 def _wishes(texts: Sequence[str], names: Mapping[int, str]) -> tuple[Wish, ...]:

@@ -39,6 +39,7 @@ _what = _options(
     click.option("--box", multiple=True, metavar="X0,Y0,X1,Y1[@T]", help="The thing in this box."),
     click.option("--region", metavar="X0,Y0,X1,Y1", help="Change nothing outside this box."),
     click.option("--time", "times", multiple=True, metavar="A-B", help="Only there, e.g. 0:10-0:20; the rest passes."),
+    click.option("--selection", type=click.Path(path_type=Path), help="What --save-selection or `pick` saved."),
     click.option("--dilate", metavar="N|auto", help="Grow the hole by N px; 0 takes masks exactly.  [auto]"),
     click.option("--mask-shape", type=click.Choice(["dilated", "mask", "box"]), default="dilated", show_default=True),
 )
@@ -65,6 +66,7 @@ _out = _options(
     click.option("--pix-fmt", help="Pixel format to encode in.  [the source's]"),
     click.option("--lossless", is_flag=True, help="Outside the hole every sample stays what it was."),
     click.option("--save-masks", type=click.Path(path_type=Path), help="Folder, .mkv or .png; --mask reads it back."),
+    click.option("--save-selection", type=click.Path(path_type=Path), help="Keep the choice, for --selection."),
     click.option("--preview", type=click.Path(path_type=Path), help="Contact sheet; alone: only that, and fast."),
     click.option("--report", "report_path", type=click.Path(path_type=Path), help="What happened, as JSON."),
     click.option("--list", "list_only", is_flag=True, help="Say what is there, change nothing."),
@@ -84,10 +86,14 @@ def erase(sources: tuple[str, ...], **given: Any) -> None:
     """Remove things from videos, pictures, folders of frames, URLs, or - (standard input)."""
     options = _gather(given)
     output: Path | None = given["output"]
+    if given["list_only"] and given["save_selection"]:
+        raise OptionError("--list chooses nothing that --save-selection could keep; leave one of them out")
     if given["list_only"]:
         listing.show(sources, options, as_json=given["as_json"], thumbnails=given["preview"], quiet=given["quiet"])
         return
-    by_products = [name for name in ("preview", "save_masks", "report_path") if given[name] is not None]
+    by_products = [
+        name for name in ("preview", "save_masks", "save_selection", "report_path") if given[name] is not None
+    ]
     if len(sources) > 1 and by_products:
         names = ", ".join("--" + name.removesuffix("_path").replace("_", "-") for name in by_products)
         raise OptionError(f"{names} names one file, but {len(sources)} inputs were given; run them one by one")
@@ -119,6 +125,7 @@ def _gather(given: dict[str, Any]) -> Options:
             region=box_of("--region", given["region"]) if given["region"] else None,
             mask=given["mask"],
             times=spans_of(given["times"]),
+            selection=given["selection"],
         ),
         masks=MaskOptions(dilate=auto_or_int("--dilate", given["dilate"]), shape=given["mask_shape"]),
         fill=FillOptions(
@@ -149,13 +156,13 @@ def _one(source: str, options: Options, given: dict[str, Any], output: Path | No
                 click.echo(f"vidrase: {text}", err=True)
 
         if given["preview"] is not None and output is None:
-            engine.preview(source, given["preview"], options, say=say)
+            engine.preview(source, given["preview"], options, selection=given["save_selection"], say=say)
             click.echo(str(given["preview"]))
             return
         to = default_output(source) if output is None else output
         if several and output is not None:
             to = output / default_output(source).name
-        wishes = engine.Wishes(sheet=given["preview"], masks=given["save_masks"], progress=progress)
+        wishes = engine.Wishes(given["preview"], given["save_masks"], given["save_selection"], progress)
         report = engine.erase(source, to, options, wishes=wishes, say=say)
     if given["report_path"] is not None:
         report.save(given["report_path"])
@@ -168,7 +175,8 @@ def _one(source: str, options: Options, given: dict[str, Any], output: Path | No
 def _summary(report: Report, options: Options, *, verbose: bool) -> None:
     fps = report.frames / report.wall_seconds if report.wall_seconds else 0.0
     if not report.frames_with_hole:
-        named = ", ".join(options.select.remove) or "the masks' area"
+        chosen = (*options.select.remove, *([str(options.select.selection)] if options.select.selection else []))
+        named = ", ".join(chosen) or "the masks' area"
         click.echo(f"{report.output}: nothing to remove ({named} never appears); every frame passed as it was")
     else:
         gone = ", ".join(f"{count} {label}" for label, count in sorted(report.removed.items())) or "masked area"
