@@ -34,7 +34,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
         "sheet",
         "streamcheck",
     },
-    {"survey", "inpaint", "motion"},
+    {"survey", "inpaint", "motion", "written"},
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
     {"streams", "timing", "options", "report", "labels", "phrase", "summary", "heal"},
     {"frames"},

@@ -76,6 +76,8 @@ class Run:
     progress: Progress | None = None
     saved: SavedSelection | None = None
     """What `options.select.selection` names, read; `recall` does both at once."""
+    readings: dict[int, str] = field(default_factory=dict)
+    """Track -> how it came to be named by its id in `options`, when that was found out before."""
 
 
 @dataclass(slots=True)
@@ -143,12 +145,14 @@ def choose(run: Run, info: SourceInfo, store: InstanceStore, seconds: Sequence[f
     """The tracks that go, now that all are known; `seconds`: the time of every frame."""
     assert run.models.segmenter is not None
     names, tracks = run.models.segmenter.names, store.tracks()
-    told: dict[int, str] = {}
+    told = dict(run.readings)
     wanted = picks.expand(run.options.select, tracks, store, seconds, names, run.notes, told)
     if run.saved is not None:
         clip, detection = Clip.of(info, seconds), _detection(run)
         goes, stays = selectionfile.recall(run.saved, clip, detection, tracks, store, seconds, run.notes)
-        wanted = joined(wanted, goes, stays, tracks, names)
+        before = [f"id:{number}" for number in goes], [f"id:{number}" for number in stays]
+        remove, keep = joined([before, (wanted.remove, wanted.keep)], tracks, names)
+        wanted = replace(wanted, remove=remove, keep=keep)
         told = dict.fromkeys((*goes, *stays), f"taken up from {run.options.select.selection}") | told
     selection = select(wanted, tracks, names)
     for text in selection.notes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,25 +125,28 @@ def explained(selection: Selection, tracks: Sequence[TrackSummary], told: Mappin
 
 
 def joined(
-    options: SelectOptions,
-    goes: Sequence[int],
-    stays: Sequence[int],
-    tracks: Sequence[TrackSummary],
-    names: Mapping[int, str],
-) -> SelectOptions:
-    """`options` with tracks of an earlier choice added, to `goes` and to be kept.
+    steps: Sequence[tuple[Sequence[str], Sequence[str]]], tracks: Sequence[TrackSummary], names: Mapping[int, str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(remove, keep) of several (remove, keep) said one after the other: classes, ids or `all`, no phrases.
 
-    What `options` itself says of a track counts more, even a class over an id: it was said later.
+    What was said later takes back the same thing said before; a class that is kept takes back single things of it, too.
     """
-    remove, keep = _wishes(options.remove, names), _wishes(options.keep, names)
     labels = {track.id: track.label for track in tracks}
-    gone = [f"id:{n}" for n in goes if not any(wish.fits(n, labels[n]) for wish in keep)]
-    kept = [f"id:{n}" for n in stays if not any(wish.fits(n, labels[n]) for wish in remove if wish.rank)]
-    return replace(
-        options,
-        remove=tuple(dict.fromkeys([*options.remove, *gone])),
-        keep=tuple(dict.fromkeys([*options.keep, *kept])),
-    )
+    gone: list[Wish] = []
+    kept: list[Wish] = []
+    for remove_texts, keep_texts in steps:
+        remove, keep = _wishes(remove_texts, names), _wishes(keep_texts, names)
+        gone = [old for old in gone if not any(_takes_back(wish, old, labels) for wish in keep)]
+        kept = [old for old in kept if not any((wish.label, wish.id) == (old.label, old.id) for wish in remove)]
+        gone += remove
+        kept += keep
+    return tuple(dict.fromkeys(wish.text for wish in gone)), tuple(dict.fromkeys(wish.text for wish in kept))
+
+
+def _takes_back(keep: Wish, old: Wish, labels: Mapping[int, str]) -> bool:
+    if (keep.label, keep.id) == (old.label, old.id):
+        return True
+    return old.id is not None and old.id in labels and keep.fits(old.id, labels[old.id])
 
 
 def _wishes(texts: Sequence[str], names: Mapping[int, str]) -> tuple[Wish, ...]:

@@ -10,12 +10,13 @@ import click
 
 from vidrase import engine
 from vidrase.cli import listing
-from vidrase.cli.parse import auto_or_int, box_of, click_of, spans_of, words_of
+from vidrase.cli.parse import auto_or_int, spans_of, words_of
 from vidrase.cli.progress import ProgressBar
 from vidrase.errors import OptionError
 from vidrase.options import FillOptions, MaskOptions, ModelOptions, Options, SelectOptions, SinkOptions
 from vidrase.report import Report
 from vidrase.sink import default_output
+from vidrase.written import box_of, click_of
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -29,7 +30,7 @@ def _options(*decorators: Decorator) -> Decorator:
     return apply
 
 
-_what = _options(
+what = _options(
     click.option(
         "--remove", multiple=True, metavar="WHAT", help="Classes, 'all', 'id:3' from --list, or 'person on the left'."
     ),
@@ -43,7 +44,7 @@ _what = _options(
     click.option("--dilate", metavar="N|auto", help="Grow the hole by N px; 0 takes masks exactly.  [auto]"),
     click.option("--mask-shape", type=click.Choice(["dilated", "mask", "box"]), default="dilated", show_default=True),
 )
-_how = _options(
+how = _options(
     click.option("--fill", type=click.Choice(["auto", "plate", "flow", "image"]), default="auto", show_default=True),
     click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", show_default=True),
     click.option("--inpainter", default="auto", show_default=True, help="For what no frame shows."),
@@ -57,7 +58,7 @@ _how = _options(
     click.option("--tracker", type=click.Choice(["bytetrack", "botsort"]), default="bytetrack", show_default=True),
     click.option("--detect-every", metavar="N|auto", help="Run the detector on every N-th frame.  [auto]"),
 )
-_out = _options(
+written = _options(
     click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder.  [<name>_erased]"),
     click.option("-y", "--overwrite", is_flag=True, help="Replace what is there."),
     click.option("--codec", help="h264, hevc, av1, vp9, prores, ffv1, or an encoder's name."),
@@ -65,26 +66,29 @@ _out = _options(
     click.option("--preset", help="The encoder's speed preset."),
     click.option("--pix-fmt", help="Pixel format to encode in.  [the source's]"),
     click.option("--lossless", is_flag=True, help="Outside the hole every sample stays what it was."),
+    click.option("-q", "--quiet", is_flag=True, help="Only errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Say which encoder, models and stage times."),
+    click.option("--debug", is_flag=True, help="Tracebacks."),
+)
+_by_products = _options(
     click.option("--save-masks", type=click.Path(path_type=Path), help="Folder, .mkv or .png; --mask reads it back."),
     click.option("--save-selection", type=click.Path(path_type=Path), help="Keep the choice, for --selection."),
     click.option("--preview", type=click.Path(path_type=Path), help="Contact sheet; alone: only that, and fast."),
     click.option("--report", "report_path", type=click.Path(path_type=Path), help="What happened, as JSON."),
     click.option("--list", "list_only", is_flag=True, help="Say what is there, change nothing."),
     click.option("--json", "as_json", is_flag=True, help="With --list: as JSON."),
-    click.option("-q", "--quiet", is_flag=True, help="Only errors."),
-    click.option("-v", "--verbose", is_flag=True, help="Say which encoder, models and stage times."),
-    click.option("--debug", is_flag=True, help="Tracebacks."),
 )
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("sources", nargs=-1, required=True, metavar="FILE…")
-@_what
-@_how
-@_out
+@what
+@how
+@written
+@_by_products
 def erase(sources: tuple[str, ...], **given: Any) -> None:
     """Remove things from videos, pictures, folders of frames, URLs, or - (standard input)."""
-    options = _gather(given)
+    options = gather(given)
     output: Path | None = given["output"]
     if given["list_only"] and given["save_selection"]:
         raise OptionError("--list chooses nothing that --save-selection could keep; leave one of them out")
@@ -105,7 +109,7 @@ def erase(sources: tuple[str, ...], **given: Any) -> None:
         _one(source, options, given, output, several=len(sources) > 1)
 
 
-def _gather(given: dict[str, Any]) -> Options:
+def gather(given: dict[str, Any]) -> Options:
     """The command line as the engine's options; each value is checked where it is made."""
     return Options(
         models=ModelOptions(
@@ -167,12 +171,13 @@ def _one(source: str, options: Options, given: dict[str, Any], output: Path | No
     if given["report_path"] is not None:
         report.save(given["report_path"])
     if not quiet:
-        _summary(report, options, verbose=given["verbose"])
+        summary(report, options, verbose=given["verbose"])
     if given["preview"] is not None and not quiet:
         click.echo(f"before / mask / after: {given['preview']}")
 
 
-def _summary(report: Report, options: Options, *, verbose: bool) -> None:
+def summary(report: Report, options: Options, *, verbose: bool) -> None:
+    """One line on what happened; verbose: also the models, the encoder and the seconds of each stage."""
     fps = report.frames / report.wall_seconds if report.wall_seconds else 0.0
     if not report.frames_with_hole:
         chosen = (*options.select.remove, *([str(options.select.selection)] if options.select.selection else []))
