@@ -117,7 +117,7 @@ def test_numbers_are_ids_before_they_are_a_place() -> None:
 def test_pictures(session: Session, tmp_path: Path) -> None:
     session.overview(tmp_path / "things.png")
     made = cv2.imread(str(tmp_path / "things.png"))
-    assert made.shape[1] == 960
+    assert made.shape[1] == 960 + 6
     assert made.shape[0] == 720 + 6 + 180 + 6 + 36 + 6
     assert not session.show(tmp_path / "chosen.png")
     session.pick("car")
@@ -180,7 +180,7 @@ def test_the_loop(talk: Callable[..., Result], clip: Path) -> None:
     assert result.exit_code == 0, result.output
     out = result.output
     assert "numbered pictures: pictures/things.png" in out
-    assert "goes: 1 person, 2 person\nbefore / mask: pictures/chosen.png" in out
+    assert "goes: person 1 2\nbefore / mask: pictures/chosen.png" in out
     assert "clip_erased.mp4: 1 person removed" in out
     assert "clip_erased.mp4: 1 car, 1 person removed" in out
     assert "`run again` replaces it" in out
@@ -225,7 +225,7 @@ def test_bad_lines_are_one_line_each_and_the_loop_goes_on(talk: Callable[..., Re
 
 def test_what_the_command_line_names_is_the_first_pick(talk: Callable[..., Result], clip: Path) -> None:
     result = talk("run\n", "--remove", "person", "--keep", "id:2", "-o", "o.mp4", "-q")
-    assert "goes: 1 person" in result.output
+    assert "goes: person 1" in result.output
     assert names(clip.parent) == ["clip.mp4", "o.mp4"]
 
 

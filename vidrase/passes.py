@@ -183,7 +183,8 @@ def _detection(run: Run) -> Detection:
     assert segmenter is not None
     conf = round(float(segmenter.recommended_conf), 4)
     times = run.options.select.times
-    return Detection(segmenter.description, models.tracker, models.imgsz, conf, models.detect_every, times)
+    model = segmenter.description.rpartition(" · ")[0] or segmenter.description  # without the device it runs on
+    return Detection(model, models.tracker, models.imgsz, conf, models.detect_every, times)
 
 
 def find_holes(

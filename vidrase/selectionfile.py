@@ -252,7 +252,7 @@ def _again(
         ]
         if overlaps and max(overlaps)[0] >= SAME:
             votes[max(overlaps)[2]] += 1
-    if trusting and votes[thing.id]:
+    if trusting and 2 * votes[thing.id] >= cast > 0:
         return [thing.id]  # nothing has changed: the number is the thing
     # one crossing with somebody else must not take that one along
     return sorted(number for number, count in votes.items() if count >= max(cast / 4, 1))

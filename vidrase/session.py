@@ -29,6 +29,8 @@ from vidrase.summary import TrackSummary
 from vidrase.written import box_of, click_of
 
 SCENES = 6  # whole frames on the overview
+FLASH = 0.05  # a frame that shows only things seen this much shorter than the longest is not worth a scene
+WELL_SEEN = 0.6  # of its usual area, for a thing to count as shown by a scene
 CROPS = 60  # things on it; the rest flashed by
 MOMENTS = 4  # of the chosen, on the sheet that shows it
 
@@ -249,19 +251,25 @@ class Session:
         return choose(self._run(said, self._notes), self.info, self._store, self._seen.seconds)
 
     def _scenes(self) -> list[int]:
-        """Frames on which, together, as many things as possible can be seen."""
-        there = {
-            index: set(self._store.get(index).ids.tolist()) for index in {thing.best_index for thing in self.things}
-        }
-        missing = {thing.id for thing in self.things}
+        """Frames that, together, show as much as possible of what is seen long; what only flashes by has its crop."""
+        there = {index: self._well_seen(index) for index in {thing.best_index for thing in self.things}}
+        missing = {thing.id: thing.frames for thing in self.things}
+        least = FLASH * max(missing.values(), default=0)
         scenes: list[int] = []
         while missing and len(scenes) < SCENES:
-            best = max(sorted(there), key=lambda index: len(there[index] & missing))
-            if not there[best] & missing:
+            gain, index = max((sum(missing.get(n, 0) for n in ids), -index) for index, ids in there.items())
+            if gain <= least:
                 break
-            scenes.append(best)
-            missing -= there[best]
+            scenes.append(-index)
+            missing = {number: frames for number, frames in missing.items() if number not in there[-index]}
         return sorted(scenes)
+
+    def _well_seen(self, index: int) -> set[int]:
+        """Ids of what shows a good part of itself in frame `index`: not just a foot at the border."""
+        found, usual = self._store.get(index), {thing.id: thing.area_share for thing in self.things}
+        whole = found.size[0] * found.size[1]
+        shares = {int(found.ids[k]): float(np.count_nonzero(found.masks[k])) / whole for k in range(len(found))}
+        return {number for number, share in shares.items() if share >= WELL_SEEN * usual.get(number, 0.0)}
 
 
 def read(text: str, ids: Iterable[int]) -> tuple[bool, SelectOptions]:

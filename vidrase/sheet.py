@@ -15,8 +15,9 @@ from vidrase.frames import Frame, Hole, Instances
 
 CELL_WIDTH = 480
 CELL_HEIGHT = 400
-SCENE_WIDTH = 960
-SCENE_HEIGHT = 720
+SCENE_WIDTH = 640
+SCENE_HEIGHT = 600
+THUMB = 180
 GAP = 6
 CORE_COLOUR = (255, 40, 60)
 RING_COLOUR = (255, 200, 40)
@@ -63,15 +64,18 @@ def overview(
 
     Raises SinkError when it cannot be written.
     """
-    rows = [_numbered(frame, found) for frame, found in scenes] + _thumbnail_rows(cells)
+    shown = [_numbered(frame, found, alone=len(scenes) == 1) for frame, found in scenes]
+    pairs = [shown[start : start + 2] for start in range(0, len(shown), 2)]
+    rows = [_beside(pair) for pair in pairs]
+    rows += _thumbnail_rows(cells, across=max(max((row.shape[1] for row in rows), default=0) // (THUMB + GAP), 1))
     if rows:
         _write(path, rows)
 
 
-def _numbered(frame: Frame, found: Instances) -> NDArray[np.uint8]:
-    """The frame SCENE_WIDTH wide, or as high as SCENE_HEIGHT; each thing's outline and number in a colour of its own."""
+def _numbered(frame: Frame, found: Instances, *, alone: bool) -> NDArray[np.uint8]:
+    """The frame SCENE_WIDTH wide, or as high as SCENE_HEIGHT, more when it is `alone`; each thing's outline and number in a colour of its own."""
     height, width = found.size
-    scale = min(SCENE_WIDTH / width, SCENE_HEIGHT / height)
+    scale = min(SCENE_WIDTH / width, SCENE_HEIGHT / height) * (1.5 if alone else 1.0)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     shown = np.ascontiguousarray(cv2.resize(frame.rgb(), size, interpolation=how))
@@ -87,11 +91,14 @@ def _numbered(frame: Frame, found: Instances) -> NDArray[np.uint8]:
 
 
 def _tag(shown: NDArray[np.uint8], text: str, box: NDArray[np.float32], colour: tuple[int, int, int]) -> None:
-    """The number on a patch of the thing's colour, in the middle of its box's upper part."""
+    """The number on a patch of the thing's colour: on its upper part, or above what it would hide."""
     (wide, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 2)
     height, width = shown.shape[:2]
     x = int(np.clip((box[0] + box[2] - wide) / 2, 3, max(width - wide - 3, 3)))
-    y = int(np.clip(box[1] + 0.3 * (box[3] - box[1]) + tall / 2, tall + 3, max(height - 3, tall + 3)))
+    middle = box[1] + 0.3 * (box[3] - box[1]) + tall / 2
+    above = box[1] - 8 if box[1] > tall + 14 else box[3] + tall + 8
+    small = box[3] - box[1] < 4 * tall or box[2] - box[0] < 2 * wide
+    y = int(np.clip(above if small else middle, tall + 3, max(height - 3, tall + 3)))
     cv2.rectangle(shown, (x - 4, y - tall - 4), (x + wide + 4, y + 4), (0, 0, 0), -1)
     cv2.rectangle(shown, (x - 3, y - tall - 3), (x + wide + 3, y + 3), colour, -1)
     cv2.putText(shown, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 2, cv2.LINE_AA)
@@ -104,8 +111,14 @@ def _colour(number: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _thumbnail_rows(cells: Sequence[tuple[NDArray[np.uint8], str]]) -> list[NDArray[np.uint8]]:
-    across, rows = 5, []
+def _beside(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    tall = max(picture.shape[0] for picture in pictures)
+    padded = [np.pad(p, ((0, tall - p.shape[0]), (0, GAP), (0, 0)), constant_values=24) for p in pictures]
+    return np.concatenate(padded, axis=1)
+
+
+def _thumbnail_rows(cells: Sequence[tuple[NDArray[np.uint8], str]], *, across: int = 5) -> list[NDArray[np.uint8]]:
+    rows = []
     made = [_thumbnail(rgb, label) for rgb, label in cells]
     for start in range(0, len(made), across):
         row = made[start : start + across]
@@ -114,7 +127,7 @@ def _thumbnail_rows(cells: Sequence[tuple[NDArray[np.uint8], str]]) -> list[NDAr
     return rows
 
 
-def _thumbnail(rgb: NDArray[np.uint8], label: str, side: int = 180) -> NDArray[np.uint8]:
+def _thumbnail(rgb: NDArray[np.uint8], label: str, side: int = THUMB) -> NDArray[np.uint8]:
     scale = min(side / rgb.shape[0], side / rgb.shape[1])
     size = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

@@ -130,11 +130,10 @@ class _Loop:
 
     def _show(self) -> None:
         path = self._folder / "chosen.png"
-        goes = ", ".join(f"{thing.id} {thing.label}" for thing in self._session.chosen)
         if not self._session.show(path):
             click.echo("goes: nothing so far")
             return
-        click.echo(f"goes: {goes}")
+        click.echo(f"goes: {self._goes()}")
         click.echo(f"before / mask: {path}")
         click.echo("y, discard, another pick, or run?")
 
@@ -156,7 +155,14 @@ class _Loop:
         listing.table(self._session.things)
         for number, made in enumerate(self._session.picks, 1):
             click.echo(f"pick {number}: {made.text}")
-        click.echo(f"goes: {', '.join(f'{t.id} {t.label}' for t in self._session.chosen) or 'nothing so far'}")
+        click.echo(f"goes: {self._goes()}")
+
+    def _goes(self) -> str:
+        """Class by class: "person 1 4; dog 3"."""
+        by_class: dict[str, list[str]] = {}
+        for thing in self._session.chosen:
+            by_class.setdefault(thing.label, []).append(str(thing.id))
+        return "; ".join(f"{label} {' '.join(ids)}" for label, ids in by_class.items()) or "nothing so far"
 
     def _run(self, words: list[str]) -> None:
         again = words[:1] == ["again"]
