@@ -24,8 +24,9 @@ from vidrase.flow import load_flow
 from vidrase.frames import Frame, SourceInfo
 from vidrase.inpaint import load_inpainter
 from vidrase.options import Options, SelectOptions, options_from
-from vidrase.passes import Models, Run, max_frames_in_flight
+from vidrase.passes import max_frames_in_flight
 from vidrase.report import Notes
+from vidrase.run import Models, Run
 from vidrase.source import open_source
 
 

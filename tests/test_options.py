@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from vidrase.cli.parse import auto_or_int, seconds_of, span_of, spans_of, words_of
+from vidrase.cli.parse import auto_or_int, span_of, spans_of, words_of
 from vidrase.errors import OptionError
 from vidrase.options import FillOptions, MaskOptions, ModelOptions, SinkOptions, options_from
+from vidrase.written import seconds_of
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("75", 75), ("75.5", 75.5), ("1:15", 75), ("0:01:15.5", 75.5)])

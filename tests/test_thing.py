@@ -19,8 +19,8 @@ from vidrase.frames import Instances
 from vidrase.inpaint import load_inpainter
 from vidrase.mask import mask as mask_stage
 from vidrase.options import MaskOptions, Options, Rectangle, SelectOptions
-from vidrase.passes import Models, Run
 from vidrase.report import Notes
+from vidrase.run import Models, Run
 from vidrase.source import open_source
 from vidrase.thing import LABEL, follow
 from vidrase.thing.cutout import cut_out

@@ -19,9 +19,11 @@ from vidrase.errors import OptionError
 from vidrase.frames import Frame, HoleFrame, SourceInfo
 from vidrase.holefile import MaskWriter
 from vidrase.options import Options
-from vidrase.passes import DEPTH, Models, Progress, Run, choose, fill_frames, find_holes, look, within
+from vidrase.passes import DEPTH, choose, fill_frames, find_holes, look, recall, recorded, within
 from vidrase.report import Note, Notes, Report
+from vidrase.run import Models, Progress, Run, Seen
 from vidrase.select import Selection
+from vidrase.selectionfile import SavedSelection, refuse_existing
 from vidrase.sheet import Sheet
 from vidrase.sink import open_sink
 from vidrase.source import Source, open_random, open_source
@@ -42,6 +44,8 @@ class Wishes:
     """Contact sheet, PNG or JPEG."""
     masks: Path | None = None
     """What was removed, in a form that `--mask` reads back."""
+    selection: Path | None = None
+    """What was chosen, in a form that `--selection` takes up again."""
     progress: Progress | None = None
 
 
@@ -59,26 +63,52 @@ def erase(
     say: called once for each thing done in another way than asked or expected.
     Raises a VidraseError; then no output is left behind.
     """
-    begun = time.perf_counter()
-    wishes, notes = wishes or Wishes(), Notes(say)
+    notes = Notes(say)
+    options, saved = recall(options)
     _check(options)
-    report = Report(source=str(where), output=str(to))
-    sheet = Sheet() if wishes.sheet else None
-    with ExitStack() as stack:
-        source = stack.enter_context(open_source(where, note=notes))
+    with open_source(where, note=notes) as source:
         for text in source.info.notes:
             notes(text)
+        return erase_opened(source, to, options, notes, models=models, wishes=wishes, saved=saved)
+
+
+def erase_opened(
+    source: Source,
+    to: Path,
+    options: Options,
+    notes: Notes,
+    *,
+    models: Models | None = None,
+    wishes: Wishes | None = None,
+    saved: SavedSelection | None = None,
+    seen: Seen | None = None,
+) -> Report:
+    """`erase` of a source that stays open, with `options` as `recall` gave them.
+
+    seen: what an earlier first pass found; then only the second runs.
+    """
+    begun = time.perf_counter()
+    wishes = wishes or Wishes()
+    report = Report(source=source.info.url, output=str(to))
+    sheet = Sheet() if wishes.sheet else None
+    if wishes.selection is not None:
+        _check_saving(wishes.selection, options)
+    with ExitStack() as stack:
         sink = stack.enter_context(open_sink(to, source.info, options.sink, note=notes))
         writer = (
             stack.enter_context(MaskWriter(wishes.masks, source.info, overwrite=options.sink.overwrite))
             if wishes.masks
             else None
         )
-        run = Run(options, models or Models.load(options, notes), notes, report.fill, progress=wishes.progress)
-        _render(source, run, report, sink.write, writer, sheet, SHEET_MOMENTS)
+        run = Run(
+            options, models or Models.load(options, notes), notes, report.fill, progress=wishes.progress, saved=saved
+        )
+        chosen = _render(source, run, report, sink.write, writer, sheet, SHEET_MOMENTS, seen)
     report.encoder = sink.encoder
     if sheet is not None and wishes.sheet is not None:
         sheet.save(wishes.sheet)
+    if wishes.selection is not None and chosen is not None:
+        chosen.save(wishes.selection)
     report.models = run.models.described()
     report.seconds = {name: round(seconds, 3) for name, seconds in run.clock.seconds.items()}
     report.wall_seconds = round(time.perf_counter() - begun, 3)
@@ -88,29 +118,37 @@ def erase(
     return report
 
 
-def preview(where: str | Path, sheet: Path, options: Options, *, say: Note | None = None) -> None:
+def preview(
+    where: str | Path, sheet: Path, options: Options, *, selection: Path | None = None, say: Note | None = None
+) -> None:
     """A contact sheet of what `erase` would do, from a few short excerpts: a fraction of the whole run's time.
 
     Ids belong to tracks of the whole clip, so with `id:N` among the wishes everything is looked at once.
+    selection: also save there what was chosen.
     """
+    options, saved = recall(options)
     _check(options)
+    if selection is not None:
+        _check_saving(selection, options)
     notes, made = Notes(say), Sheet()
     with open_source(where, note=notes) as source:
-        run = Run(options, Models.load(options, notes), notes)
+        run = Run(options, Models.load(options, notes), notes, saved=saved)
         words = (*options.select.remove, *options.select.keep)
         whole = (
             source.info.kind == "image"
             or options.select.mask
             or any(word.startswith("id:") or " " in word for word in words)
         )
-        whole = whole or bool(options.select.at or options.select.box)
+        whole = whole or bool(options.select.at or options.select.box or saved or selection)
         if whole:
-            _render(source, run, Report(), lambda _: None, None, made, SHEET_MOMENTS)
+            chosen = _render(source, run, Report(), lambda _: None, None, made, SHEET_MOMENTS)
         else:
             run.options = replace(options, select=replace(options.select, times=()))
             for excerpt in _excerpts(source.info, options.select.times, notes):
-                _render(excerpt, run, Report(), lambda _: None, None, made, 1)
+                chosen = _render(excerpt, run, Report(), lambda _: None, None, made, 1)
     made.save(sheet)
+    if selection is not None and chosen is not None:
+        chosen.save(selection)
 
 
 def _render(
@@ -121,21 +159,27 @@ def _render(
     writer: MaskWriter | None,
     sheet: Sheet | None,
     moments: int,
-) -> None:
-    """Both passes; every frame of the result goes to `write`, a few of them onto the sheet."""
+    seen: Seen | None = None,
+) -> SavedSelection | None:
+    """Both passes, or with `seen` the second; every frame of the result goes to `write`, a few of them onto the sheet.
+
+    Returns what was chosen, None when nothing was looked for.
+    """
     with ExitStack() as stack:
-        store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
-        survey, times = look(source, run, store)
+        if seen is None:
+            seen = first_pass(source, run, stack)
+        times, store = seen.seconds, seen.store
         report.frames = len(times)
-        selection = choose(run, store, times) if store is not None else None
+        selection = choose(run, source.info, store, times) if store is not None else None
+        chosen = recorded(run, source.info, seen, selection) if selection is not None else None
         if selection is not None:
             report.removed = selection.counts()
         wanted = (
-            _moments(times, moments, run.options.select.times, store, selection) if sheet is not None else frozenset()
+            moments_of(times, moments, run.options.select.times, store, selection) if sheet is not None else frozenset()
         )
         kept: dict[int, HoleFrame] = {}  # the few moments for the sheet, until their filling arrives
         holes = _counted(find_holes(source, run, store, selection), report, writer, wanted, kept)
-        ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, survey), depth=DEPTH, name="fill")))
+        ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, seen.survey), depth=DEPTH, name="fill")))
         for done, frame in enumerate(ready, 1):
             if sheet is not None and frame.index in kept:
                 moment = kept.pop(frame.index)
@@ -147,16 +191,23 @@ def _render(
             if run.progress is not None:
                 run.progress("erasing", done, report.frames)
             del frame
+        return chosen
+
+
+def first_pass(source: Source, run: Run, stack: ExitStack) -> Seen:
+    """Look at the whole source; what was found lies on disk until `stack` is left."""
+    store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
+    survey, times = look(source, run, store)
+    return Seen(survey, times, store)
 
 
 def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
     """The frames of a source without the things, in two passes; nothing is written."""
     _check(run.options)
     with ExitStack() as stack:
-        store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
-        survey, times = look(source, run, store)
-        selection = choose(run, store, times) if store is not None else None
-        yield from fill_frames(find_holes(source, run, store, selection), run, survey)
+        seen = first_pass(source, run, stack)
+        selection = choose(run, source.info, seen.store, seen.seconds) if seen.store is not None else None
+        yield from fill_frames(find_holes(source, run, seen.store, selection), run, seen.survey)
 
 
 def list_things(source: Source, run: Run) -> list[TrackSummary]:
@@ -169,6 +220,15 @@ def list_things(source: Source, run: Run) -> list[TrackSummary]:
 def _check(options: Options) -> None:
     if not options.select.detects and not options.select.mask:
         raise OptionError("nothing to remove was named; give --remove CLASS or --mask FILE (see what is there: --list)")
+
+
+def _check_saving(path: Path, options: Options) -> None:
+    if not options.select.detects:
+        raise OptionError(
+            "--save-selection keeps what words, clicks or boxes choose, and none is given; see --save-masks"
+        )
+    if not options.sink.overwrite:
+        refuse_existing(path)
 
 
 def _counted(
@@ -194,14 +254,14 @@ def _counted(
         del found, hole
 
 
-def _moments(
+def moments_of(
     seconds: Sequence[float],
     count: int,
     times: tuple[tuple[float, float], ...],
     store: InstanceStore | None,
     selection: Selection | None,
 ) -> frozenset[int]:
-    """Frames for the sheet, spread over those where something goes (all wanted ones when masks come from files)."""
+    """Indices of frames for the sheet, spread over those where something goes (all wanted ones when masks come from files)."""
     wanted = [index for index, when in enumerate(seconds) if within(when - seconds[0], times)] or list(
         range(len(seconds))
     )

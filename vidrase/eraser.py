@@ -16,8 +16,9 @@ from vidrase.colour import PixelLayout
 from vidrase.errors import OptionError, ShapeError
 from vidrase.frames import Frame, HoleFrame
 from vidrase.options import Choices, Options, options_from
-from vidrase.passes import Models, Progress, Run, fill_frames, hole_of, one_pass
+from vidrase.passes import fill_frames, hole_of, one_pass, recall
 from vidrase.report import FillStats, Note, Notes, Report
+from vidrase.run import Models, Progress, Run
 from vidrase.sink import default_output
 from vidrase.source import open_source
 
@@ -30,6 +31,7 @@ def erase(
     *,
     preview: str | Path | None = None,
     save_masks: str | Path | None = None,
+    save_selection: str | Path | None = None,
     progress: Progress | None = None,
     say: Note | None = None,
     **choices: Unpack[Choices],
@@ -39,6 +41,7 @@ def erase(
     source:   file, folder or glob of frames, or URL.
     output:   None: `<stem>_erased<ext>` beside the source.
     preview:  also write a contact sheet (before / mask / after) there.
+    save_selection: also write what was chosen there, for `selection=` of a later call.
     progress: called as (pass, frames done, frames in all or None).
     say:      called once for each thing done in another way than asked.
     choices:  options by name, e.g. remove="person", mask="hole.png", lossless=True, overwrite=True.
@@ -52,6 +55,7 @@ def erase(
     wishes = engine.Wishes(
         sheet=Path(preview) if preview is not None else None,
         masks=Path(save_masks) if save_masks is not None else None,
+        selection=Path(save_selection) if save_selection is not None else None,
         progress=progress,
     )
     return engine.erase(source, to, options, wishes=wishes, say=say)
@@ -62,7 +66,8 @@ class Eraser:
 
     def __init__(self, *, say: Note | None = None, **choices: Unpack[Choices]) -> None:
         """Options by name, as for `erase`; the ones about writing files have no effect here."""
-        self.options: Options = options_from(choices)
+        self.options: Options
+        self.options, self._saved = recall(options_from(choices))
         self.notes = Notes(say)
         self.stats = FillStats()
         """Pixels copied and invented so far."""
@@ -93,7 +98,7 @@ class Eraser:
             yield from stack.enter_context(closing(engine.erase_source(source, self._run())))
 
     def _run(self) -> Run:
-        return Run(self.options, self.models, self.notes, self.stats)
+        return Run(self.options, self.models, self.notes, self.stats, saved=self._saved)
 
     def image(self, rgb: NDArray[np.uint8], mask: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
         """A still without the things: uint8 [H, W, 3] RGB, the same outside the hole bit for bit.

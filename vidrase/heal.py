@@ -71,7 +71,7 @@ def _meets(before: Trace, after: Trace) -> float:
     gap = start - end
     on = box_a + np.tile(_speed(list(before.last)) * gap, 2)
     back = box_b - np.tile(_speed(after.first) * gap, 2)
-    return max(_iou(on, box_b), _iou(back, box_a))
+    return max(iou(on, box_b), iou(back, box_a))
 
 
 def _speed(ends: list[tuple[int, NDArray[np.float32]]]) -> NDArray[np.float32]:
@@ -82,7 +82,8 @@ def _speed(ends: list[tuple[int, NDArray[np.float32]]]) -> NDArray[np.float32]:
     return np.asarray(((last[:2] + last[2:]) - (first[:2] + first[2:])) / 2 / (stop - start), np.float32)
 
 
-def _iou(a: NDArray, b: NDArray) -> float:
+def iou(a: NDArray, b: NDArray) -> float:
+    """Intersection over union of two boxes x0 y0 x1 y1, 0..1."""
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
     shared = float(np.clip(high - low, 0, None).prod())
     return shared / max(float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod()) - shared, 1e-6)

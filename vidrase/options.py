@@ -106,11 +106,13 @@ class SelectOptions:
     """Mask files (image, folder, video; white = remove), displayed orientation."""
     times: tuple[tuple[float, float], ...] = ()
     """Spans in seconds from the first frame, half-open; frames outside pass unchanged. Empty: the whole clip."""
+    selection: Path | None = None
+    """A selection file of an earlier run: what it holds goes too, and its times and region hold where none are given here."""
 
     @property
     def detects(self) -> bool:
         """Whether a detector is needed."""
-        return bool(self.remove or self.at or self.box)
+        return bool(self.remove or self.at or self.box or self.selection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ class Choices(TypedDict, total=False):
     region: Rectangle | None
     mask: str | Path | Sequence[str | Path]
     times: Sequence[tuple[float, float]]
+    selection: str | Path | None
     dilate: int | None
     mask_shape: MaskShape
     fill: FillMode
@@ -214,6 +217,8 @@ def options_from(choices: Choices) -> Options:
     for name in ("remove", "keep"):
         if isinstance(given.get(name), str):
             given[name] = [part.strip() for part in given[name].split(",") if part.strip()]
+    if given.get("selection") is not None:
+        given["selection"] = Path(given["selection"])
     if isinstance(given.get("mask"), str | Path):
         given["mask"] = [given["mask"]]
     for name in ("remove", "keep", "at", "box", "mask", "times"):

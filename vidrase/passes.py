@@ -7,74 +7,39 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
-from vidrase import picks, thing
-from vidrase.errors import SourceError
-from vidrase.flow import FlowModel, load_flow
+from vidrase import picks, selectionfile, thing
+from vidrase.errors import OptionError, SourceError
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
-from vidrase.inpaint import Inpainter, load_inpainter
 from vidrase.options import Options, Rectangle
-from vidrase.report import FillStats, Note, Notes
-from vidrase.segment import Segmenter, load_segmenter
-from vidrase.select import Selection, select
+from vidrase.run import Run, Seen
+from vidrase.segment import Segmenter
+from vidrase.select import Selection, explained, joined, select
+from vidrase.selectionfile import Clip, Detection, SavedSelection
 from vidrase.source import Source, open_source
 from vidrase.store import InstanceStore
 from vidrase.streams import closing_all, prefetch
 from vidrase.survey import Survey, SurveyBuilder
-from vidrase.timing import Clock, InFlight
 from vidrase.track import frames_held, track
-
-Progress = Callable[[str, int, int | None], None]
-"""(pass name "looking" | "erasing", frames done, frames in all or None)."""
 
 DEPTH = 4  # frames a prefetch runs ahead: enough to even out the encoder's and detector's bursts
 
 
-@dataclass(slots=True)
-class Models:
-    """What the stages work with; made once, usable for many clips."""
-
-    flow: FlowModel
-    inpainter: Inpainter
-    segmenter: Segmenter | None = None
-
-    @classmethod
-    def load(cls, options: Options, note: Note, *, segmenter: bool | None = None) -> Models:
-        """The models that `options` needs; the detector only when something is to be found."""
-        wanted = options.select.detects if segmenter is None else segmenter
-        found = load_segmenter(options.models, note=note) if wanted else None
-        fill = options.fill
-        inpainter = load_inpainter(fill.inpainter, fill.inpainter_weights, device=options.models.device, note=note)
-        return cls(load_flow("dis", note=note), inpainter, found)
-
-    def described(self) -> dict[str, str]:
-        """Role -> name and hash, for the report."""
-        found = {"flow": self.flow.name, "inpainter": self.inpainter.name}
-        return {**found, "segmenter": self.segmenter.description} if self.segmenter else found
-
-
-@dataclass(slots=True)
-class Run:
-    """What the stages of one run share: choices, models, and where it is counted."""
-
-    options: Options
-    models: Models
-    notes: Notes
-    stats: FillStats = field(default_factory=FillStats)
-    clock: Clock = field(default_factory=Clock)
-    alive: InFlight = field(default_factory=InFlight)
-    progress: Progress | None = None
-    followed: dict[Rectangle, int] = field(default_factory=dict)
-    """Ids of the things in boxes that no detector knows."""
+def recall(options: Options) -> tuple[Options, SavedSelection | None]:
+    """`options` with the times and region of its selection file, and what that holds. Raises OptionError when it is none."""
+    if options.select.selection is None:
+        return options, None
+    saved = selectionfile.load(options.select.selection)
+    return replace(options, select=saved.completed(options.select)), saved
 
 
 def max_frames_in_flight(options: Options) -> int:
@@ -153,15 +118,50 @@ def _followed(source: Source, run: Run, store: InstanceStore, times: Sequence[fl
     return builder.finish() if builder is not None else None
 
 
-def choose(run: Run, store: InstanceStore, seconds: Sequence[float]) -> Selection:
+def choose(run: Run, info: SourceInfo, store: InstanceStore, seconds: Sequence[float]) -> Selection:
     """The tracks that go, now that all are known; `seconds`: the time of every frame."""
     assert run.models.segmenter is not None
     names, tracks = run.models.segmenter.names, store.tracks()
-    wishes = picks.expand(run.options.select, tracks, store, seconds, names, run.notes, run.followed)
-    selection = select(wishes, tracks, names)
+    told = dict(run.readings)
+    wanted = picks.expand(run.options.select, tracks, store, seconds, names, run.notes, told, run.followed)
+    if run.saved is not None:
+        clip, detection = Clip.of(info, seconds), _detection(run)
+        goes, stays = selectionfile.recall(run.saved, clip, detection, tracks, store, seconds, run.notes)
+        before = [f"id:{number}" for number in goes], [f"id:{number}" for number in stays]
+        remove, keep = joined([before, (wanted.remove, wanted.keep)], tracks, names)
+        wanted = replace(wanted, remove=remove, keep=keep)
+        told = dict.fromkeys((*goes, *stays), f"taken up from {run.options.select.selection}") | told
+    selection = select(wanted, tracks, names)
     for text in selection.notes:
         run.notes(text)
+    selection.readings = explained(selection, tracks, told)
     return selection
+
+
+def recorded(run: Run, info: SourceInfo, seen: Seen, selection: Selection) -> SavedSelection:
+    """The choice of this run in a form that `--selection` takes up again."""
+    assert seen.store is not None
+    asked, clip = run.options.select, Clip.of(info, seen.seconds)
+    if run.saved is not None:
+        before = run.saved.asked
+        asked = replace(
+            asked,
+            remove=tuple(dict.fromkeys((*before.remove, *asked.remove))),
+            keep=tuple(dict.fromkeys((*before.keep, *asked.keep))),
+            at=tuple(dict.fromkeys((*before.at, *asked.at))),
+            box=tuple(dict.fromkeys((*before.box, *asked.box))),
+        )
+    tracks, ids = seen.store.tracks(), selection.ids or frozenset()
+    return selectionfile.record(clip, _detection(run), asked, ids, selection.readings, tracks, seen.store, seen.seconds)
+
+
+def _detection(run: Run) -> Detection:
+    segmenter, models = run.models.segmenter, run.options.models
+    assert segmenter is not None
+    conf = round(float(segmenter.recommended_conf), 4)
+    times = run.options.select.times
+    model = segmenter.description.rpartition(" · ")[0] or segmenter.description  # without the device it runs on
+    return Detection(model, models.tracker, models.imgsz, conf, models.detect_every, times)
 
 
 def find_holes(
@@ -182,6 +182,8 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
 
     A phrase or an id cannot be resolved before the clip is known: only classes select here.
     """
+    if run.options.select.selection is not None:
+        raise OptionError("a selection file needs the whole clip; give its file name instead of single frames")
     with ExitStack() as stack:
         holes: Iterable[HoleFrame]
         if run.models.segmenter is not None:
@@ -288,8 +290,8 @@ def _wanted(
                 union = np.logical_or.reduce(shown) if len(shown) > 1 else shown[0]
                 hole = _union(hole, hole_of(found.frame, union, run.options))
             wanted = within(since, run.options.select.times)
-            limited = _limited(hole, found.frame, run.options.select.region) if wanted else hole
-            yield HoleFrame(found.frame, limited, passes=not wanted, kept=found.kept)
+            inside = limited(hole, found.frame, run.options.select.region) if wanted else hole
+            yield HoleFrame(found.frame, inside, passes=not wanted, kept=found.kept)
         else:
             yield HoleFrame(found.frame, passes=True)
         del found, hole
@@ -344,7 +346,8 @@ def _raw_hole(frame: Frame, instances: Instances, masks: Sequence[NDArray[np.boo
     return None if hole is None else np.ascontiguousarray(frame.orientation.to_stored(hole))
 
 
-def _limited(hole: Hole | None, frame: Frame, region: Rectangle | None) -> Hole | None:
+def limited(hole: Hole | None, frame: Frame, region: Rectangle | None) -> Hole | None:
+    """The hole inside `region`; None when none of it is."""
     if hole is None or region is None:
         return hole
     shown = np.zeros(frame.displayed_size, bool)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
 from vidrase.frames import Instances
+from vidrase.heal import iou
 from vidrase.labels import resolve
 from vidrase.options import Click, Rectangle, SelectOptions
 from vidrase.phrase import COLOURS, ORDERS, Phrase, parse
@@ -41,13 +42,23 @@ def expand(
     seconds: Sequence[float],
     names: Mapping[int, str],
     say: Callable[[str], None],
+    readings: dict[int, str] | None = None,
     followed: Mapping[Rectangle, int] = MappingProxyType({}),
 ) -> SelectOptions:
     """`options` with every phrase, click and box replaced by the ids it means; the reading of each goes to `say`.
 
-    seconds: time of every frame; followed: ids of the things in boxes that no detector knows.
+    seconds:  time of every frame.
+    readings: id -> the sentence by which it was reached, added to.
+    followed: ids of the things in boxes that no detector knows.
     Raises OptionError for what means nothing in this clip.
     """
+
+    def told(ids: set[int], sentence: str) -> list[str]:
+        say(sentence)
+        whole = _with_fragments(ids, tracks, found)
+        if readings is not None:
+            readings.update(dict.fromkeys(whole, sentence))
+        return [f"id:{number}" for number in whole]
 
     def ids_of(texts: Iterable[str]) -> list[str]:
         wishes: list[str] = []
@@ -55,8 +66,7 @@ def expand(
             if is_phrase(text, names):
                 phrase = parse(text, lambda word: resolve(word, names))
                 ids = _things(phrase, text, tracks, found)
-                say(f"'{text}' is read as: {phrase.reading()} -> {_shown(ids)}")
-                wishes += [f"id:{number}" for number in _with_fragments(ids, tracks, found)]
+                wishes += told(ids, f"'{text}' is read as: {phrase.reading()} -> {_shown(ids)}")
             else:
                 wishes.append(text)
         return wishes
@@ -64,12 +74,10 @@ def expand(
     remove = ids_of(options.remove)
     for click in options.at:
         number = _at(click, found.get(_index(click.seconds, seconds)))
-        say(f"the click at {click} is on id:{number}")
-        remove += [f"id:{n}" for n in _with_fragments({number}, tracks, found)]
+        remove += told({number}, f"the click at {click} is on id:{number}")
     for box in options.box:
         number = followed.get(box) or _in(box, found.get(_index(box.seconds, seconds)))
-        say(f"the box {box} holds id:{number}")
-        remove += [f"id:{n}" for n in _with_fragments({number}, tracks, found)]
+        remove += told({number}, f"the box {box} holds id:{number}")
     return replace(options, remove=tuple(dict.fromkeys(remove)), keep=tuple(dict.fromkeys(ids_of(options.keep))))
 
 
@@ -238,16 +246,10 @@ def _in(box: Rectangle, there: Instances) -> int:
 
 def _fitting(box: Rectangle, there: Instances) -> int | None:
     drawn = np.array([box.x0, box.y0, box.x1, box.y1], np.float32)
-    overlaps = [_iou(drawn, other) for other in there.boxes]
+    overlaps = [iou(drawn, other) for other in there.boxes]
     if overlaps and max(overlaps) >= BOX_OVERLAP:
         return int(there.ids[int(np.argmax(overlaps))])
     return None
-
-
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    shared = float(np.prod(np.clip(high - low, 0, None)))
-    return shared / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared, 1e-6)
 
 
 def _with_fragments(ids: set[int], tracks: Sequence[TrackSummary], found: Found) -> list[int]:
@@ -274,7 +276,7 @@ def _same_thing(known: TrackSummary, other: TrackSummary, found: Found) -> bool:
         if b.first_seconds - a.last_seconds > GAP_SECONDS:
             return False
         end, start = _box(a.id, found.get(a.last_index)), _box(b.id, found.get(b.first_index))
-        return end is not None and start is not None and _iou(end, start) > SAME_PLACE
+        return end is not None and start is not None and iou(end, start) > SAME_PLACE
     votes = []
     for index in np.unique(np.linspace(first, last, 7).round().astype(int)):
         there = found.get(int(index))
@@ -282,7 +284,7 @@ def _same_thing(known: TrackSummary, other: TrackSummary, found: Found) -> bool:
         if mine is not None and its is not None:
             low, high = np.maximum(mine[:2], its[:2]), np.minimum(mine[2:], its[2:])
             inside = float(np.prod(np.clip(high - low, 0, None))) / max(float(np.prod(its[2:] - its[:2])), 1e-6)
-            votes.append((inside > 0.8 and other.area_share < 0.6 * known.area_share) or _iou(mine, its) > 0.6)
+            votes.append((inside > 0.8 and other.area_share < 0.6 * known.area_share) or iou(mine, its) > 0.6)
     return bool(votes) and sum(votes) > len(votes) / 2
 
 

@@ -55,6 +55,8 @@ class Selection:
     """Tracks that go; None: the clip is not known yet, each instance is judged by its class."""
     notes: tuple[str, ...] = ()
     """Things worth telling the user, such as that a carried thing goes along."""
+    readings: dict[int, str] = field(default_factory=dict)
+    """Track -> a sentence: how it came to go, or to stay."""
     _labels: dict[int, str] = field(default_factory=dict)
 
     def chosen(self, instances: Instances) -> NDArray[np.bool_]:
@@ -103,6 +105,48 @@ def select(options: SelectOptions, tracks: Sequence[TrackSummary] | None, names:
     selection.notes = tuple(notes)
     selection._labels = {number: known[number].label for number in selection.ids}
     return selection
+
+
+def explained(selection: Selection, tracks: Sequence[TrackSummary], told: Mapping[int, str]) -> dict[int, str]:
+    """A sentence for every track that goes or is kept on request: that of `told` (id -> sentence), or the wish it fits."""
+    readings = {}
+    for track in tracks:
+        goes = selection.ids is not None and track.id in selection.ids
+        wishes = selection.remove if goes else selection.keep
+        fitting = [wish for wish in wishes if wish.fits(track.id, track.label)]
+        if track.id in told and fitting:
+            readings[track.id] = told[track.id]
+        elif fitting:
+            best = max(fitting, key=lambda wish: wish.rank)
+            readings[track.id] = f"{'asked for' if goes else 'kept'} as '{best.text}'"
+        elif goes:
+            readings[track.id] = "goes along with who carries it"
+    return readings
+
+
+def joined(
+    steps: Sequence[tuple[Sequence[str], Sequence[str]]], tracks: Sequence[TrackSummary], names: Mapping[int, str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(remove, keep) of several (remove, keep) said one after the other: classes, ids or `all`, no phrases.
+
+    What was said later takes back the same thing said before; a class that is kept takes back single things of it, too.
+    """
+    labels = {track.id: track.label for track in tracks}
+    gone: list[Wish] = []
+    kept: list[Wish] = []
+    for remove_texts, keep_texts in steps:
+        remove, keep = _wishes(remove_texts, names), _wishes(keep_texts, names)
+        gone = [old for old in gone if not any(_takes_back(wish, old, labels) for wish in keep)]
+        kept = [old for old in kept if not any((wish.label, wish.id) == (old.label, old.id) for wish in remove)]
+        gone += remove
+        kept += keep
+    return tuple(dict.fromkeys(wish.text for wish in gone)), tuple(dict.fromkeys(wish.text for wish in kept))
+
+
+def _takes_back(keep: Wish, old: Wish, labels: Mapping[int, str]) -> bool:
+    if (keep.label, keep.id) == (old.label, old.id):
+        return True
+    return old.id is not None and old.id in labels and keep.fits(old.id, labels[old.id])
 
 
 def _wishes(texts: Sequence[str], names: Mapping[int, str]) -> tuple[Wish, ...]:

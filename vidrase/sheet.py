@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.errors import SinkError
-from vidrase.frames import Frame, Hole
+from vidrase.frames import Frame, Hole, Instances
 
 CELL_WIDTH = 480
 CELL_HEIGHT = 400
+SCENE_WIDTH = 640
+SCENE_HEIGHT = 600
+THUMB = 180
 GAP = 6
 CORE_COLOUR = (255, 40, 60)
 RING_COLOUR = (255, 200, 40)
@@ -29,13 +32,16 @@ class Sheet:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, before: Frame, hole: Hole | None, after: Frame) -> None:
-        """One moment, one row: before, what goes, after; then before and after zoomed on the hole."""
-        old, new = before.rgb(), after.rgb()
-        cells = [old, _overlay(before, old, hole), new]
+    def add(self, before: Frame, hole: Hole | None, after: Frame | None = None) -> None:
+        """One moment, one row: before, what goes, after; then the first and the last of them zoomed on the hole.
+
+        after: None where nothing is filled yet.
+        """
+        old = before.rgb()
+        cells = [old, _overlay(before, old, hole), *([after.rgb()] if after is not None else [])]
         if hole is not None:
             top, bottom, left, right = _zoom_span(before.orientation.to_display(hole.full_area()))
-            cells += [picture[top:bottom, left:right] for picture in (old, new)]
+            cells += [picture[top:bottom, left:right] for picture in (cells[0], cells[-1])]
         self._rows.append(_row(cells, f"{before.seconds:.2f} s"))
 
     def save(self, path: Path) -> None:
@@ -45,26 +51,94 @@ class Sheet:
 
 
 def thumbnails(cells: Sequence[tuple[NDArray[np.uint8], str]], path: Path) -> None:
-    """A sheet of crops, RGB uint8 [h, w, 3] each with its label: what `--list` found."""
-    across, rows = 5, []
+    """A sheet of crops, RGB uint8 [h, w, 3] each with its label of one or more lines: what `--list` found."""
+    rows = _thumbnail_rows(cells)
+    if rows:
+        _write(path, rows)
+
+
+def overview(
+    scenes: Sequence[tuple[Frame, Instances]], cells: Sequence[tuple[NDArray[np.uint8], str]], path: Path
+) -> None:
+    """Whole frames with every thing outlined and numbered, below them the crops of `thumbnails`.
+
+    Raises SinkError when it cannot be written.
+    """
+    shown = [_numbered(frame, found, alone=len(scenes) == 1) for frame, found in scenes]
+    pairs = [shown[start : start + 2] for start in range(0, len(shown), 2)]
+    rows = [_beside(pair) for pair in pairs]
+    rows += _thumbnail_rows(cells, across=max(max((row.shape[1] for row in rows), default=0) // (THUMB + GAP), 1))
+    if rows:
+        _write(path, rows)
+
+
+def _numbered(frame: Frame, found: Instances, *, alone: bool) -> NDArray[np.uint8]:
+    """The frame SCENE_WIDTH wide, or as high as SCENE_HEIGHT, more when it is `alone`; each thing's outline and number."""
+    height, width = found.size
+    scale = min(SCENE_WIDTH / width, SCENE_HEIGHT / height) * (1.5 if alone else 1.0)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    shown = np.ascontiguousarray(cv2.resize(frame.rgb(), size, interpolation=how))
+    for k in range(len(found)):
+        mask = cv2.resize(found.mask(k).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        lines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        for thickness, colour in ((4, (0, 0, 0)), (2, _colour(int(found.ids[k])))):
+            cv2.drawContours(shown, lines, -1, colour, thickness, cv2.LINE_AA)
+    for k in np.argsort([mask.size for mask in found.masks])[::-1]:  # numbers above all outlines, small things on top
+        _tag(shown, str(int(found.ids[k])), found.boxes[k] * scale, _colour(int(found.ids[k])))
+    _caption(shown, f"{frame.seconds:.2f} s")
+    return shown
+
+
+def _tag(shown: NDArray[np.uint8], text: str, box: NDArray[np.float32], colour: tuple[int, int, int]) -> None:
+    """The number on a patch of the thing's colour: on its upper part, or above what it would hide."""
+    (wide, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 2)
+    height, width = shown.shape[:2]
+    x = int(np.clip((box[0] + box[2] - wide) / 2, 3, max(width - wide - 3, 3)))
+    middle = box[1] + 0.3 * (box[3] - box[1]) + tall / 2
+    above = box[1] - 8 if box[1] > tall + 14 else box[3] + tall + 8
+    small = box[3] - box[1] < 4 * tall or box[2] - box[0] < 2 * wide
+    y = int(np.clip(above if small else middle, tall + 3, max(height - 3, tall + 3)))
+    cv2.rectangle(shown, (x - 4, y - tall - 4), (x + wide + 4, y + 4), (0, 0, 0), -1)
+    cv2.rectangle(shown, (x - 3, y - tall - 3), (x + wide + 3, y + 3), colour, -1)
+    cv2.putText(shown, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 2, cv2.LINE_AA)
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    """A bright colour for a thing: neighbours in number lie far apart on the colour circle."""
+    hue = np.array([[[number * 67 % 180, 150, 255]]], np.uint8)
+    red, green, blue = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0].tolist()
+    return red, green, blue
+
+
+def _beside(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    tall = max(picture.shape[0] for picture in pictures)
+    padded = [np.pad(p, ((0, tall - p.shape[0]), (0, GAP), (0, 0)), constant_values=24) for p in pictures]
+    return np.concatenate(padded, axis=1)
+
+
+def _thumbnail_rows(cells: Sequence[tuple[NDArray[np.uint8], str]], *, across: int = 5) -> list[NDArray[np.uint8]]:
+    rows = []
     made = [_thumbnail(rgb, label) for rgb, label in cells]
     for start in range(0, len(made), across):
         row = made[start : start + across]
         row += [np.full_like(row[0], 24)] * (min(across, len(made)) - len(row))
         rows.append(np.concatenate(row, axis=1))
-    if rows:
-        _write(path, rows)
+    return rows
 
 
-def _thumbnail(rgb: NDArray[np.uint8], label: str, side: int = 180) -> NDArray[np.uint8]:
+def _thumbnail(rgb: NDArray[np.uint8], label: str, side: int = THUMB) -> NDArray[np.uint8]:
     scale = min(side / rgb.shape[0], side / rgb.shape[1])
     size = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     small = cv2.resize(np.ascontiguousarray(rgb), size, interpolation=how)
-    cell = np.full((side + 24, side + GAP, 3), 24, np.uint8)
+    lines = label.split("\n")
+    cell = np.full((side + 6 + 18 * len(lines), side + GAP, 3), 24, np.uint8)
     y, x = (side - size[1]) // 2, (side - size[0]) // 2
     cell[y : y + size[1], x : x + size[0]] = small
-    cv2.putText(cell, label, (4, side + 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    for k, line in enumerate(lines):
+        place = (4, side + 16 + 18 * k)
+        cv2.putText(cell, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
     return cell
 
 
@@ -121,6 +195,10 @@ def _row(pictures: Sequence[NDArray[np.uint8]], label: str) -> NDArray[np.uint8]
             np.full((tall, GAP, 3), 24, np.uint8),
         ]
     row = np.concatenate(parts[:-1], axis=1)
-    for thickness, colour in ((3, (0, 0, 0)), (1, (255, 255, 255))):
-        cv2.putText(row, label, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA)
+    _caption(row, label)
     return row
+
+
+def _caption(shown: NDArray[np.uint8], text: str) -> None:
+    for thickness, colour in ((3, (0, 0, 0)), (1, (255, 255, 255))):
+        cv2.putText(shown, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA)

@@ -10,12 +10,13 @@ import click
 
 from vidrase import engine
 from vidrase.cli import listing
-from vidrase.cli.parse import auto_or_int, box_of, click_of, spans_of, words_of
+from vidrase.cli.parse import auto_or_int, spans_of, words_of
 from vidrase.cli.progress import ProgressBar
 from vidrase.errors import OptionError
 from vidrase.options import FillOptions, MaskOptions, ModelOptions, Options, SelectOptions, SinkOptions
 from vidrase.report import Report
 from vidrase.sink import default_output
+from vidrase.written import box_of, click_of
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -29,7 +30,7 @@ def _options(*decorators: Decorator) -> Decorator:
     return apply
 
 
-_what = _options(
+what = _options(
     click.option(
         "--remove", multiple=True, metavar="WHAT", help="Classes, 'all', 'id:3' from --list, or 'person on the left'."
     ),
@@ -39,10 +40,11 @@ _what = _options(
     click.option("--box", multiple=True, metavar="X0,Y0,X1,Y1[@T]", help="The thing in this box."),
     click.option("--region", metavar="X0,Y0,X1,Y1", help="Change nothing outside this box."),
     click.option("--time", "times", multiple=True, metavar="A-B", help="Only there, e.g. 0:10-0:20; the rest passes."),
+    click.option("--selection", type=click.Path(path_type=Path), help="What --save-selection or `pick` saved."),
     click.option("--dilate", metavar="N|auto", help="Grow the hole by N px; 0 takes masks exactly.  [auto]"),
     click.option("--mask-shape", type=click.Choice(["dilated", "mask", "box"]), default="dilated", show_default=True),
 )
-_how = _options(
+how = _options(
     click.option("--fill", type=click.Choice(["auto", "plate", "flow", "image"]), default="auto", show_default=True),
     click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", show_default=True),
     click.option("--inpainter", default="auto", show_default=True, help="For what no frame shows."),
@@ -57,7 +59,7 @@ _how = _options(
     click.option("--tracker", type=click.Choice(["bytetrack", "botsort"]), default="bytetrack", show_default=True),
     click.option("--detect-every", metavar="N|auto", help="Run the detector on every N-th frame.  [auto]"),
 )
-_out = _options(
+written = _options(
     click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder.  [<name>_erased]"),
     click.option("-y", "--overwrite", is_flag=True, help="Replace what is there."),
     click.option("--codec", help="h264, hevc, av1, vp9, prores, ffv1, or an encoder's name."),
@@ -65,30 +67,38 @@ _out = _options(
     click.option("--preset", help="The encoder's speed preset."),
     click.option("--pix-fmt", help="Pixel format to encode in.  [the source's]"),
     click.option("--lossless", is_flag=True, help="Outside the hole every sample stays what it was."),
+    click.option("-q", "--quiet", is_flag=True, help="Only errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Say which encoder, models and stage times."),
+    click.option("--debug", is_flag=True, help="Tracebacks."),
+)
+_by_products = _options(
     click.option("--save-masks", type=click.Path(path_type=Path), help="Folder, .mkv or .png; --mask reads it back."),
+    click.option("--save-selection", type=click.Path(path_type=Path), help="Keep the choice, for --selection."),
     click.option("--preview", type=click.Path(path_type=Path), help="Contact sheet; alone: only that, and fast."),
     click.option("--report", "report_path", type=click.Path(path_type=Path), help="What happened, as JSON."),
     click.option("--list", "list_only", is_flag=True, help="Say what is there, change nothing."),
     click.option("--json", "as_json", is_flag=True, help="With --list: as JSON."),
-    click.option("-q", "--quiet", is_flag=True, help="Only errors."),
-    click.option("-v", "--verbose", is_flag=True, help="Say which encoder, models and stage times."),
-    click.option("--debug", is_flag=True, help="Tracebacks."),
 )
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("sources", nargs=-1, required=True, metavar="FILE…")
-@_what
-@_how
-@_out
+@what
+@how
+@written
+@_by_products
 def erase(sources: tuple[str, ...], **given: Any) -> None:
     """Remove things from videos, pictures, folders of frames, URLs, or - (standard input)."""
-    options = _gather(given)
+    options = gather(given)
     output: Path | None = given["output"]
+    if given["list_only"] and given["save_selection"]:
+        raise OptionError("--list chooses nothing that --save-selection could keep; leave one of them out")
     if given["list_only"]:
         listing.show(sources, options, as_json=given["as_json"], thumbnails=given["preview"], quiet=given["quiet"])
         return
-    by_products = [name for name in ("preview", "save_masks", "report_path") if given[name] is not None]
+    by_products = [
+        name for name in ("preview", "save_masks", "save_selection", "report_path") if given[name] is not None
+    ]
     if len(sources) > 1 and by_products:
         names = ", ".join("--" + name.removesuffix("_path").replace("_", "-") for name in by_products)
         raise OptionError(f"{names} names one file, but {len(sources)} inputs were given; run them one by one")
@@ -100,7 +110,7 @@ def erase(sources: tuple[str, ...], **given: Any) -> None:
         _one(source, options, given, output, several=len(sources) > 1)
 
 
-def _gather(given: dict[str, Any]) -> Options:
+def gather(given: dict[str, Any]) -> Options:
     """The command line as the engine's options; each value is checked where it is made."""
     return Options(
         models=ModelOptions(
@@ -121,6 +131,7 @@ def _gather(given: dict[str, Any]) -> Options:
             region=box_of("--region", given["region"]) if given["region"] else None,
             mask=given["mask"],
             times=spans_of(given["times"]),
+            selection=given["selection"],
         ),
         masks=MaskOptions(dilate=auto_or_int("--dilate", given["dilate"]), shape=given["mask_shape"]),
         fill=FillOptions(
@@ -151,26 +162,28 @@ def _one(source: str, options: Options, given: dict[str, Any], output: Path | No
                 click.echo(f"vidrase: {text}", err=True)
 
         if given["preview"] is not None and output is None:
-            engine.preview(source, given["preview"], options, say=say)
+            engine.preview(source, given["preview"], options, selection=given["save_selection"], say=say)
             click.echo(str(given["preview"]))
             return
         to = default_output(source) if output is None else output
         if several and output is not None:
             to = output / default_output(source).name
-        wishes = engine.Wishes(sheet=given["preview"], masks=given["save_masks"], progress=progress)
+        wishes = engine.Wishes(given["preview"], given["save_masks"], given["save_selection"], progress)
         report = engine.erase(source, to, options, wishes=wishes, say=say)
     if given["report_path"] is not None:
         report.save(given["report_path"])
     if not quiet:
-        _summary(report, options, verbose=given["verbose"])
+        summary(report, options, verbose=given["verbose"])
     if given["preview"] is not None and not quiet:
         click.echo(f"before / mask / after: {given['preview']}")
 
 
-def _summary(report: Report, options: Options, *, verbose: bool) -> None:
+def summary(report: Report, options: Options, *, verbose: bool) -> None:
+    """One line on what happened; verbose: also the models, the encoder and the seconds of each stage."""
     fps = report.frames / report.wall_seconds if report.wall_seconds else 0.0
     if not report.frames_with_hole:
-        named = ", ".join(options.select.remove) or "the masks' area"
+        chosen = (*options.select.remove, *([str(options.select.selection)] if options.select.selection else []))
+        named = ", ".join(chosen) or "the masks' area"
         click.echo(f"{report.output}: nothing to remove ({named} never appears); every frame passed as it was")
     else:
         gone = ", ".join(f"{count} {label}" for label, count in sorted(report.removed.items())) or "masked area"

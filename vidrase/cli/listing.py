@@ -11,8 +11,8 @@ import click
 from vidrase import engine, sheet
 from vidrase.cli.progress import ProgressBar
 from vidrase.options import Options
-from vidrase.passes import Models, Run
 from vidrase.report import Notes
+from vidrase.run import Models, Run
 from vidrase.source import open_source
 from vidrase.store import TrackSummary
 
@@ -44,17 +44,22 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
     for where, things in found.items():
         if len(found) > 1:
             click.echo(f"{where}:")
-        if not things:
-            click.echo("nothing that the model knows was found")
-            continue
-        click.echo(f"{'id':>4}  {'class':<16} {'first':>9} {'last':>9} {'frames':>7}  size")
-        for thing in things:
-            click.echo(
-                f"{thing.id:>4}  {thing.label:<16} {_clock(thing.first_seconds):>9} {_clock(thing.last_seconds):>9} "
-                f"{thing.frames:>7}  {100 * thing.area_share:.1f} % of the picture"
-            )
+        table(things)
     if thumbnails is not None:
         click.echo(f"pictures: {thumbnails}")
+
+
+def table(things: Sequence[TrackSummary]) -> None:
+    """Print one line for each thing."""
+    if not things:
+        click.echo("nothing that the model knows was found")
+        return
+    click.echo(f"{'id':>4}  {'class':<16} {'first':>9} {'last':>9} {'frames':>7}  size")
+    for thing in things:
+        click.echo(
+            f"{thing.id:>4}  {thing.label:<16} {_clock(thing.first_seconds):>9} {_clock(thing.last_seconds):>9} "
+            f"{thing.frames:>7}  {100 * thing.area_share:.1f} % of the picture"
+        )
 
 
 def _clock(seconds: float) -> str:

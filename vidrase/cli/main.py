@@ -18,6 +18,7 @@ from vidrase.errors import DependencyError, VidraseError
 
 COMMANDS = {  # name -> (module, attribute, what --help says)
     "erase": ("vidrase.cli.erase", "erase", "Remove things from pictures and videos (what `vidrase FILE …` runs)."),
+    "pick": ("vidrase.cli.pick", "pick", "Choose by hand what goes: look once, pick, see it marked, run."),
     "live": ("vidrase.cli.live", "live", "Remove things from a camera or stream as you watch."),
     "models": ("vidrase.cli.models", "models", "List, fetch and check the weights."),
     "bench": ("vidrase.cli.bench", "bench", "Measure quality, speed and memory."),
@@ -82,6 +83,7 @@ def cli() -> None:
     vidrase photo.jpg --remove person,dog
     vidrase clip.mp4 --mask hole.png -o out.mp4
     vidrase clip.mp4 --list                       what is there to remove
+    vidrase pick clip.mp4                         choose by hand, see it marked, run
     vidrase erase --help                          all options
 
     A file that is called like a command is given as ./models.

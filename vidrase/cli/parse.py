@@ -1,23 +1,11 @@
-"""Option texts to values: times, lists, `auto` or a number."""
+"""Option texts to values: spans, lists, `auto` or a number."""
 
 from __future__ import annotations
 
 import math
-import re
 
 from vidrase.errors import OptionError
-from vidrase.options import Click, Rectangle
-
-_CLOCK = re.compile(r"^(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)$")
-
-
-def seconds_of(text: str) -> float:
-    """Seconds of "75", "75.5", "1:15" or "0:01:15.5"."""
-    match = _CLOCK.match(text.strip())
-    if match is None:
-        raise OptionError(f"cannot read the time '{text}'; expected seconds, M:SS or H:MM:SS, like 1:15.5")
-    hours, minutes, seconds = match.groups()
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)
+from vidrase.written import seconds_of
 
 
 def span_of(text: str) -> tuple[float, float]:
@@ -50,28 +38,3 @@ def auto_or_int(name: str, text: str | None) -> int | None:
         return int(text)
     except ValueError:
         raise OptionError(f"{name}: expected a whole number or 'auto', got '{text}'") from None
-
-
-def click_of(text: str) -> Click:
-    """A point of "320,200" or "320,200@1.5"."""
-    (x, y), when = _numbers("--at", text, 2)
-    return Click(x, y, when)
-
-
-def box_of(name: str, text: str) -> Rectangle:
-    """A box of "10,20,110,220" or "10,20,110,220@1.5"."""
-    (x0, y0, x1, y1), when = _numbers(name, text, 4)
-    return Rectangle(x0, y0, x1, y1, when)
-
-
-def _numbers(name: str, text: str, count: int) -> tuple[list[float], float]:
-    place, _, when = text.partition("@")
-    try:
-        numbers = [float(part) for part in place.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != count:
-        raise OptionError(
-            f"{name}: expected {count} numbers like {','.join('xy'[k % 2] for k in range(count))}, got '{text}'"
-        )
-    return numbers, seconds_of(when) if when else 0.0

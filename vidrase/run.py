@@ -1,0 +1,74 @@
+"""What the stages of one run share: models, choices, and where is counted what happens."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from vidrase.flow import FlowModel, load_flow
+from vidrase.inpaint import Inpainter, load_inpainter
+from vidrase.options import Options, Rectangle
+from vidrase.report import FillStats, Note, Notes
+from vidrase.segment import Segmenter, load_segmenter
+from vidrase.selectionfile import SavedSelection
+from vidrase.store import InstanceStore
+from vidrase.survey import Survey
+from vidrase.timing import Clock, InFlight
+
+Progress = Callable[[str, int, int | None], None]
+"""(pass name "looking" | "erasing", frames done, frames in all or None)."""
+
+
+@dataclass(slots=True)
+class Models:
+    """What the stages work with; made once, usable for many clips."""
+
+    flow: FlowModel
+    inpainter: Inpainter
+    segmenter: Segmenter | None = None
+
+    @classmethod
+    def load(cls, options: Options, note: Note, *, segmenter: bool | None = None) -> Models:
+        """The models that `options` needs; the detector only when something is to be found."""
+        wanted = options.select.detects if segmenter is None else segmenter
+        found = load_segmenter(options.models, note=note) if wanted else None
+        fill = options.fill
+        inpainter = load_inpainter(fill.inpainter, fill.inpainter_weights, device=options.models.device, note=note)
+        return cls(load_flow("dis", note=note), inpainter, found)
+
+    def described(self) -> dict[str, str]:
+        """Role -> name and hash, for the report."""
+        found = {"flow": self.flow.name, "inpainter": self.inpainter.name}
+        return {**found, "segmenter": self.segmenter.description} if self.segmenter else found
+
+
+@dataclass(slots=True)
+class Run:
+    """What the stages of one run share: choices, models, and where it is counted."""
+
+    options: Options
+    models: Models
+    notes: Notes
+    stats: FillStats = field(default_factory=FillStats)
+    clock: Clock = field(default_factory=Clock)
+    alive: InFlight = field(default_factory=InFlight)
+    progress: Progress | None = None
+    followed: dict[Rectangle, int] = field(default_factory=dict)
+    """Ids of the things in boxes that no detector knows."""
+    saved: SavedSelection | None = None
+    """What `options.select.selection` names, read; `recall` does both at once."""
+    readings: dict[int, str] = field(default_factory=dict)
+    """Track -> how it came to be named by its id in `options`, when that was found out before."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the first pass leaves for the second; may serve it several times."""
+
+    survey: Survey | None
+    """None for a still."""
+    seconds: array[float]
+    """When every frame is shown."""
+    store: InstanceStore | None = None
+    """None when nothing was to be found."""
