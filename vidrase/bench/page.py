@@ -180,7 +180,8 @@ def _speed(rows: Sequence[Row]) -> str:
 
 
 def _memory(rows: Sequence[Row]) -> str:
-    points = [(row.numbers["frames"], row.numbers["peak_mib"]) for row in rows if row.group == "length"]
+    lengths = [row for row in rows if (row.suite, row.group) == ("memory", "length")]
+    points = [(row.numbers["frames"], row.numbers["peak_mib"]) for row in lengths]
     sizes = "".join(
         f"<tr><td>{escape(row.case)}</td><td>{row.numbers['peak_mib']:.0f}</td><td>{row.numbers['above_idle_mib']:.0f}</td>"
         f"<td>{row.numbers['frames_in_flight']:.0f}</td></tr>"

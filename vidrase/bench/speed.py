@@ -94,7 +94,8 @@ def run_memory(results: Results, plan: Plan) -> None:
 
 def growth(rows: Sequence[Row]) -> float | None:
     """MiB a hundred frames: the slope of the peak against length, from the second length on (the first is warming up)."""
-    points = sorted((row.numbers["frames"], row.numbers["peak_mib"]) for row in rows if row.group == "length")[1:]
+    lengths = [row for row in rows if (row.suite, row.group) == ("memory", "length")]
+    points = sorted((row.numbers["frames"], row.numbers["peak_mib"]) for row in lengths)[1:]
     if len(points) < 2:
         return None
     x, y = np.array(points).T
