@@ -73,7 +73,10 @@ def overview(
 
 
 def _numbered(frame: Frame, found: Instances, *, alone: bool) -> NDArray[np.uint8]:
-    """The frame SCENE_WIDTH wide, or as high as SCENE_HEIGHT, more when it is `alone`; each thing's outline and number."""
+    """The frame SCENE_WIDTH wide, or as high as SCENE_HEIGHT, and half as much again when it is `alone`.
+
+    Each thing has its outline and number in a colour of its own.
+    """
     height, width = found.size
     scale = min(SCENE_WIDTH / width, SCENE_HEIGHT / height) * (1.5 if alone else 1.0)
     size = max(round(width * scale), 1), max(round(height * scale), 1)

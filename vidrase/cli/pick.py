@@ -56,6 +56,7 @@ def pick(source: str, sheets: Path | None, **given: Any) -> None:
             click.echo(f"vidrase: {text}", err=True)
 
         session = stack.enter_context(Session(source, options, progress=progress, say=say))
+        progress.finish()
         folder = sheets or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vidrase-pick-")))
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -66,14 +67,14 @@ def pick(source: str, sheets: Path | None, **given: Any) -> None:
             return
         session.overview(folder / "things.png")
         click.echo(f"numbered pictures: {folder / 'things.png'}")
-        _Loop(session, folder, given).run()
+        _Loop(session, folder, given, progress).run()
 
 
 class _Loop:
     """Lines in, answers out; every decision is the session's."""
 
-    def __init__(self, session: Session, folder: Path, given: dict[str, Any]) -> None:
-        self._session, self._folder, self._given = session, folder, given
+    def __init__(self, session: Session, folder: Path, given: dict[str, Any], progress: ProgressBar) -> None:
+        self._session, self._folder, self._given, self._progress = session, folder, given, progress
         self._to: Path = given["output"] or default_output(session.info.url)
         self._commands: dict[str, Callable[[list[str]], None]] = {
             "y": self._agree,
@@ -170,7 +171,10 @@ class _Loop:
         if len(names) > 1:
             raise OptionError(f"run takes one name, got {len(names)}; quote a name with blanks")
         to = Path(names[0]) if names else self._to
-        report = self._session.erase(to, again=again)
+        try:
+            report = self._session.erase(to, again=again)
+        finally:
+            self._progress.finish()
         erase.summary(report, erase.gather(self._given), verbose=self._given["verbose"])
 
     def _save(self, words: list[str]) -> None:

@@ -25,7 +25,7 @@ class ProgressBar:
         if not self._on:
             return
         if name != self._pass:
-            self._finish()
+            self.finish()
             self._pass, self._done = name, 0
             self._bar = click.progressbar(  # without a length there is no end to estimate; show the count at least
                 length=total or 0, label=LABELS.get(name, name), file=sys.stderr, show_eta=bool(total), show_pos=True
@@ -40,7 +40,9 @@ class ProgressBar:
         if self._bar is not None:
             click.echo(err=True)
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """End the current pass's bar; the next call starts another, even for a pass of the same name."""
+        self._pass, self._done = "", 0
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
             self._bar = None
@@ -51,4 +53,4 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._finish()
+        self.finish()
