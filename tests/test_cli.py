@@ -188,7 +188,7 @@ def test_interrupting_leaves_nothing(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
-    assert err.strip().endswith("no output was left behind")
+    assert err.strip().endswith("nothing half done was left behind")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "hole.png"]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vidrase import part
 from vidrase.errors import OptionError, SinkError
 from vidrase.frames import Instances, SourceInfo
 from vidrase.heal import iou
@@ -144,13 +144,7 @@ class SavedSelection:
             },
             "things": [asdict(thing) for thing in self.things],
         }
-        part = path.with_name(path.name + ".part")
-        try:
-            part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            os.replace(part, path)  # noqa: PTH105 - one atomic step
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+        part.save(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def refuse_existing(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import part
 from vidrase.errors import SinkError
 from vidrase.frames import Frame, Hole, Instances
 
@@ -155,13 +155,7 @@ def _write(path: Path, rows: Sequence[NDArray[np.uint8]]) -> None:
         ok = False
     if not ok:
         raise SinkError(f"cannot write a sheet as '{suffix}'; use .png or .jpg")
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data.tobytes())
-        os.replace(part, path)  # noqa: PTH105 - one atomic step
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+    part.save(path, data.tobytes())
 
 
 def _overlay(frame: Frame, rgb: NDArray[np.uint8], hole: Hole | None) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import click
 
+from vidrase.cli import interrupt
 from vidrase.errors import DependencyError, VidraseError
 
 COMMANDS = {  # name -> (module, attribute, what --help says)
@@ -97,31 +98,34 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     try:
         code = cli.main(arguments, prog_name="vidrase", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; no output was left behind")
-        sys.exit(130)
-    except click.ClickException as error:
-        _say(f"{error.format_message()}  (see: vidrase --help)")
-        sys.exit(2)
-    except VidraseError as error:
-        if debug:
+    except (SystemExit, click.exceptions.Exit) as leave:
+        sys.exit(leave.exit_code if isinstance(leave, click.exceptions.Exit) else leave.code)
+    except BaseException as error:
+        if interrupt.asked() or isinstance(error, KeyboardInterrupt | click.Abort):
+            interrupt.ignore()
+            _say("interrupted; nothing half done was left behind")
+            sys.exit(interrupt.EXIT_CODE)
+        if debug and not isinstance(error, click.ClickException | BrokenPipeError):
             raise
+        sys.exit(_told(error))
+
+
+def _told(error: BaseException) -> int:
+    """Say in one line what went wrong; returns the exit code."""
+    if isinstance(error, click.ClickException):
+        _say(f"{error.format_message()}  (see: vidrase --help)")
+        return 2
+    if isinstance(error, VidraseError):
         _say(" ".join(str(error).split()))
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
         # whoever read our output has gone; pointing stdout elsewhere keeps the interpreter's own flush quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except MemoryError:
+    elif isinstance(error, MemoryError):
         _say("out of memory; try --quality fast or close other programs")
-        sys.exit(1)
-    except Exception as error:  # the last door: a person gets a line, --debug gets the traceback
-        if debug:
-            raise
+    else:  # the last door: a person gets a line, --debug gets the traceback
         _say(f"internal error, {type(error).__name__}: {' '.join(str(error).split())}  (please report it with --debug)")
-        sys.exit(1)
+    return 1
 
 
 def _say(text: str) -> None:
