@@ -14,6 +14,7 @@ from vidrase.part import Part
 DRIVER = """
 import signal, sys, time
 from vidrase.cli import interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits "ignored"
 interrupt.install()
 sys.path.insert(0, {here!r})
 def press(): signal.raise_signal(signal.SIGINT)
@@ -43,6 +44,10 @@ MOMENTS = {
         "    del thing\n"
         "    print('dropped')"
     ),
+    "code that swallows it": "    try: press()\n    except BaseException: print('swallowed')",
+    "the clean-up after it": (
+        "    try: press()\n    finally:\n        press(); time.sleep(0.6)\n        print('cleaned')"
+    ),
 }
 SAYS = {
     "plain code": "raised True",
@@ -50,6 +55,8 @@ SAYS = {
     "a clean-up": "closed\nraised True",
     "a destructor": "gone\nraised True",
     "a callback that drops errors": "dropped\nraised True",
+    "code that swallows it": "swallowed\nraised True",
+    "the clean-up after it": "cleaned\nraised True",
 }
 
 
@@ -74,6 +81,7 @@ def test_an_error_that_ctrl_c_caused_is_no_error(tmp_path: Path) -> None:
         "    try: signal.raise_signal(signal.SIGINT)\n"
         "    except KeyboardInterrupt: raise RuntimeError('made of it in C')\n"
         "main.cli.main = broken\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "entry.start()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)

@@ -24,7 +24,7 @@ from vidrase.report import Note, Notes, Report
 from vidrase.run import Models, Progress, Run, Seen
 from vidrase.select import Selection
 from vidrase.selectionfile import SavedSelection, refuse_existing
-from vidrase.sheet import Sheet
+from vidrase.sheet import Sheet, check_sheet
 from vidrase.sink import open_sink
 from vidrase.source import Source, open_random, open_source
 from vidrase.store import InstanceStore, TrackSummary
@@ -91,6 +91,8 @@ def erase_opened(
     wishes = wishes or Wishes()
     report = Report(source=source.info.url, output=str(to))
     sheet = Sheet() if wishes.sheet else None
+    if wishes.sheet is not None:
+        check_sheet(wishes.sheet)
     if wishes.selection is not None:
         _check_saving(wishes.selection, options)
     with ExitStack() as stack:
@@ -128,6 +130,7 @@ def preview(
     """
     options, saved = recall(options)
     _check(options)
+    check_sheet(sheet)
     if selection is not None:
         _check_saving(selection, options)
     notes, made = Notes(say), Sheet()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 from vidrase.errors import OptionError, SinkError
@@ -22,12 +23,10 @@ class Part:
     def __init__(self, to: Path, *, folder: bool = False) -> None:
         """Raises SinkError when there is no such folder or it cannot be written to."""
         self.to = to
-        parent = to.parent
-        if not parent.is_dir():
-            raise SinkError(f"cannot write {to}: there is no folder {parent}")
+        need_folder(to)
         name, end = (to.name, "") if folder else (to.stem, to.suffix)
         name = name.encode()[:_LONGEST].decode(errors="ignore")
-        self.path = parent / f".{name}.{secrets.token_hex(4)}.part{end}"
+        self.path = to.parent / f".{name}.{secrets.token_hex(4)}.part{end}"
         self._undo = weakref.finalize(self, _remove, self.path)  # before it is there: no moment without an owner
         try:
             if folder:
@@ -54,6 +53,12 @@ class Part:
     def drop(self) -> None:
         """Leave nothing; may be called again, also after `keep`."""
         self._undo()
+
+
+def need_folder(to: Path) -> None:
+    """Raises SinkError when there is no folder for `to`: for what is written at the end of a long run, to know it before."""
+    if not to.parent.is_dir():
+        raise SinkError(f"cannot write {to}: there is no folder {to.parent}")
 
 
 def save(to: Path, data: bytes) -> None:
@@ -93,4 +98,5 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vidrase import part
-from vidrase.errors import OptionError, SinkError
+from vidrase.errors import OptionError
 from vidrase.frames import Instances, SourceInfo
 from vidrase.heal import iou
 from vidrase.options import Click, Rectangle, SelectOptions
@@ -151,8 +151,7 @@ def refuse_existing(path: Path) -> None:
     """Raises OptionError when there is something under that name, SinkError when there is no folder for it."""
     if path.exists():
         raise OptionError(f"{path} exists already; replace it with -y")
-    if not path.parent.is_dir():
-        raise SinkError(f"cannot write {path}: there is no folder {path.parent}")
+    part.need_folder(path)
 
 
 def record(

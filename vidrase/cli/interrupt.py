@@ -2,7 +2,8 @@
 
 Python raises KeyboardInterrupt between any two steps, and some places do not stand that: an import that is broken off leaves its
 lock taken (the process then hangs) or comes out as another error, and in `__del__` and the callbacks of C code the exception
-is dropped. So the handler looks where the program is, and where it must not raise it comes back a little later.
+is dropped. So the handler looks where the program is; where it must not raise it comes back a little later, and after
+raising it comes back to see whether the exception was lost. A second Ctrl-C does not disturb the clean-up; a third ends at once.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from types import FrameType
 from typing import Any, NoReturn
 
 EXIT_CODE = 130
-AGAIN_SECONDS = 0.02
+AGAIN_SECONDS = 0.02  # after a moment that must not be disturbed
+LOST_SECONDS = 0.5  # after which an exception that nobody is handling counts as dropped
+AT_ONCE = 3  # presses
 _IMPORT = "<frozen importlib"
 _CLEANING = frozenset({"__del__", "__exit__"})
 
-_asked = False
+_presses = 0
 
 
 def install() -> None:
@@ -34,7 +37,7 @@ def install() -> None:
 
 def asked() -> bool:
     """Whether somebody pressed Ctrl-C: then any error after it is only its consequence."""
-    return _asked
+    return _presses > 0
 
 
 def ignore() -> None:
@@ -52,13 +55,29 @@ def leave() -> NoReturn:
     os._exit(EXIT_CODE)
 
 
-def _handle(_: int, frame: FrameType | None) -> None:
-    global _asked
-    _asked = True
-    if hasattr(signal, "setitimer") and _must_not_raise(frame):
+def _handle(number: int, frame: FrameType | None) -> None:
+    global _presses
+    _presses += number == signal.SIGINT
+    if _presses >= AT_ONCE:
+        leave()
+    if not hasattr(signal, "setitimer"):
+        raise KeyboardInterrupt
+    if _on_its_way(sys.exc_info()[1]):
+        signal.setitimer(signal.ITIMER_REAL, LOST_SECONDS)
+    elif _must_not_raise(frame):
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
-        return
-    raise KeyboardInterrupt
+    else:
+        signal.setitimer(signal.ITIMER_REAL, LOST_SECONDS)
+        raise KeyboardInterrupt
+
+
+def _on_its_way(error: BaseException | None) -> bool:
+    """Whether what runs now is the clean-up after a KeyboardInterrupt."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
 
 
 def _must_not_raise(frame: FrameType | None) -> bool:
@@ -71,7 +90,7 @@ def _must_not_raise(frame: FrameType | None) -> bool:
 
 
 def _not_lost(what: Any) -> None:
-    if issubclass(what.exc_type, KeyboardInterrupt) and hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
-    else:
+    if not issubclass(what.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(what)
+    elif hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)

@@ -6,9 +6,11 @@ so that `--help` is quick and a missing system library becomes one line.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -37,7 +39,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, attribute, _ = COMMANDS[cmd_name]
-        return _load(module, attribute)
+        return getattr(importlib.import_module(module), attribute)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -48,13 +50,6 @@ class _Commands(click.Group):
         if first and first not in COMMANDS and first not in ("--help", "-h", "--version"):
             args = ["erase", *args]
         return super().parse_args(ctx, args)
-
-
-def _load(module: str, attribute: str) -> click.Command:
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise explain_import(error) from error
 
 
 def explain_import(error: ImportError) -> DependencyError:
@@ -118,11 +113,17 @@ def _told(error: BaseException) -> int:
     if isinstance(error, VidraseError):
         _say(" ".join(str(error).split()))
         return error.exit_code
+    if isinstance(error, ImportError):
+        return _told(explain_import(error))
     if isinstance(error, BrokenPipeError):
         # whoever read our output has gone; pointing stdout elsewhere keeps the interpreter's own flush quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif isinstance(error, MemoryError):
         _say("out of memory; try --quality fast or close other programs")
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _say(
+            f"the disk is full; what a run keeps for a while lies in {tempfile.gettempdir()} (TMPDIR names another folder)"
+        )
     else:  # the last door: a person gets a line, --debug gets the traceback
         _say(f"internal error, {type(error).__name__}: {' '.join(str(error).split())}  (please report it with --debug)")
     return 1
