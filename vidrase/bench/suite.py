@@ -13,7 +13,7 @@ from vidrase.bench.case import CaseRef
 from vidrase.bench.completion import completion_cases, spread
 from vidrase.bench.folders import chosen, data_root
 from vidrase.bench.page import save_page
-from vidrase.bench.peers import Peer, ours, peers
+from vidrase.bench.peers import Peer, missing, ours, peers
 from vidrase.bench.quality import run_cases
 from vidrase.bench.record import make_record, save
 from vidrase.bench.results import Results
@@ -185,6 +185,8 @@ def _chosen(refs: Sequence[CaseRef], options: BenchOptions) -> list[CaseRef]:
 def _methods(options: BenchOptions, results: Results, *, stills: bool = False) -> list[Peer]:
     """Ours first. Without our engine the peers still run, and the page says so."""
     rivals = peers(stills=stills)
+    for why in missing(stills=stills):
+        results.skip(why)
     try:
         return [ours(options.quality), *rivals]
     except VidraseError as error:
