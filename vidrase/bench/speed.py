@@ -26,9 +26,7 @@ from vidrase.bench.spawn import measured
 from vidrase.errors import VidraseError
 
 SIZES = {"240p": (240, 432), "480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920)}
-FULL_WINDOWS = (
-    144  # frames: more than are ever alive at once (126 with the defaults), so that every window and queue is full
-)
+FULL_WINDOWS = 168  # frames: more than can be alive at once with the defaults, so every window and queue is full
 UNAVOIDABLE = ("decode", "detect", "encode")
 
 
