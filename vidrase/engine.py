@@ -10,11 +10,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import Frame, HoleFrame, SourceInfo
 from vidrase.holefile import MaskWriter
@@ -277,7 +276,7 @@ def moments_of(
 
 
 @dataclass(slots=True)
-class _Excerpt:
+class _Excerpt(Closable):
     """A few frames of a clip as a source of their own, numbered from 0; times stay as they are."""
 
     info: SourceInfo
@@ -289,14 +288,6 @@ class _Excerpt:
     def close(self) -> None:
         """Let the frames go."""
         self.frames.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _excerpts(info: SourceInfo, times: tuple[tuple[float, float], ...], notes: Notes) -> Iterator[_Excerpt]:
