@@ -18,6 +18,8 @@ import synth
 from clips import packets, write_clip
 
 from vidrase.cli import main as cli
+from vidrase.cli.erase import erase
+from vidrase.options import Choices
 from vidrase.source import open_source
 
 
@@ -218,6 +220,11 @@ def test_missing_system_library_is_one_line() -> None:
     line = str(cli.explain_import(ImportError("libGL.so.1: cannot open shared object file")))
     assert "apt-get install libgl1" in line
     assert "\n" not in line
+
+
+def test_python_and_the_command_line_know_the_same_options() -> None:
+    named = {option.name for option in erase.params}
+    assert set(Choices.__annotations__) - named == {"batch"}
 
 
 def test_help_is_quick_and_names_the_commands() -> None:

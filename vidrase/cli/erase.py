@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -13,7 +13,7 @@ from vidrase.cli import listing
 from vidrase.cli.parse import auto_or_int, spans_of, words_of
 from vidrase.cli.progress import ProgressBar
 from vidrase.errors import OptionError, VidraseError
-from vidrase.options import FillOptions, MaskOptions, ModelOptions, Options, SelectOptions, SinkOptions
+from vidrase.options import Choices, Options, options_from
 from vidrase.part import need_folder
 from vidrase.report import Report
 from vidrase.sink import default_output
@@ -135,46 +135,22 @@ def _each(sources: tuple[str, ...], options: Options, given: dict[str, Any], fol
         raise click.exceptions.Exit(worst)
 
 
+_READ: dict[str, Callable[[Any], Any]] = {  # options whose texts are more than the value itself
+    "remove": words_of,
+    "keep": words_of,
+    "at": lambda texts: tuple(click_of(text) for text in texts),
+    "box": lambda texts: tuple(box_of("--box", text) for text in texts),
+    "region": lambda text: box_of("--region", text) if text else None,
+    "times": spans_of,
+    "dilate": lambda text: auto_or_int("--dilate", text),
+    "detect_every": lambda text: auto_or_int("--detect-every", text),
+}
+
+
 def gather(given: dict[str, Any]) -> Options:
-    """The command line as the engine's options; each value is checked where it is made."""
-    return Options(
-        models=ModelOptions(
-            segmenter=given["segmenter"],
-            model=given["model"],
-            device=given["device"],
-            precision=given["precision"],
-            imgsz=given["imgsz"],
-            conf=given["conf"],
-            tracker=given["tracker"],
-            detect_every=auto_or_int("--detect-every", given["detect_every"]),
-        ),
-        select=SelectOptions(
-            remove=words_of(given["remove"]),
-            keep=words_of(given["keep"]),
-            at=tuple(click_of(text) for text in given["at"]),
-            box=tuple(box_of("--box", text) for text in given["box"]),
-            region=box_of("--region", given["region"]) if given["region"] else None,
-            mask=given["mask"],
-            times=spans_of(given["times"]),
-            selection=given["selection"],
-        ),
-        masks=MaskOptions(dilate=auto_or_int("--dilate", given["dilate"]), shape=given["mask_shape"]),
-        fill=FillOptions(
-            mode=given["fill"],
-            quality=given["quality"],
-            inpainter=given["inpainter"],
-            inpainter_weights=given["inpainter_weights"],
-            shadows=given["shadows"],
-        ),
-        sink=SinkOptions(
-            codec=given["codec"],
-            crf=given["crf"],
-            preset=given["preset"],
-            pix_fmt=given["pix_fmt"],
-            lossless=given["lossless"],
-            overwrite=given["overwrite"],
-        ),
-    )
+    """The command line as the engine's options, which go by the same names; each value is checked where it is made."""
+    chosen = {name: value for name, value in given.items() if name in Choices.__annotations__}
+    return options_from(cast(Choices, chosen | {name: read(given[name]) for name, read in _READ.items()}))
 
 
 def _one(source: str, options: Options, given: dict[str, Any], output: Path | None) -> None:
