@@ -19,7 +19,7 @@ from vidrase.bench.record import make_record, save
 from vidrase.bench.results import Results
 from vidrase.bench.sample import sample_case, sample_folder, sample_removal
 from vidrase.bench.scenes import synthetic_cases
-from vidrase.errors import OptionError, VidraseError
+from vidrase.errors import OptionError, SinkError, VidraseError
 from vidrase.report import Note
 
 SUITES = ("quality", "stills", "removal", "masks", "speed", "memory")
@@ -53,6 +53,11 @@ def run(options: BenchOptions, say: Note = print) -> Results:
     Raises VidraseError for data that is asked for by name and is not there or does not fit.
     """
     data = data_root(options.data)
+    if options.output is not None:  # known before the minutes of measuring, not after them
+        try:
+            options.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot write to folder {options.output}: {error.strerror or error}") from error
     results = Results(say=say)
     wanted = SUITES if options.suite == "all" else (options.suite,)
     for name in wanted:
@@ -65,8 +70,9 @@ def run(options: BenchOptions, say: Note = print) -> Results:
                 raise
             results.skip(f"{name}: {error}")
         results.seconds[name] = time.perf_counter() - begun
-    if not results.rows and not results.failures:
-        raise OptionError("nothing was measured: " + ("; ".join(results.skipped) or "no case was chosen"))
+    if not results.rows:
+        why = [*results.skipped, *(failure["error"] for failure in results.failures)]
+        raise OptionError("nothing was measured: " + ("; ".join(why) or "no case was chosen"))
     return results
 
 
