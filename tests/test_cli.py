@@ -83,6 +83,11 @@ def test_time_leaves_the_rest_alone(clip: Path) -> None:
     assert same == [True, True, True, False, False, True, True, True]
 
 
+def test_a_time_after_the_end_is_said(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(clip, "--mask", clip.with_name("hole.png"), "--time", "10-20") == 0
+    assert "no frame lies within --time; the clip lasts 0.28 s" in capsys.readouterr().err
+
+
 def test_a_file_called_like_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
     monkeypatch.chdir(tmp_path)
     clip.rename(tmp_path / "bench")

@@ -172,6 +172,8 @@ def _render(
             seen = first_pass(source, run, stack)
         times, store = seen.seconds, seen.store
         report.frames = len(times)
+        if not any(within(when - times[0], run.options.select.times) for when in times):
+            run.notes(f"no frame lies within --time; the clip lasts {times[-1] - times[0]:.2f} s")
         selection = choose(run, source.info, store, times) if store is not None else None
         chosen = recorded(run, source.info, seen, selection) if selection is not None else None
         if selection is not None:
