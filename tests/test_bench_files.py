@@ -10,10 +10,10 @@ import pytest
 
 from tests.synth import clip
 from vidrase.bench.child import measure
-from vidrase.bench.clipfile import read_rgb_frames, write_clip, write_masks
+from vidrase.bench.clipfile import read_luma_frames, read_rgb_frames, write_clip, write_masks
 from vidrase.bench.judge import INVISIBLE
 from vidrase.bench.pasted import Removal
-from vidrase.bench.removal import judge_removal, run_removal, streams_equal
+from vidrase.bench.removal import judge_removal, psnr_outside, run_removal, streams_equal
 from vidrase.bench.results import Results
 from vidrase.bench.spawn import ChildFailed, measured
 from vidrase.errors import SourceError
@@ -81,7 +81,6 @@ def test_what_is_left_over_is_seen() -> None:
     case = removal()
     nothing = judge_removal(case, list(case.given), list(case.given))
     assert nothing["leftover"] == pytest.approx(1.0)
-    assert nothing["psnr_outside"] == 100.0
     right = judge_removal(case, list(case.given), list(case.truth))
     assert right["leftover"] == 0.0
     assert right["psnr"] == INVISIBLE
@@ -91,6 +90,19 @@ def test_what_is_left_over_is_seen() -> None:
     ]
     assert judge_removal(case, list(case.given), half)["leftover"] == pytest.approx(0.5, abs=0.05)
     assert judge_removal(case, list(case.given), list(case.truth[:-1])) == {"frames_missing": 1.0}
+
+
+def test_outside_is_luma_as_stored(tmp_path: Path) -> None:
+    shown, masks, _ = clip(4)
+    for name, blue in (("a", 0), ("blue", 40), ("other", 0)):
+        tinted = [np.clip(picture.astype(int) + np.array([0, 0, blue]), 0, 255).astype(np.uint8) for picture in shown]
+        write_clip(tmp_path / f"{name}.mp4", tinted)
+    a, blue = tmp_path / "a.mp4", tmp_path / "blue.mp4"
+    assert psnr_outside(a, tmp_path / "other.mp4", masks) == 100.0
+    before, after = (next(iter(read_luma_frames(path))).astype(int) for path in (a, blue))
+    assert before.shape == shown[0].shape[:2]
+    assert 0 < (after - before).mean() < 8  # blue weighs 0.07 to 0.11 in luma
+    assert psnr_outside(a, blue, [np.ones_like(mask) for mask in masks]) != psnr_outside(a, blue, masks)
 
 
 def test_tools_are_judged_on_their_files() -> None:

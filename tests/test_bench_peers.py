@@ -17,11 +17,12 @@ from tests.synth import clip
 from vidrase.bench.case import Case, CaseRef, blanked
 from vidrase.bench.chain import NaiveChain
 from vidrase.bench.judge import INVISIBLE, MEASURES, Judge
-from vidrase.bench.logo import RemoveLogo
-from vidrase.bench.peers import Biharmonic, OpenCv, Peer, peers
+from vidrase.bench.logo import Delogo, LogoFilter, RemoveLogo
+from vidrase.bench.peers import Biharmonic, OpenCv, Peer, missing, peers
 from vidrase.bench.perceptual import load_lpips
 from vidrase.bench.quality import run_cases
 from vidrase.bench.results import Results
+from vidrase.options import Options
 
 
 def case(frames: int = 8, pan: tuple[float, float] = (0.0, 2.0)) -> Case:
@@ -29,7 +30,7 @@ def case(frames: int = 8, pan: tuple[float, float] = (0.0, 2.0)) -> Case:
     return Case("moving/test", "moving", blanked(truth, masks), masks, truth, public=True)
 
 
-@pytest.mark.parametrize("peer", [p for p in peers() if not isinstance(p, RemoveLogo)], ids=lambda peer: peer.name)
+@pytest.mark.parametrize("peer", [p for p in peers() if not isinstance(p, LogoFilter)], ids=lambda peer: peer.name)
 def test_a_peer_changes_nothing_outside_the_hole(peer: Peer) -> None:
     given = case()
     filled = peer.complete(given.shown, given.holes)
@@ -112,17 +113,34 @@ def test_one_broken_method_does_not_end_the_run() -> None:
     assert results.failures[0]["error"] == "RuntimeError: no such luck"
 
 
-def test_removelogo_needs_a_hole_that_stays() -> None:
+@pytest.mark.parametrize("peer", [RemoveLogo(), Delogo()], ids=lambda peer: peer.name)
+def test_logo_filters_need_a_hole_that_stays(peer: LogoFilter) -> None:
     given = case(3)
-    assert not RemoveLogo.can(given.holes)
+    assert not peer.can(given.holes)
     still = [given.holes[0]] * 3
-    assert RemoveLogo.can(still)
-    if shutil.which("ffmpeg") is None:
+    assert peer.can(still)
+    if not LogoFilter.here():
         pytest.skip("no ffmpeg here")
-    filled = RemoveLogo().complete(given.truth, still)
-    assert len(filled) == 3
-    assert (filled[1][~still[0]] == given.truth[1][~still[0]]).all()
-    assert (filled[1][still[0]] != given.truth[1][still[0]]).any()
+    for hole in (still[0], np.ones_like(still[0])):
+        filled = peer.complete(given.truth, [hole] * 3)
+        assert len(filled) == 3
+        assert (filled[1][~hole] == given.truth[1][~hole]).all()
+        assert (filled[1][hole] != given.truth[1][hole]).any()
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert any("no ffmpeg" in line for line in missing())
+    assert not any("ffmpeg" in peer.name for peer in peers())
+    assert not any("ffmpeg" in line for line in missing(stills=True))
+
+
+def test_memory_lengths_exceed_every_window() -> None:
+    from vidrase.bench.speed import FULL, FULL_WINDOWS, QUICK
+    from vidrase.passes import max_frames_in_flight
+
+    assert max_frames_in_flight(Options()) < FULL_WINDOWS
+    assert all(length >= FULL_WINDOWS for plan in (QUICK, FULL) for length in plan.lengths[1:])
 
 
 def test_lpips_is_never_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

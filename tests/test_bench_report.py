@@ -17,9 +17,10 @@ from vidrase.bench.rating import RATINGS, guess
 from vidrase.bench.record import load, make_record, save, stem
 from vidrase.bench.results import Results, Row, Strip, median_iqr
 from vidrase.bench.speed import growth
+from vidrase.bench.suite import BenchOptions, run
 from vidrase.bench.table import table, weaknesses
 from vidrase.cli.bench import bench
-from vidrase.errors import OptionError
+from vidrase.errors import OptionError, SinkError
 
 SETTINGS = {"suite": "quality", "cases": [], "quick": True, "quality": "default"}
 
@@ -217,3 +218,14 @@ def test_the_command_line_compares(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "WORSE: nothing" in result.output
     assert "better: 5" in result.output
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_measuring(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SinkError, match="cannot write to folder"):
+        run(BenchOptions(suite="quality", output=tmp_path / "file" / "out"), say=pytest.fail)
+
+
+def test_only_failures_are_no_measurement(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="nothing was measured"):
+        run(BenchOptions(suite="masks", data=tmp_path, quick=True), say=lambda _: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ import synth
 from clips import packets, write_clip
 
 from vidrase.cli import main as cli
+from vidrase.cli.erase import erase
+from vidrase.options import Choices
 from vidrase.source import open_source
 
 
@@ -80,6 +83,11 @@ def test_time_leaves_the_rest_alone(clip: Path) -> None:
     assert same == [True, True, True, False, False, True, True, True]
 
 
+def test_a_time_after_the_end_is_said(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(clip, "--mask", clip.with_name("hole.png"), "--time", "10-20") == 0
+    assert "no frame lies within --time; the clip lasts 0.28 s" in capsys.readouterr().err
+
+
 def test_a_file_called_like_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
     monkeypatch.chdir(tmp_path)
     clip.rename(tmp_path / "bench")
@@ -107,6 +115,22 @@ def test_several_inputs(tmp_path: Path, clip: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["clip_erased.mp4", "other_erased.mp4"]
 
 
+def test_one_bad_input_does_not_stop_the_others(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"")
+    assert run(tmp_path / "bad.mp4", clip, "--mask", tmp_path / "hole.png", "-q") == 1
+    assert (tmp_path / "clip_erased.mp4").exists()
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cli.cli, "main", full)
+    assert run("clip.mp4") == 1
+    assert capsys.readouterr().err.startswith("vidrase: the disk is full; ")
+
+
 WRONG: dict[str, tuple[list[str], int, str]] = {
     "no such file": (["nowhere.mp4", "--mask", "hole.png"], 1, "no such file"),
     "no such mask": (["clip.mp4", "--mask", "nowhere.png"], 1, "no such file"),
@@ -130,6 +154,10 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "a selection that is none": (["clip.mp4", "--selection", "notes.mp4"], 2, "no selection file"),
     "a choice of masks": (["clip.mp4", "--mask", "hole.png", "--save-selection", "s.json"], 2, "--save-masks"),
     "a choice from a list": (["clip.mp4", "--list", "--save-selection", "s.json"], 2, "--list chooses nothing"),
+    "sheet in no folder": (["clip.mp4", "--mask", "hole.png", "--preview", "no/s.png"], 1, "there is no folder"),
+    "report in no folder": (["clip.mp4", "--mask", "hole.png", "--report", "no/r.json"], 1, "there is no folder"),
+    "a list into a file": (["clip.mp4", "--list", "-o", "o.mp4"], 2, "--list only says"),
+    "json of no list": (["clip.mp4", "--mask", "hole.png", "--json"], 2, "--json goes with --list"),
     "no such gpu": (["clip.mp4", "--remove", "person", "--device", "cuda:7"], 1, "cuda"),
     "no such weights": (["clip.mp4", "--remove", "person", "--model", "none.pt"], 1, "none.pt"),
     "sheet of no kind": (["clip.mp4", "--mask", "hole.png", "-o", "o.mp4", "--preview", "s.xyz"], 1, ".xyz"),
@@ -161,7 +189,7 @@ def test_wrong_requests_get_one_line(
     assert lines[0].startswith("vidrase: ")
     assert says in lines[0]
     assert "Traceback" not in out + err
-    left = {p: p.stat().st_mtime_ns for p in here.rglob("*") if p.name != "o.mp4"}
+    left = {p: p.stat().st_mtime_ns for p in here.rglob("*")}
     assert left == before
 
 
@@ -181,6 +209,7 @@ def test_interrupting_leaves_nothing(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.mp4", shown * 5)
     cv2.imwrite(str(tmp_path / "hole.png"), masks[0].astype(np.uint8) * 255)
     words = [sys.executable, "-m", "vidrase", "clip.mp4", "--mask", "hole.png", "-o", "o.mp4"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits "ignored"
     process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".o.*.part*")) and time.monotonic() < deadline and process.poll() is None:
@@ -188,7 +217,7 @@ def test_interrupting_leaves_nothing(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
-    assert err.strip().endswith("no output was left behind")
+    assert err.strip().endswith("nothing half done was left behind")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "hole.png"]
 
 
@@ -196,6 +225,11 @@ def test_missing_system_library_is_one_line() -> None:
     line = str(cli.explain_import(ImportError("libGL.so.1: cannot open shared object file")))
     assert "apt-get install libgl1" in line
     assert "\n" not in line
+
+
+def test_python_and_the_command_line_know_the_same_options() -> None:
+    named = {option.name for option in erase.params}
+    assert set(Choices.__annotations__) - named == {"batch"}
 
 
 def test_help_is_quick_and_names_the_commands() -> None:

@@ -1,6 +1,27 @@
 """`python -m vidrase` is the same as `vidrase`."""
 
-from vidrase.cli.main import main
+import sys
+from typing import NoReturn
+
+from vidrase.cli import interrupt
+
+
+def start() -> NoReturn:
+    """The process's way in and out. Ctrl-C is safe from here on, before anything larger is loaded."""
+    interrupt.install()
+    try:
+        from vidrase.cli.main import main
+
+        main()
+    except SystemExit as leave:
+        interrupt.ignore()
+        if leave.code != interrupt.EXIT_CODE:
+            raise
+    except KeyboardInterrupt:
+        interrupt.ignore()
+        sys.stderr.write("vidrase: interrupted\n")
+    interrupt.leave()
+
 
 if __name__ == "__main__":
-    main()
+    start()

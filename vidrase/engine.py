@@ -10,11 +10,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import Frame, HoleFrame, SourceInfo
 from vidrase.holefile import MaskWriter
@@ -24,7 +23,7 @@ from vidrase.report import Note, Notes, Report
 from vidrase.run import Models, Progress, Run, Seen
 from vidrase.select import Selection
 from vidrase.selectionfile import SavedSelection, refuse_existing
-from vidrase.sheet import Sheet
+from vidrase.sheet import Sheet, check_sheet
 from vidrase.sink import open_sink
 from vidrase.source import Source, open_random, open_source
 from vidrase.store import InstanceStore, TrackSummary
@@ -91,6 +90,8 @@ def erase_opened(
     wishes = wishes or Wishes()
     report = Report(source=source.info.url, output=str(to))
     sheet = Sheet() if wishes.sheet else None
+    if wishes.sheet is not None:
+        check_sheet(wishes.sheet)
     if wishes.selection is not None:
         _check_saving(wishes.selection, options)
     with ExitStack() as stack:
@@ -128,6 +129,7 @@ def preview(
     """
     options, saved = recall(options)
     _check(options)
+    check_sheet(sheet)
     if selection is not None:
         _check_saving(selection, options)
     notes, made = Notes(say), Sheet()
@@ -170,6 +172,8 @@ def _render(
             seen = first_pass(source, run, stack)
         times, store = seen.seconds, seen.store
         report.frames = len(times)
+        if not any(within(when - times[0], run.options.select.times) for when in times):
+            run.notes(f"no frame lies within --time; the clip lasts {times[-1] - times[0]:.2f} s")
         selection = choose(run, source.info, store, times) if store is not None else None
         chosen = recorded(run, source.info, seen, selection) if selection is not None else None
         if selection is not None:
@@ -274,7 +278,7 @@ def moments_of(
 
 
 @dataclass(slots=True)
-class _Excerpt:
+class _Excerpt(Closable):
     """A few frames of a clip as a source of their own, numbered from 0; times stay as they are."""
 
     info: SourceInfo
@@ -286,14 +290,6 @@ class _Excerpt:
     def close(self) -> None:
         """Let the frames go."""
         self.frames.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _excerpts(info: SourceInfo, times: tuple[tuple[float, float], ...], notes: Notes) -> Iterator[_Excerpt]:

@@ -10,7 +10,6 @@ transparent and has only one colour where it is not, is read from its transparen
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from vidrase.errors import OptionError, ShapeError, SinkError
 from vidrase.frames import Frame, Hole, SourceInfo
 from vidrase.imagemeta import ImageNative
+from vidrase.part import Part
 
 Note = Callable[[str], None]
 
@@ -212,7 +212,6 @@ class MaskWriter:
         """
         self._path, self._info = Path(path), info
         suffix = self._path.suffix.lower()
-        self._part = self._path.with_name(self._path.name + ".part")
         self._video: _MaskVideo | None = None
         self._written = 0
         if suffix in IMAGE_SUFFIXES and not self._path.is_dir():
@@ -229,13 +228,15 @@ class MaskWriter:
             raise OptionError(f"--save-masks {path}: expected a folder, .mkv or .avi, or .png for a still")
         self._refuse_to_harm(overwrite=overwrite)
         try:
-            self._clear()
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            if self._kind == "folder":
-                self._part.mkdir()
-            elif self._kind == "video":
-                self._video = _MaskVideo(self._part, suffix, info)
         except OSError as error:
+            raise SinkError(f"masks cannot be written to {path}: {error.strerror or error}") from error
+        self._part = Part(self._path, folder=self._kind == "folder")
+        try:
+            if self._kind == "video":
+                self._video = _MaskVideo(self._part.path, suffix, info)
+        except OSError as error:
+            self._part.drop()
             raise SinkError(f"masks cannot be written to {path}: {error.strerror or error}") from error
 
     def _refuse_to_harm(self, *, overwrite: bool) -> None:
@@ -260,9 +261,9 @@ class MaskWriter:
             if self._video is not None:
                 self._video.write(shown, frame.pts)
             elif self._kind == "folder":
-                _write_image(self._part / f"{self._name(frame)}.png", shown, ".png")
+                _write_image(self._part.path / f"{self._name(frame)}.png", shown, ".png")
             elif not self._written:
-                _write_image(self._part, shown, self._path.suffix.lower())
+                _write_image(self._part.path, shown, self._path.suffix.lower())
         except (OSError, av.FFmpegError) as error:
             raise SinkError(f"masks cannot be written to {self._path}: {error.strerror or error}") from error
         self._written += 1
@@ -275,23 +276,13 @@ class MaskWriter:
         try:
             if self._video is not None:
                 self._video.close()
-            if self._kind == "folder" and self._path.is_dir():
-                for old in self._path.iterdir():
-                    old.unlink()
-                for file in self._part.iterdir():
-                    file.replace(self._path / file.name)
-                self._part.rmdir()
-            elif self._part.exists():
-                self._part.replace(self._path)
         except (OSError, av.FFmpegError) as error:
-            self._clear()
+            self._part.drop()
             raise SinkError(f"masks cannot be written to {self._path}: {error.strerror or error}") from error
-
-    def _clear(self) -> None:
-        if self._part.is_dir():
-            shutil.rmtree(self._part)
+        if self._kind != "image" or self._written:
+            self._part.keep()
         else:
-            self._part.unlink(missing_ok=True)
+            self._part.drop()
 
     def __enter__(self) -> Self:
         return self
@@ -305,7 +296,7 @@ class MaskWriter:
         with suppress(OSError, av.FFmpegError):  # the first error is the one to tell
             if self._video is not None:
                 self._video.close()
-        self._clear()
+        self._part.drop()
 
 
 class _MaskVideo:

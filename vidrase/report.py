@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vidrase import part
+
 Note = Callable[[str], None]
 
 
@@ -65,8 +67,8 @@ class Report:
         return {**asdict(self), "share_copied": round(self.share_copied, 4)}
 
     def save(self, path: Path) -> None:
-        """Write strict JSON (no NaN) to `path`."""
-        path.write_text(json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        """Write strict JSON (no NaN) to `path`. Raises SinkError."""
+        part.save(path, (json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n").encode())
 
 
 class Notes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vidrase.errors import OptionError, SinkError
+from vidrase import part
+from vidrase.errors import OptionError
 from vidrase.frames import Instances, SourceInfo
 from vidrase.heal import iou
 from vidrase.options import Click, Rectangle, SelectOptions
@@ -144,21 +144,14 @@ class SavedSelection:
             },
             "things": [asdict(thing) for thing in self.things],
         }
-        part = path.with_name(path.name + ".part")
-        try:
-            part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            os.replace(part, path)  # noqa: PTH105 - one atomic step
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+        part.save(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def refuse_existing(path: Path) -> None:
     """Raises OptionError when there is something under that name, SinkError when there is no folder for it."""
     if path.exists():
         raise OptionError(f"{path} exists already; replace it with -y")
-    if not path.parent.is_dir():
-        raise SinkError(f"cannot write {path}: there is no folder {path.parent}")
+    part.need_folder(path)
 
 
 def record(

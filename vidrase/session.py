@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from vidrase import engine, picks, sheet
+from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import SourceInfo
 from vidrase.options import Options, SelectOptions
@@ -50,7 +49,7 @@ class Pick:
     """Track -> how the words led to it."""
 
 
-class Session:
+class Session(Closable):
     """A clip that stays open with what was found in it. A context manager; used by one thread at a time."""
 
     def __init__(
@@ -86,14 +85,6 @@ class Session:
             if first.remove or first.at or first.box or first.keep:
                 self.add(replace(first, selection=None, region=None, times=(), mask=()), "as given")
             self._stack = stack.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the clip and delete what was stored about it."""

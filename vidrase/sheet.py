@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import part
 from vidrase.errors import SinkError
 from vidrase.frames import Frame, Hole, Instances
 
@@ -146,22 +146,22 @@ def _thumbnail(rgb: NDArray[np.uint8], label: str, side: int = THUMB) -> NDArray
 
 
 def _write(path: Path, rows: Sequence[NDArray[np.uint8]]) -> None:
+    check_sheet(path)
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=24) for row in rows]
-    suffix = path.suffix.lower() or ".png"
-    try:
-        ok, data = cv2.imencode(suffix, cv2.cvtColor(np.concatenate(padded), cv2.COLOR_RGB2BGR))
-    except cv2.error:
-        ok = False
-    if not ok:
-        raise SinkError(f"cannot write a sheet as '{suffix}'; use .png or .jpg")
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data.tobytes())
-        os.replace(part, path)  # noqa: PTH105 - one atomic step
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+    _, data = cv2.imencode(_suffix(path), cv2.cvtColor(np.concatenate(padded), cv2.COLOR_RGB2BGR))
+    part.save(path, data.tobytes())
+
+
+def check_sheet(path: Path) -> None:
+    """Raises SinkError when no sheet can be written there, which is good to know before a long run."""
+    if not cv2.haveImageWriter(f"sheet{_suffix(path)}"):
+        raise SinkError(f"cannot write a sheet as '{_suffix(path)}'; use .png or .jpg")
+    part.need_folder(path)
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower() or ".png"
 
 
 def _overlay(frame: Frame, rgb: NDArray[np.uint8], hole: Hole | None) -> NDArray[np.uint8]:

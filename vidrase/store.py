@@ -13,12 +13,11 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase.closable import Closable
 from vidrase.errors import ShapeError
 from vidrase.frames import Frame, Instances
 from vidrase.heal import Trace, heal
@@ -108,7 +107,7 @@ def _summed(parts: Sequence[_Sums], names: Mapping[int, int]) -> TrackSummary:
     )
 
 
-class InstanceStore:
+class InstanceStore(Closable):
     """Instances by frame, in order. A context manager; `get` may be called from any thread."""
 
     def __init__(self) -> None:
@@ -119,14 +118,6 @@ class InstanceStore:
         self._names: dict[int, int] | None = None  # of tracks that broke off: id -> the id they had before
         self._rate = 25.0
         self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Delete what was stored."""

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from vidrase.bench.case import Mask, Rgb
 from vidrase.errors import SourceError
+from vidrase.source import open_source
 
 RATE = 25
 SOUND = 16000
@@ -62,3 +64,10 @@ def read_rgb_frames(path: Path, start: int = 0, count: int | None = None) -> Ite
                     yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     except av.error.FFmpegError as error:
         raise SourceError(f"{path} cannot be decoded ({error})") from error
+
+
+def read_luma_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """The luma plane of every frame as it is stored, uint8 [H, W]: nothing is converted on the way."""
+    with open_source(path) as source:
+        for frame in source:
+            yield frame.planes[0].astype(np.uint8, copy=False)

@@ -6,7 +6,6 @@ A new peer (ProPainter, LaMa, ...) is one class with `name`, `videos`, `stills` 
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -15,7 +14,8 @@ import numpy as np
 
 from vidrase.bench.case import Mask, Rgb, as_frames, as_rgb
 from vidrase.bench.chain import NaiveChain
-from vidrase.bench.logo import RemoveLogo
+from vidrase.bench.logo import Delogo, LogoFilter, RemoveLogo
+from vidrase.bench.perceptual import load_lpips
 from vidrase.errors import DependencyError
 from vidrase.report import FillStats, Notes
 
@@ -125,10 +125,22 @@ def peers(*, stills: bool = False) -> list[Peer]:
     telea = OpenCv("telea", cv2.INPAINT_TELEA)
     stokes = OpenCv("navier-stokes", cv2.INPAINT_NS)
     if not stills:
-        logo: list[Peer] = [RemoveLogo()] if shutil.which("ffmpeg") else []
+        logo: list[Peer] = [RemoveLogo(), Delogo()] if LogoFilter.here() else []
         return [telea, stokes, NaiveChain(3), NaiveChain(10), *logo]
     smooth: list[Peer] = [Biharmonic()] if importlib.util.find_spec("skimage") else []
     return [telea, stokes, *smooth]
+
+
+def missing(*, stills: bool = False) -> list[str]:
+    """What cannot be measured on this machine for want of something, one line each."""
+    lines = []
+    if load_lpips() is None:
+        lines.append("LPIPS: the package lpips or AlexNet's weights in torch's cache are not here")
+    if not stills and not LogoFilter.here():
+        lines.append("ffmpeg removelogo and delogo: there is no ffmpeg to run")
+    if stills and importlib.util.find_spec("skimage") is None:
+        lines.append("biharmonic: scikit-image is not here (pip install scikit-image)")
+    return lines
 
 
 def ours(quality: str = "default") -> Peer:

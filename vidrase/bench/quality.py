@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from vidrase.bench.case import Case, CaseRef, Rgb
 from vidrase.bench.judge import Judge
-from vidrase.bench.logo import RemoveLogo
+from vidrase.bench.logo import LogoFilter
 from vidrase.bench.peers import OURS, Biharmonic, Peer
 from vidrase.bench.results import Results, Row, Strip
 from vidrase.bench.strips import strip_of
@@ -28,7 +28,7 @@ def run_cases(refs: Sequence[CaseRef], methods: Sequence[Peer], results: Results
         for method in methods:
             if isinstance(method, Biharmonic) and case.size[0] * case.size[1] > Biharmonic.most_pixels:
                 continue
-            if isinstance(method, RemoveLogo) and not method.can(case.holes):
+            if isinstance(method, LogoFilter) and not method.can(case.holes):
                 continue
             try:
                 begun, worked = time.perf_counter(), _worked()

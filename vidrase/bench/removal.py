@@ -16,7 +16,7 @@ import numpy as np
 
 from vidrase import metrics
 from vidrase.bench.case import Case, Mask, Rgb
-from vidrase.bench.clipfile import read_rgb_frames, write_clip
+from vidrase.bench.clipfile import read_luma_frames, read_rgb_frames, write_clip
 from vidrase.bench.fixed import fixed, fixed_names
 from vidrase.bench.judge import Judge
 from vidrase.bench.pasted import Removal, pasted, pasted_names
@@ -73,6 +73,7 @@ def run_removal(
                     extra = tool.erase(clip, to, case.what)
                     filled = list(read_rgb_frames(to))
                     numbers = judge_removal(case, given, filled) | extra | streams_equal(clip, to)
+                    numbers["psnr_outside"] = psnr_outside(clip, to, case.masks)
                 except Exception as error:  # noqa: BLE001 - one tool must not end the run; the failure is reported
                     results.fail("removal", case.name, tool.name, error)
                     continue
@@ -94,18 +95,24 @@ def judge_removal(case: Removal, given: Sequence[Rgb], filled: Sequence[Rgb]) ->
     numbers = Judge(Case(case.name, "removal", list(filled), masks, truth))(filled)
     keep = ("psnr", "ssim", "flicker", "texture")
     measured = {name: numbers[name] for name in keep if name in numbers}
-    far_px = FAR * rows / 360
-    outside, leftover, visible = [], 0, 0
+    leftover, visible = 0, 0
     for result, before, real, mask in zip(filled, given, truth, masks, strict=True):
-        far = _away(mask, far_px)
-        if far.any():
-            outside.append(metrics.l2(result, before, far))
         seen = mask & (_gap(before, real) > TELLS)
         leftover += int((_gap(result, before) < _gap(result, real))[seen].sum())
         visible += int(seen.sum())
-    measured["psnr_outside"] = metrics.psnr_of(float(np.mean(outside))) if outside else math.nan
     measured["leftover"] = leftover / visible if visible else math.nan
     return measured
+
+
+def psnr_outside(clip: Path, to: Path, masks: Sequence[Mask]) -> float:
+    """Luma PSNR in dB of `to` against `clip`, as both are stored, away from the thing; NaN when it is everywhere."""
+    outside = []
+    for result, before, mask in zip(read_luma_frames(to), read_luma_frames(clip), masks, strict=False):
+        rows, columns = before.shape
+        far = _away(mask[:rows, :columns], FAR * rows / 360)
+        if far.any() and result.shape == before.shape:
+            outside.append(metrics.l2(result, before, far))
+    return metrics.psnr_of(float(np.mean(outside))) if outside else math.nan
 
 
 REMOVAL_MEASURES = {
@@ -122,7 +129,7 @@ REMOVAL_MEASURES = {
     ),
     "detected_before": ("found before", "the same rate in the input: what there was to lose", 0),
     "flicker": ("flicker", "temporal error where the thing was over the truth's; 1 = as steady", -1),
-    "psnr_outside": ("outside dB", "PSNR against the input, away from the thing: what the encoder costs", 1),
+    "psnr_outside": ("outside dB", "luma PSNR against the input, away from the thing: what the encoder costs", 1),
     "frames_equal": ("frames =", "1: as many frames as the input", 1),
     "times_equal": ("times =", "1: every frame at its old time", 1),
     "audio_equal": ("sound =", "1: sound packets byte for byte as in the input", 1),

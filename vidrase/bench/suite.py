@@ -13,13 +13,13 @@ from vidrase.bench.case import CaseRef
 from vidrase.bench.completion import completion_cases, spread
 from vidrase.bench.folders import chosen, data_root
 from vidrase.bench.page import save_page
-from vidrase.bench.peers import Peer, ours, peers
+from vidrase.bench.peers import Peer, missing, ours, peers
 from vidrase.bench.quality import run_cases
 from vidrase.bench.record import make_record, save
 from vidrase.bench.results import Results
 from vidrase.bench.sample import sample_case, sample_folder, sample_removal
 from vidrase.bench.scenes import synthetic_cases
-from vidrase.errors import OptionError, VidraseError
+from vidrase.errors import OptionError, SinkError, VidraseError
 from vidrase.report import Note
 
 SUITES = ("quality", "stills", "removal", "masks", "speed", "memory")
@@ -53,6 +53,11 @@ def run(options: BenchOptions, say: Note = print) -> Results:
     Raises VidraseError for data that is asked for by name and is not there or does not fit.
     """
     data = data_root(options.data)
+    if options.output is not None:  # known before the minutes of measuring, not after them
+        try:
+            options.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot write to folder {options.output}: {error.strerror or error}") from error
     results = Results(say=say)
     wanted = SUITES if options.suite == "all" else (options.suite,)
     for name in wanted:
@@ -65,8 +70,9 @@ def run(options: BenchOptions, say: Note = print) -> Results:
                 raise
             results.skip(f"{name}: {error}")
         results.seconds[name] = time.perf_counter() - begun
-    if not results.rows and not results.failures:
-        raise OptionError("nothing was measured: " + ("; ".join(results.skipped) or "no case was chosen"))
+    if not results.rows:
+        why = [*results.skipped, *(failure["error"] for failure in results.failures)]
+        raise OptionError("nothing was measured: " + ("; ".join(why) or "no case was chosen"))
     return results
 
 
@@ -185,6 +191,8 @@ def _chosen(refs: Sequence[CaseRef], options: BenchOptions) -> list[CaseRef]:
 def _methods(options: BenchOptions, results: Results, *, stills: bool = False) -> list[Peer]:
     """Ours first. Without our engine the peers still run, and the page says so."""
     rivals = peers(stills=stills)
+    for why in missing(stills=stills):
+        results.skip(why)
     try:
         return [ours(options.quality), *rivals]
     except VidraseError as error:

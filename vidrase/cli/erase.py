@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -12,8 +12,9 @@ from vidrase import engine
 from vidrase.cli import listing
 from vidrase.cli.parse import auto_or_int, spans_of, words_of
 from vidrase.cli.progress import ProgressBar
-from vidrase.errors import OptionError
-from vidrase.options import FillOptions, MaskOptions, ModelOptions, Options, SelectOptions, SinkOptions
+from vidrase.errors import OptionError, VidraseError
+from vidrase.options import Choices, Options, options_from
+from vidrase.part import need_folder
 from vidrase.report import Report
 from vidrase.sink import default_output
 from vidrase.written import box_of, click_of
@@ -93,6 +94,10 @@ def erase(sources: tuple[str, ...], **given: Any) -> None:
     output: Path | None = given["output"]
     if given["list_only"] and given["save_selection"]:
         raise OptionError("--list chooses nothing that --save-selection could keep; leave one of them out")
+    if given["list_only"] and output is not None:
+        raise OptionError(f"--list only says what is there and writes no {output}; leave one of them out")
+    if given["as_json"] and not given["list_only"]:
+        raise OptionError("--json goes with --list; what a run did is written as JSON by --report FILE")
     if given["list_only"]:
         listing.show(sources, options, as_json=given["as_json"], thumbnails=given["preview"], quiet=given["quiet"])
         return
@@ -106,53 +111,49 @@ def erase(sources: tuple[str, ...], **given: Any) -> None:
         raise OptionError(f"--output {output} names one file, but {len(sources)} inputs were given; name a folder")
     if "-" in sources and output is None and given["preview"] is None:
         raise OptionError("standard input has no name to derive the result's from; give --output FILE")
+    if given["report_path"] is not None:
+        need_folder(given["report_path"])
+    if len(sources) == 1:
+        _one(sources[0], options, given, output)
+    else:
+        _each(sources, options, given, output)
+
+
+def _each(sources: tuple[str, ...], options: Options, given: dict[str, Any], folder: Path | None) -> None:
+    """All inputs, also after one that failed; then the exit code tells of the failure."""
+    worst = 0
     for source in sources:
-        _one(source, options, given, output, several=len(sources) > 1)
+        to = default_output(source) if folder is None else folder / default_output(source).name
+        try:
+            _one(source, options, given, to)
+        except VidraseError as error:
+            if given["debug"]:
+                raise
+            click.echo(f"vidrase: {' '.join(str(error).split())}", err=True)
+            worst = max(worst, error.exit_code)
+    if worst:
+        raise click.exceptions.Exit(worst)
+
+
+_READ: dict[str, Callable[[Any], Any]] = {  # options whose texts are more than the value itself
+    "remove": words_of,
+    "keep": words_of,
+    "at": lambda texts: tuple(click_of(text) for text in texts),
+    "box": lambda texts: tuple(box_of("--box", text) for text in texts),
+    "region": lambda text: box_of("--region", text) if text else None,
+    "times": spans_of,
+    "dilate": lambda text: auto_or_int("--dilate", text),
+    "detect_every": lambda text: auto_or_int("--detect-every", text),
+}
 
 
 def gather(given: dict[str, Any]) -> Options:
-    """The command line as the engine's options; each value is checked where it is made."""
-    return Options(
-        models=ModelOptions(
-            segmenter=given["segmenter"],
-            model=given["model"],
-            device=given["device"],
-            precision=given["precision"],
-            imgsz=given["imgsz"],
-            conf=given["conf"],
-            tracker=given["tracker"],
-            detect_every=auto_or_int("--detect-every", given["detect_every"]),
-        ),
-        select=SelectOptions(
-            remove=words_of(given["remove"]),
-            keep=words_of(given["keep"]),
-            at=tuple(click_of(text) for text in given["at"]),
-            box=tuple(box_of("--box", text) for text in given["box"]),
-            region=box_of("--region", given["region"]) if given["region"] else None,
-            mask=given["mask"],
-            times=spans_of(given["times"]),
-            selection=given["selection"],
-        ),
-        masks=MaskOptions(dilate=auto_or_int("--dilate", given["dilate"]), shape=given["mask_shape"]),
-        fill=FillOptions(
-            mode=given["fill"],
-            quality=given["quality"],
-            inpainter=given["inpainter"],
-            inpainter_weights=given["inpainter_weights"],
-            shadows=given["shadows"],
-        ),
-        sink=SinkOptions(
-            codec=given["codec"],
-            crf=given["crf"],
-            preset=given["preset"],
-            pix_fmt=given["pix_fmt"],
-            lossless=given["lossless"],
-            overwrite=given["overwrite"],
-        ),
-    )
+    """The command line as the engine's options, which go by the same names; each value is checked where it is made."""
+    chosen = {name: value for name, value in given.items() if name in Choices.__annotations__}
+    return options_from(cast(Choices, chosen | {name: read(given[name]) for name, read in _READ.items()}))
 
 
-def _one(source: str, options: Options, given: dict[str, Any], output: Path | None, *, several: bool) -> None:
+def _one(source: str, options: Options, given: dict[str, Any], output: Path | None) -> None:
     quiet: bool = given["quiet"]
     with ProgressBar(quiet=quiet) as progress:
 
@@ -166,8 +167,6 @@ def _one(source: str, options: Options, given: dict[str, Any], output: Path | No
             click.echo(str(given["preview"]))
             return
         to = default_output(source) if output is None else output
-        if several and output is not None:
-            to = output / default_output(source).name
         wishes = engine.Wishes(given["preview"], given["save_masks"], given["save_selection"], progress)
         report = engine.erase(source, to, options, wishes=wishes, say=say)
     if given["report_path"] is not None:

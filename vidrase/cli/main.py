@@ -6,14 +6,17 @@ so that `--help` is quick and a missing system library becomes one line.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import NoReturn
 
 import click
 
+from vidrase.cli import interrupt
 from vidrase.errors import DependencyError, VidraseError
 
 COMMANDS = {  # name -> (module, attribute, what --help says)
@@ -36,7 +39,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, attribute, _ = COMMANDS[cmd_name]
-        return _load(module, attribute)
+        return getattr(importlib.import_module(module), attribute)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -47,13 +50,6 @@ class _Commands(click.Group):
         if first and first not in COMMANDS and first not in ("--help", "-h", "--version"):
             args = ["erase", *args]
         return super().parse_args(ctx, args)
-
-
-def _load(module: str, attribute: str) -> click.Command:
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise explain_import(error) from error
 
 
 def explain_import(error: ImportError) -> DependencyError:
@@ -97,31 +93,40 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     try:
         code = cli.main(arguments, prog_name="vidrase", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; no output was left behind")
-        sys.exit(130)
-    except click.ClickException as error:
-        _say(f"{error.format_message()}  (see: vidrase --help)")
-        sys.exit(2)
-    except VidraseError as error:
-        if debug:
+    except (SystemExit, click.exceptions.Exit) as leave:
+        sys.exit(leave.exit_code if isinstance(leave, click.exceptions.Exit) else leave.code)
+    except BaseException as error:
+        if interrupt.asked() or isinstance(error, KeyboardInterrupt | click.Abort):
+            interrupt.ignore()
+            _say("interrupted; nothing half done was left behind")
+            sys.exit(interrupt.EXIT_CODE)
+        if debug and not isinstance(error, click.ClickException | BrokenPipeError):
             raise
+        sys.exit(_told(error))
+
+
+def _told(error: BaseException) -> int:
+    """Say in one line what went wrong; returns the exit code."""
+    if isinstance(error, click.ClickException):
+        _say(f"{error.format_message()}  (see: vidrase --help)")
+        return 2
+    if isinstance(error, VidraseError):
         _say(" ".join(str(error).split()))
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
+        return error.exit_code
+    if isinstance(error, ImportError):
+        return _told(explain_import(error))
+    if isinstance(error, BrokenPipeError):
         # whoever read our output has gone; pointing stdout elsewhere keeps the interpreter's own flush quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except MemoryError:
+    elif isinstance(error, MemoryError):
         _say("out of memory; try --quality fast or close other programs")
-        sys.exit(1)
-    except Exception as error:  # the last door: a person gets a line, --debug gets the traceback
-        if debug:
-            raise
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _say(
+            f"the disk is full; what a run keeps for a while lies in {tempfile.gettempdir()} (TMPDIR names another folder)"
+        )
+    else:  # the last door: a person gets a line, --debug gets the traceback
         _say(f"internal error, {type(error).__name__}: {' '.join(str(error).split())}  (please report it with --debug)")
-        sys.exit(1)
+    return 1
 
 
 def _say(text: str) -> None:

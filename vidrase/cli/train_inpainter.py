@@ -81,8 +81,8 @@ def inpainter(
     from dataclasses import replace
 
     from vidrase.train import inpainter_data as data
-    from vidrase.train.begin import begin
-    from vidrase.train.inpainter import Recipe, Trainer, new_network, train, use_threads
+    from vidrase.train.course import begin
+    from vidrase.train.inpainter import Recipe, Trainer, new_network, train
     from vidrase.train.inpainter_judge import History, Judge, write_png
     from vidrase.train.inpainter_loss import PRESETS, VggFeatures, YoloFeatures
 
@@ -90,8 +90,7 @@ def inpainter(
         click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)
 
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    begin(seed)
-    use_threads(threads)
+    begin(seed, threads=threads)
     left_out = frozenset(leave_out.read_text(encoding="utf-8").split()) if leave_out else frozenset()
     pictures, apart = data.gather(sources, left_out, judged)
     data.add_annotations(pictures)

@@ -53,14 +53,14 @@ def segmenter(
     """
     from vidrase.train import segmenter_data as data
     from vidrase.train import segmenter_judge as judging
-    from vidrase.train.begin import begin
+    from vidrase.train.course import begin
     from vidrase.train.segmenter import Recipe, Trainer, load_teacher, new_student, train
 
     def say(text: str) -> None:
         click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)
 
     workers = workers or (1 if device != "cpu" else min(os.cpu_count() or 1, max(1, batch // 4)))
-    begin(seed, threads=1 if workers > 1 else None)
+    begin(seed, threads=1 if workers > 1 else 0)
     left_out = frozenset(leave_out.read_text(encoding="utf-8").split()) if leave_out else frozenset()
     pictures, apart = data.gather(sources, left_out, judge)
     say(f"{len(pictures.files)} pictures, {len(pictures.frames)} frames; {len(apart)} kept apart to judge on")

@@ -11,10 +11,10 @@ from urllib.parse import unquote, urlsplit
 from vidrase.errors import OptionError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.options import SinkOptions
+from vidrase.part import refuse_loss
 from vidrase.sink.encoders import CONTAINERS
 from vidrase.sink.folder import FolderSink
 from vidrase.sink.images import FORMATS, NEAREST, ImageSink, moves
-from vidrase.sink.part import refuse_loss
 from vidrase.sink.video import VideoSink
 
 __all__ = ["ListSink", "Sink", "default_output", "open_sink"]

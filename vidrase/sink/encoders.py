@@ -46,12 +46,14 @@ FRIENDLY = {
     "theora": "libtheora",
 }
 QUALITY: dict[str, dict[str, str]] = {
-    # Chosen so that none of five clips falls below 42 dB luma PSNR against its decoded source (horses, cat_walk, people_walking,
-    # running_car, pets2009; 360 to 720 lines, 48 frames each). libx264: 42.2 to 49.1 dB at 1.7 to 2.7 times the source's size,
-    # 8 to 12 ms a frame of 480 lines on one core; libx265 42.5 to 46.8 dB, 1.4 to 2.3 times, 22 to 50 ms; libvpx-vp9 42.5 to
-    # 48.3 dB, 1.8 to 2.8 times, 40 to 100 ms; libsvtav1 42.3 to 48 dB, 1.7 to 2.3 times, 16 to 28 ms. With libx264 a step of 2
-    # in crf costs a fifth of the size and gains 1.0 to 1.6 dB.
-    "libx264": {"crf": "15", "preset": "veryfast"},
+    # Chosen so that none of the clips measured falls below 42 dB luma PSNR against its decoded source. libx264: samples/walk
+    # 43.1, running_car 49.4, DAVIS tennis 44.5 and camel 42.4 (JPEGs at x264 crf 18), webcam walk 50.0, intel 53.4, horses
+    # 45.7, pets2009 50.0 dB, mean of 60 frames, at 1.0 to 2.5 times the source's size and 3 to 23 ms of processor a frame
+    # (360 to 540 lines). Preset veryfast instead: 0.6 to 2.0 dB less (camel 40.4) at 0.93 to 1.08 of that size, two thirds of
+    # the time. A step of 1 in crf costs a tenth of the size and gains 0.6 to 0.9 dB. The others, on five clips: libx265 42.5
+    # to 46.8 dB, 1.4 to 2.3 times, 22 to 50 ms; libvpx-vp9 42.5 to 48.3 dB, 1.8 to 2.8 times, 40 to 100 ms; libsvtav1 42.3 to
+    # 48 dB, 1.7 to 2.3 times, 16 to 28 ms.
+    "libx264": {"crf": "15", "preset": "faster"},
     "libx265": {"crf": "17", "preset": "superfast"},
     "libvpx-vp9": {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"},
     "libsvtav1": {"crf": "17", "preset": "8"},

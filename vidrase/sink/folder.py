@@ -10,8 +10,8 @@ from typing import Self
 from vidrase.errors import OptionError, SinkError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.imagemeta import ImageNative
+from vidrase.part import Part
 from vidrase.sink.images import FORMATS, check_image, save_image
-from vidrase.sink.part import Part
 
 Note = Callable[[str], None]
 

@@ -23,8 +23,8 @@ from vidrase.colour import PixelLayout, to_rgb, to_rgb8
 from vidrase.errors import OptionError, SinkError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.imagemeta import ImageNative
+from vidrase.part import Part
 from vidrase.sink.exif import upright, without_pictures, xmp_without_pictures
-from vidrase.sink.part import Part
 from vidrase.sink.tiff import tiff16
 
 Note = Callable[[str], None]

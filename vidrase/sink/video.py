@@ -23,9 +23,9 @@ from vidrase.colour import Matrix
 from vidrase.errors import SinkError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.options import SinkOptions
+from vidrase.part import Part
 from vidrase.sink import sidedata
 from vidrase.sink.encoders import Choice, choose, holds_the_same
-from vidrase.sink.part import Part
 from vidrase.sink.remux import Remux
 
 Note = Callable[[str], None]

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from vidrase.closable import Closable
 from vidrase.colour import PixelLayout
 from vidrase.errors import DecodeError, OptionError, SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame, SourceInfo
@@ -71,7 +70,7 @@ def pictures_matching(pattern: str) -> list[Path]:
     return sorted(found, key=lambda path: (str(path.parent), natural_key(path)))
 
 
-class FolderSource:
+class FolderSource(Closable):
     """Pictures of one size as the frames of a video; their file names are in `info.frame_names`."""
 
     def __init__(
@@ -135,14 +134,6 @@ class FolderSource:
 
     def close(self) -> None:
         """Nothing is held open."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _of_all(text: str, first: Path) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from PIL import Image
 
+from vidrase.closable import Closable
 from vidrase.errors import SourceError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.source.picture import Picture, pillow, read_picture
@@ -45,7 +44,7 @@ def moves(path: Path) -> bool:
         return False  # no GIF and no PNG, or one that is reported when it is read
 
 
-class ImageSource:
+class ImageSource(Closable):
     """A still: one frame at pts 0."""
 
     def __init__(self, path: Path, *, shown: str, note: Note, spool: Spool | None = None) -> None:
@@ -76,14 +75,6 @@ class ImageSource:
         """Remove a temporary copy; may be called again."""
         if self._spool is not None:
             self._spool.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def as_frame(picture: Picture, index: int, time_base: Fraction) -> Frame:

@@ -6,19 +6,20 @@ Invariant: `frame(n)` is the n-th frame that iterating the source gives: same pt
 from __future__ import annotations
 
 import bisect
+from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase.closable import Closable
 from vidrase.errors import DecodeError, OptionError
-from vidrase.frames import UPRIGHT, Frame, SourceInfo
+from vidrase.frames import UPRIGHT, Frame
 from vidrase.source.folder import FolderSource
 from vidrase.source.images import ImageSource
 from vidrase.source.video import Decoding, VideoSource, decoding_order
@@ -29,34 +30,34 @@ NEAR = 16  # frames: decoding on over that many is quicker than a seek and the w
 PEEK_TOLERANCE = 12.0  # mean difference of grey levels between decord's frame and ours; another frame has more
 
 
-class RandomAccess(Protocol):
+class RandomAccess(Closable):
     """A clip whose frames can be had in any order. A context manager; closing it closes the source."""
 
-    info: SourceInfo
+    def __init__(self, source: VideoSource | ImageSource | FolderSource) -> None:
+        self.info, self._source = source.info, source
 
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def seconds(self, index: int) -> float:
         """When frame `index` is shown, on the clip's own clock."""
-        ...
 
+    @abstractmethod
     def frame(self, index: int) -> Frame:
         """Frame `index`, exactly as iterating the source gives it. Raises OptionError outside 0..len-1."""
-        ...
 
     def peek(self, index: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """uint8 [H, W, 3] RGB as displayed, scaled to `size` (height, width): a quick look, colours may be a shade off."""
-        ...
+        return self.frame(index).rgb(size=size)
 
     def close(self) -> None:
         """Close the source."""
-        ...
+        self._source.close()
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
+    def _check(self, index: int) -> None:
+        if not 0 <= index < len(self):
+            raise OptionError(f"expected a frame from 0 to {len(self) - 1}, got {index}")
 
 
 def random_access(source: VideoSource | ImageSource | FolderSource, note: Note) -> RandomAccess:
@@ -70,42 +71,11 @@ def random_access(source: VideoSource | ImageSource | FolderSource, note: Note) 
     return _Stills(source)
 
 
-class _Access:
-    """What both kinds share."""
-
-    info: SourceInfo
-    _source: VideoSource | ImageSource | FolderSource
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def frame(self, index: int) -> Frame:
-        raise NotImplementedError
-
-    def peek(self, index: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        return self.frame(index).rgb(size=size)
-
-    def _check(self, index: int) -> None:
-        if not 0 <= index < len(self):
-            raise OptionError(f"expected a frame from 0 to {len(self) - 1}, got {index}")
-
-    def close(self) -> None:
-        self._source.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class _Stills(_Access):
+class _Stills(RandomAccess):
     """A still or a folder: every frame is a file."""
 
     def __init__(self, source: ImageSource | FolderSource) -> None:
-        self.info, self._source = source.info, source
+        super().__init__(source)
         self._files = source
 
     def __len__(self) -> int:
@@ -120,11 +90,12 @@ class _Stills(_Access):
         return self._files.frame(index) if isinstance(self._files, FolderSource) else next(iter(self._files))
 
 
-class _Video(_Access):
+class _Video(RandomAccess):
     """A video: the nearest key frame before, then on to the wanted one."""
 
     def __init__(self, source: VideoSource, note: Note) -> None:
-        self.info, self._source, self._note = source.info, source, note
+        super().__init__(source)
+        self._note = note
         self._video = source
         self._decoding: Decoding | None = None
         self._coming: Iterator[av.VideoFrame] = iter(())

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,7 @@ class Spool:
         """Read `stream` to its end. Raises UnsupportedSource when it is empty, SourceError when the disk is full."""
         handle, name = tempfile.mkstemp(prefix="vidrase-spool-")
         self.path = Path(name)
+        self._undo = weakref.finalize(self, self.path.unlink, missing_ok=True)
         try:
             with os.fdopen(handle, "wb") as copy:
                 shutil.copyfileobj(stream, copy, 1 << 20)
@@ -47,4 +49,4 @@ class Spool:
 
     def close(self) -> None:
         """Remove the copy; may be called again."""
-        self.path.unlink(missing_ok=True)
+        self._undo()

@@ -9,13 +9,12 @@ import heapq
 import itertools
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 from av.stream import Disposition
 
 from vidrase.avplanes import layout_of, read_planes
+from vidrase.closable import Closable
 from vidrase.errors import DecodeError, SourceError, SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame
 from vidrase.source.describe import claimed_seconds, codec_name, describe, readable_frame, reason
@@ -31,7 +30,7 @@ TEXT_DEMUXERS = frozenset({"tty", "bin", "xbin", "idf", "adf"})  # FFmpeg would 
 LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "srt", "tcp"})
 
 
-class VideoSource:
+class VideoSource(Closable):
     """One video stream of one container. Iterating again starts from the first frame."""
 
     def __init__(
@@ -184,14 +183,6 @@ class VideoSource:
             decoding.close()
         if self._spool is not None:
             self._spool.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_container(

@@ -9,12 +9,11 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
 
+from vidrase.closable import Closable
 from vidrase.cuts import CutDetector
 from vidrase.errors import OptionError
 from vidrase.flow import FlowModel
@@ -29,7 +28,7 @@ BESIDE = 2  # frames before and after, against whose the motion in the box is ju
 Numbered = tuple[int, Picture]
 
 
-class Trail:
+class Trail(Closable):
     """One thing by frame index. A context manager: what it holds on disk goes with it."""
 
     def __init__(self) -> None:
@@ -39,12 +38,8 @@ class Trail:
         self.beginning = self.ending = ""
         """Why it was not seen any earlier, any later; empty where the clip begins, ends."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Let the masks on disk go."""
         self._masks.close()
 
     def add(self, index: int, mask: Mask, sure: float) -> None:

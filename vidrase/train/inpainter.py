@@ -9,9 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidrase.errors import ModelError, OptionError, WeightsCorrupt, WeightsMissing
+from vidrase.errors import OptionError
+from vidrase.train import course
 from vidrase.train import inpainter_data as data
 from vidrase.train.inpainter_loss import Features, LossWeights, PatchCritic, completion_loss, critic_loss
 
-SAVE_EVERY = 240.0  # seconds
-PATIENCE = 20  # steps without a finite gradient
-AHEAD = 3  # batches made while one is learnt
 CLIP = 5.0  # largest norm of a gradient
 
 
@@ -47,8 +43,7 @@ class Recipe:
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step."""
-        fall = max(1.0, self.steps * self.decay)
-        return self.rate * min(1.0, (step + 1) / self.warm, max(0.0, (self.steps - step) / fall))
+        return course.rate_at(step, steps=self.steps, rate=self.rate, warm=self.warm, decay=self.decay)
 
 
 def new_network(recipe: Recipe) -> nn.Module:
@@ -57,16 +52,6 @@ def new_network(recipe: Recipe) -> nn.Module:
 
     torch.manual_seed(recipe.seed)
     return build(recipe.net, recipe.layout)
-
-
-def use_threads(count: int) -> None:
-    """How many threads torch works with; 0 leaves it as it is.
-
-    Two cores, pconv of width 24, batch 16 at 128 px, load 2.4: 0.34 s a step with one thread, 0.31 s with two, but now and then
-    more than 7 s with two, when other programs took a core away and the threads waited for each other at every layer.
-    """
-    if count:
-        torch.set_num_threads(count)
 
 
 class Trainer:
@@ -114,7 +99,10 @@ class Trainer:
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), CLIP))
         if math.isfinite(norm):  # one overflowing batch must not poison the weights
             self.optimiser.step()
-            self._update_average()
+            # quickly at first, when the network changes quickly
+            course.move_towards(
+                self.average, self.network, min(self.recipe.average, (1 + self.step) / (10 + self.step))
+            )
         if self.critic is not None:
             parts["critic"] = self._teach_critic(truth, made.detach(), missing, rate)
         self.step += 1
@@ -134,17 +122,6 @@ class Trainer:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Towards the network; quickly at first, when it changes quickly."""
-        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        new = self.network.state_dict()
-        for name, value in self.average.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(new[name], 1 - decay)
-            else:
-                value.copy_(new[name])
-
     def save(self, path: Path) -> None:
         """Write all that `restore` needs; appears whole or not at all."""
         state: dict[str, Any] = {
@@ -156,26 +133,20 @@ class Trainer:
         }
         if self.critic is not None and self.critic_optimiser is not None:
             state |= {"critic": self.critic.state_dict(), "critic_optimiser": self.critic_optimiser.state_dict()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        torch.save(state, part)
-        part.replace(path)
+        course.save_checkpoint(state, path)
 
     def restore(self, path: Path) -> None:
         """Go on from a file of `save`: weights, moments, average, place in the schedule. Runs no code of a pickle."""
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            if self.critic is not None and self.critic_optimiser is not None and "critic" in state:
-                self.critic.load_state_dict(state["critic"])
-                self.critic_optimiser.load_state_dict(state["critic_optimiser"])
-            self.step = int(state["step"])
-        except FileNotFoundError as error:
-            raise WeightsMissing(f"nothing to resume at {path}; leave --resume away to start") from error
-        except Exception as error:
-            raise WeightsCorrupt(f"{path.name} is no checkpoint of this inpainter ({type(error).__name__})") from error
+        course.load_checkpoint(path, self._take, what="inpainter", device=self.device)
+
+    def _take(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.critic is not None and self.critic_optimiser is not None and "critic" in state:
+            self.critic.load_state_dict(state["critic"])
+            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        self.step = int(state["step"])
 
     def export(self, path: Path, card: dict[str, Any]) -> str:
         """Write the average as safetensors (see `vidrase.inpaint.stored`); returns the digest."""
@@ -190,18 +161,6 @@ class Trainer:
             "steps": self.step,
         }
         return save_network(self.average, path, {**described, **card})
-
-
-def batches(pictures: data.Pictures, recipe: Recipe, start: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Samples of steps `start` … `recipe.steps`, made a few steps ahead in one thread."""
-    with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
-        queue: deque[Future[tuple[Tensor, Tensor]]] = deque()
-        for step in range(start, recipe.steps):
-            queue.append(pool.submit(data.batch, pictures, recipe.seed, step, recipe.batch, recipe.side))
-            if len(queue) > AHEAD:
-                yield queue.popleft().result()
-        while queue:
-            yield queue.popleft().result()
 
 
 def train(
@@ -219,29 +178,20 @@ def train(
 
     judge: called every `epoch` steps and at the end.
     """
-    saved = began = time.monotonic()
-    sums: dict[str, float] = {}
-    counted = bad = 0
-    for pixels, hole in batches(pictures, trainer.recipe, trainer.step):
+    recipe = trainer.recipe
+    log, saving = course.Log(say, every=every, steps=recipe.steps), course.Saving()
+
+    def made(step: int) -> tuple[Tensor, Tensor]:
+        return data.batch(pictures, recipe.seed, step, recipe.batch, recipe.side)
+
+    for pixels, hole in course.batches(made, trainer.step, recipe.steps):
         parts = trainer.learn(pixels, hole)
-        bad = 0 if math.isfinite(parts["norm"]) else bad + 1
-        if bad == PATIENCE:
-            raise ModelError(f"the loss is {parts['loss']} since step {trainer.step - bad}; lower the rate and resume")
-        counted += 1
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + value
-        if trainer.step % every == 0:
-            now = time.monotonic()
-            means = " ".join(f"{name} {value / counted:.3f}" for name, value in sums.items())
-            rate = trainer.recipe.rate_at(trainer.step)
-            say(f"step {trainer.step}/{trainer.recipe.steps} {means} lr {rate:.1e} {(now - began) / counted:.2f} s")
-            sums, counted, began = {}, 0, now
-        ended = trainer.step == trainer.recipe.steps or time.monotonic() > until
+        log.add(trainer.step, parts, recipe.rate_at(trainer.step))
+        ended = trainer.step == recipe.steps or time.monotonic() > until
         if judge is not None and (trainer.step % epoch == 0 or ended):
             judge(trainer)
-        if time.monotonic() - saved > SAVE_EVERY:
+        if saving.due():
             trainer.save(folder / "last.pt")
-            saved = time.monotonic()
         if ended:
             break
     trainer.save(folder / "last.pt")

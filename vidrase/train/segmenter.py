@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vidrase.errors import ModelError, WeightsCorrupt, WeightsMissing
 from vidrase.segment.checkpoint import load_network
+from vidrase.train import course
 from vidrase.train import segmenter_data as data
 from vidrase.train.segmenter_loss import LossWeights, Outputs, distillation_loss, run
 from vidrase.train.segmenter_optim import Both
 from vidrase.weights.embedded import build_segmenter, load_embedded, save_embedded
-
-SAVE_EVERY = 240.0  # seconds
-PATIENCE = 20  # steps without a finite gradient
-AHEAD = 3  # batches made while one is learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +42,7 @@ class Recipe:
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step."""
-        fall = max(1.0, self.steps * self.decay)
-        return self.rate * min(1.0, (step + 1) / self.warm, max(0.0, (self.steps - step) / fall))
+        return course.rate_at(step, steps=self.steps, rate=self.rate, warm=self.warm, decay=self.decay)
 
     def falls_at(self, step: int) -> bool:
         """Whether this step is the first of the decay."""
@@ -76,17 +69,10 @@ class Averaged:
         self.decay = decay
         self.updates = 0
 
-    @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Move towards the network; quickly at first, when it changes quickly."""
         self.updates += 1
-        decay = self.decay * (1 - math.exp(-self.updates / 300))
-        new = network.state_dict()
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(new[name], 1 - decay)
-            else:
-                value.copy_(new[name])
+        course.move_towards(self.network, network, self.decay * (1 - math.exp(-self.updates / 300)))
 
 
 def load_teacher(path: Path) -> nn.Module:
@@ -183,21 +169,16 @@ class Trainer:
             "updates": self.average.updates,
             "optimiser": self.optimiser.state_dict(),
         }
-        part = path.with_name(path.name + ".part")
-        torch.save(state, part)
-        part.replace(path)
+        course.save_checkpoint(state, path)
 
     def restore(self, path: Path) -> None:
         """Go on from a file of `save`: same weights, moments, average and place in the schedule. Executes no pickle."""
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-            self.student.load_state_dict(state["student"])
-            self.average.network.load_state_dict(state["average"])
-            self.optimiser.load_state_dict(state["optimiser"])
-        except FileNotFoundError as error:
-            raise WeightsMissing(f"nothing to resume at {path}; leave --resume away to start") from error
-        except Exception as error:
-            raise WeightsCorrupt(f"{path.name} is no checkpoint of this segmenter ({type(error).__name__})") from error
+        course.load_checkpoint(path, self._take, what="segmenter", device=self.device)
+
+    def _take(self, state: dict[str, Any]) -> None:
+        self.student.load_state_dict(state["student"])
+        self.average.network.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
         self._spread()
         self.average.updates = int(state["updates"])
         self.step = int(state["step"])
@@ -207,19 +188,6 @@ class Trainer:
         weights = {**asdict(self.weights), "classes": {str(k): v for k, v in self.weights.classes.items()}}
         recipe = {"recipe": asdict(self.recipe), "weights": weights, "steps": self.step, "optimiser": "Muon + AdamW"}
         return save_embedded(self.average.network, path, {**recipe, **metadata})
-
-
-def batches(pictures: data.Pictures, recipe: Recipe, start: int) -> Iterator[Tensor]:
-    """The pictures of steps `start` … `recipe.steps`, made a few steps ahead in one thread."""
-    with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
-        queue: deque[Future[Tensor]] = deque()
-        for step in range(start, recipe.steps):
-            count, size = recipe.size_at(step)
-            queue.append(pool.submit(data.batch, pictures, recipe.seed, step, count, size))
-            if len(queue) > AHEAD:
-                yield queue.popleft().result()
-        while queue:
-            yield queue.popleft().result()
 
 
 def train(
@@ -232,31 +200,19 @@ def train(
     after_save: Callable[[Trainer], None] | None = None,
 ) -> None:
     """Learn to the recipe's end, writing `folder`/last.pt now and then and stable.pt before the rate falls."""
-    folder.mkdir(parents=True, exist_ok=True)
-    saved = began = time.monotonic()
-    sums: dict[str, float] = {}
-    counted = bad = 0
-    for pixels in batches(pictures, trainer.recipe, trainer.step):
-        if trainer.recipe.falls_at(trainer.step):
+    recipe = trainer.recipe
+    log, saving = course.Log(progress, every=every, steps=recipe.steps), course.Saving()
+
+    def made(step: int) -> Tensor:
+        return data.batch(pictures, recipe.seed, step, *recipe.size_at(step))
+
+    for pixels in course.batches(made, trainer.step, recipe.steps):
+        if recipe.falls_at(trainer.step):
             trainer.save(folder / "stable.pt")
         parts = trainer.learn(pixels)
-        bad = 0 if math.isfinite(parts["norm"]) else bad + 1
-        if bad == PATIENCE:
-            raise ModelError(f"the loss is {parts['loss']} since step {trainer.step - bad}; lower the rate and resume")
-        counted += 1
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + value
-        if trainer.step % every == 0:
-            now = time.monotonic()
-            means = " ".join(f"{name} {value / counted:.3f}" for name, value in sums.items())
-            rate = trainer.recipe.rate_at(trainer.step)
-            progress(
-                f"step {trainer.step}/{trainer.recipe.steps} {means} lr {rate:.1e} {(now - began) / counted:.2f} s"
-            )
-            sums, counted, began = {}, 0, now
-        if time.monotonic() - saved > SAVE_EVERY:
+        log.add(trainer.step, parts, recipe.rate_at(trainer.step))
+        if saving.due():
             trainer.save(folder / "last.pt")
             if after_save is not None:
                 after_save(trainer)
-            saved = time.monotonic()
     trainer.save(folder / "last.pt")

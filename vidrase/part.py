@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
-import tempfile
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
 from vidrase.errors import OptionError, SinkError
 
-_LONGEST = 100  # characters of the name taken into the temporary one, which gets longer than it
+_LONGEST = 100  # bytes of the name taken into the temporary one, which gets longer than it
 
 
 class Part:
-    """`to` while it is being written: `path` is a file or folder beside it, renamed at the end."""
+    """`to` while it is being written: `path` is a file or folder beside it, renamed at the end.
+
+    One that nobody kept goes when the last reference to it does, or at the end of the process: a Ctrl-C can hit between
+    any two steps, and what comes after it in a constructor or before a `with` is never run.
+    """
 
     def __init__(self, to: Path, *, folder: bool = False) -> None:
         """Raises SinkError when there is no such folder or it cannot be written to."""
         self.to = to
-        parent = to.parent
-        if not parent.is_dir():
-            raise SinkError(f"cannot write {to}: there is no folder {parent}")
+        need_folder(to)
+        name, end = (to.name, "") if folder else (to.stem, to.suffix)
+        name = name.encode()[:_LONGEST].decode(errors="ignore")
+        self.path = to.parent / f".{name}.{secrets.token_hex(4)}.part{end}"
+        self._undo = weakref.finalize(self, _remove, self.path)  # before it is there: no moment without an owner
         try:
             if folder:
-                self.path = Path(tempfile.mkdtemp(prefix=f".{to.name[:_LONGEST]}.", suffix=".part", dir=parent))
-                self.path.chmod(0o777 & ~_umask())
+                self.path.mkdir()
             else:
-                prefix, suffix = f".{to.stem[:_LONGEST]}.", f".part{to.suffix}"
-                handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=parent)
-                os.close(handle)
-                self.path = Path(name)
-                self.path.chmod(0o666 & ~_umask())
+                self.path.touch(exist_ok=False)
         except OSError as error:
             raise SinkError(f"cannot write {to}: {error.strerror or error}") from error
 
@@ -49,11 +51,25 @@ class Part:
             raise SinkError(f"cannot write {self.to}: {error.strerror or error}") from error
 
     def drop(self) -> None:
-        """Leave nothing."""
-        if self.path.is_dir():
-            shutil.rmtree(self.path, ignore_errors=True)
-        else:
-            self.path.unlink(missing_ok=True)
+        """Leave nothing; may be called again, also after `keep`."""
+        self._undo()
+
+
+def need_folder(to: Path) -> None:
+    """Raises SinkError when there is no folder for `to`: for what is written at the end of a long run, to know it before."""
+    if not to.parent.is_dir():
+        raise SinkError(f"cannot write {to}: there is no folder {to.parent}")
+
+
+def save(to: Path, data: bytes) -> None:
+    """Write a small file in one step, replacing what is there. Raises SinkError."""
+    part = Part(to)
+    try:
+        part.path.write_bytes(data)
+    except OSError as error:
+        part.drop()
+        raise SinkError(f"cannot write {to}: {error.strerror or error}") from error
+    part.keep()
 
 
 def refuse_loss(to: Path, source: Path | None, *, overwrite: bool, replaceable: frozenset[str]) -> None:
@@ -78,7 +94,9 @@ def refuse_loss(to: Path, source: Path | None, *, overwrite: bool, replaceable: 
         raise OptionError(f"{to} exists already; replace it with -y or give another name with --output")
 
 
-def _umask() -> int:
-    now = os.umask(0)
-    os.umask(now)
-    return now
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
