@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -18,64 +18,19 @@ import cv2
 import numpy as np
 import pytest
 from livefakes import MagentaSegmenter, MjpegCamera, Pusher, Scene, free_port, read_stamp
+from liverun import WAIT, Running, grey, magenta
 
 from vidrase.cli.main import main
 from vidrase.errors import SinkError, SourceError, VidraseError
 from vidrase.live.address import address_of
 from vidrase.live.capture import Capture
-from vidrase.live.eraser import LiveEraser
-from vidrase.live.loop import Live
-from vidrase.live.outputs import Collector
 from vidrase.live.record import FileOutput, PushOutput
 from vidrase.live.serve import WebOutput, parse
-
-WAIT = 12.0
 
 
 @pytest.fixture(autouse=True)
 def _no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidrase.live.eraser.load_segmenter", lambda options, note: MagentaSegmenter(0.01))
-
-
-class Running:
-    """A live run in a thread, its pictures collected."""
-
-    def __init__(self, url: str, *outputs: object, timeout: float = 1.5, **capture: object) -> None:
-        self.said: list[str] = []
-        self.capture = Capture(address_of(url), timeout=timeout, say=self.said.append, **capture)  # type: ignore[arg-type]
-        self.eraser = LiveEraser("person", level=2, latency=0.1)
-        self.eraser.warm_up()
-        self.seen = Collector(400)
-        self.live = Live(self.capture, self.eraser, [self.seen, *outputs])  # type: ignore[list-item]
-        self.error: BaseException | None = None
-        self._others = outputs
-        self._thread = threading.Thread(target=self._work, daemon=True)
-
-    def _work(self) -> None:
-        try:
-            self.live.run()
-        except BaseException as error:
-            self.error = error
-
-    def __enter__(self) -> Running:
-        self.capture.start()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.live.stop()
-        self._thread.join(5)
-        self.capture.close()
-        self.eraser.close()
-        self.seen.close()
-        for output in self._others:
-            output.close()  # type: ignore[attr-defined]
-
-    def until(self, done: Callable[[], bool]) -> None:
-        end = time.monotonic() + WAIT
-        while not done():
-            assert time.monotonic() < end, f"nothing happened; said {self.said}, error {self.error}"
-            time.sleep(0.02)
 
 
 @pytest.fixture
@@ -97,7 +52,7 @@ def test_an_mjpeg_camera_in_time_and_without_the_person(camera: MjpegCamera, sce
     print(f"clock in the picture: median {np.median(late) * 1e3:.0f} ms, 95 % {np.percentile(late, 95) * 1e3:.0f} ms")
     assert np.median(late) < 0.6  # generous: the machine may be shared; the figure that counts is printed
     for _, showing in list(run.seen.seen)[20:]:
-        assert not _magenta(showing.after).any()
+        assert not magenta(showing.after).any()
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "udp"])
@@ -121,11 +76,11 @@ def test_a_lost_camera_is_shown_grey_and_found_again(camera: MjpegCamera) -> Non
         run.until(lambda: len(run.seen.seen) > 8)
         camera.close()
         run.until(lambda: any("lost" in text for text in run.said))
-        run.until(lambda: _grey(run.seen.seen[-1][1].after))
+        run.until(lambda: grey(run.seen.seen[-1][1].after))
         again = MjpegCamera(Scene(), camera.port)
         try:
             run.until(lambda: any("is back" in text for text in run.said))
-            run.until(lambda: not _grey(run.seen.seen[-1][1].after))
+            run.until(lambda: not grey(run.seen.seen[-1][1].after))
         finally:
             again.close()
     assert run.capture.reconnects == 1
@@ -345,12 +300,3 @@ def _clip(path: Path, count: int = 5) -> None:
         for _ in range(count):
             out.mux(stream.encode(av.VideoFrame.from_ndarray(scene.next(), format="rgb24")))
         out.mux(stream.encode(None))
-
-
-def _magenta(rgb: np.ndarray) -> np.ndarray:
-    rgb = rgb.astype(int)
-    return (rgb[..., 0] > 190) & (rgb[..., 2] > 190) & (rgb[..., 1] < 90)
-
-
-def _grey(rgb: np.ndarray) -> bool:
-    return bool((rgb.max(2).astype(int) - rgb.min(2)).mean() < 8)

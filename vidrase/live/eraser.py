@@ -144,6 +144,11 @@ class LiveEraser:
             return self.fixed_delay
         return int(np.clip((self.latency - RESERVE) / max(self._interval, 1e-3), 0, MOST_DELAY))
 
+    @property
+    def held(self) -> int:
+        """Pictures that wait for their masks at present."""
+        return len(self._pending) if self._size is not None else 0
+
     def warm_up(self) -> None:
         """Load the detector now and let it look once, so that no picture waits for it. Raises what is wrong with it."""
         blank = np.zeros((270, 480, 3), np.uint8)
