@@ -109,7 +109,7 @@ def test_the_screen_as_a_source(desktop: str, monkeypatch: pytest.MonkeyPatch) -
         run.until(lambda: len(run.seen.seen) > 10)
     assert run.seen.seen[-1][1].after.shape == (700, 900, 3)
     monkeypatch.setenv("DISPLAY", ":9999")
-    with pytest.raises(Exception, match="cannot open|does not answer|no screen"):
+    with pytest.raises(Exception, match=r"cannot open|does not answer|no screen"):
         Capture(address_of("screen")).start()
 
 
