@@ -284,6 +284,21 @@ def test_a_file_keeps_every_picture_unless_paced(tmp_path: Path) -> None:
     assert stamps == list(range(40))
 
 
+def test_a_paced_file_takes_as_long_as_it_is(tmp_path: Path) -> None:
+    clip, out, report = tmp_path / "clip.mkv", tmp_path / "out.mkv", tmp_path / "r.json"
+    _clip(clip, 50)
+    start = time.monotonic()
+    with pytest.raises(SystemExit) as end:
+        main(["live", str(clip), "--remove", "person", "--pace", "-o", str(out), "-q", "--report", str(report)])
+    assert end.value.code == 0
+    assert time.monotonic() - start > 1.9
+    told = json.loads(report.read_text())
+    assert told["frames"] + told["dropped"] == 50
+    with pytest.raises(SystemExit) as end:
+        main(["live", str(clip), "--remove", "person", "-o", str(out), "-q"])
+    assert end.value.code == 1  # it is there, and no -y
+
+
 def test_addresses() -> None:
     assert address_of("rtsp://me:secret@host/live").text == "rtsp://me:***@host/live"
     assert address_of("rtsp://me:secret@host/live").url == "rtsp://me:secret@host/live"

@@ -24,7 +24,7 @@ from vidrase.live.address import address_of
 from vidrase.live.capture import Capture
 from vidrase.live.outputs import Showing, VirtualCamera
 from vidrase.live.serve import WebOutput
-from vidrase.live.window import Window, decorated, lost
+from vidrase.live.window import Window, decorated, display_there, lost
 
 CHILD = Path(__file__).with_name("live_child.py")
 
@@ -108,7 +108,9 @@ def test_the_screen_as_a_source(desktop: str, monkeypatch: pytest.MonkeyPatch) -
     with Running(address_of("screen", rate=20.0)) as run:
         run.until(lambda: len(run.seen.seen) > 10)
     assert run.seen.seen[-1][1].after.shape == (700, 900, 3)
+    assert display_there()
     monkeypatch.setenv("DISPLAY", ":9999")
+    assert not display_there()  # asking Qt for a window there would end the program
     with pytest.raises(Exception, match=r"cannot open|does not answer|no screen"):
         Capture(address_of("screen")).start()
 

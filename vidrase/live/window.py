@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -22,7 +23,22 @@ LARGEST = 1600, 900  # px of a window when it opens
 
 def display_there() -> bool:
     """Whether a window could open."""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if sys.platform in ("darwin", "win32"):
+        return True
+    host, _, number = os.environ.get("DISPLAY", "").rpartition(":")
+    number = number.partition(".")[0]
+    if not number.isdecimal():
+        return False
+    try:  # asked first: Qt ends the whole program when nobody answers
+        if host in ("", "unix"):
+            with socket.socket(socket.AF_UNIX) as local:
+                local.settimeout(2.0)
+                local.connect(f"/tmp/.X11-unix/X{number}")
+        else:
+            socket.create_connection((host, 6000 + int(number)), 2.0).close()
+    except OSError:
+        return False
+    return True
 
 
 class Window:
