@@ -49,7 +49,7 @@ def _in_order_and_without_the_person(run: Running, scene: Scene, name: str) -> f
     return float(np.median(late))
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("transport", ["tcp", pytest.param("udp", marks=pytest.mark.slow)])
 def test_an_rtsp_camera(transport: str, scene: Scene, closing: Callable, tmp_path: Path) -> None:
     server = closing(RtspServer(scene, transport=transport))
     out = FileOutput(tmp_path / "a.mkv", sound_rate=8000)
@@ -79,6 +79,7 @@ def test_an_rtsp_camera_that_is_restarted(scene: Scene) -> None:
     assert seconds == sorted(seconds)
 
 
+@pytest.mark.slow
 def test_an_rtsp_camera_that_freezes(scene: Scene, closing: Callable) -> None:
     server = closing(RtspServer(scene))
     relay = closing(Relay(server.port))
@@ -97,8 +98,16 @@ def test_an_rtsp_camera_that_freezes(scene: Scene, closing: Callable) -> None:
     ("sent", "read"),
     [
         (TRANSPORT_STREAM + "tcp://127.0.0.1:{port}?listen=1", "tcp://127.0.0.1:{port}"),
-        (TRANSPORT_STREAM + "udp://127.0.0.1:{port}?pkt_size=1316", "udp://127.0.0.1:{port}"),
-        ("-q:v 4 -f mpjpeg -listen 1 http://127.0.0.1:{port}/video", "http://127.0.0.1:{port}/video"),
+        pytest.param(
+            TRANSPORT_STREAM + "udp://127.0.0.1:{port}?pkt_size=1316",
+            "udp://127.0.0.1:{port}",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "-q:v 4 -f mpjpeg -listen 1 http://127.0.0.1:{port}/video",
+            "http://127.0.0.1:{port}/video",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["tcp", "udp", "mjpeg"],
 )
@@ -111,6 +120,7 @@ def test_what_ffmpeg_sends(sent: str, read: str, scene: Scene, closing: Callable
     assert _in_order_and_without_the_person(run, scene, f"ffmpeg, {read.partition(':')[0]}") < 1.0
 
 
+@pytest.mark.slow
 def test_rtmp_in(scene: Scene, closing: Callable, tmp_path: Path) -> None:
     server = closing(RtmpServer(tmp_path))
     closing(FfmpegPusher(scene, "-c:v libx264 -preset ultrafast -tune zerolatency -g 12 -f flv " + server.url, 0))
@@ -138,6 +148,7 @@ def test_hls_as_it_happens_runs_evenly(scene: Scene, closing: Callable, tmp_path
     assert numbers[-1] - numbers[0] < 1.2 * len(numbers)
 
 
+@pytest.mark.slow
 def test_a_film_over_http_plays_at_its_own_pace_and_ends(scene: Scene, closing: Callable, tmp_path: Path) -> None:
     server = closing(HlsServer(scene, tmp_path, live=False, seconds=3.0))
     with Running(server.url, timeout=4.0) as run:
@@ -153,8 +164,10 @@ def test_a_film_over_http_plays_at_its_own_pace_and_ends(scene: Scene, closing: 
     [
         ("-listen 1 -f flv -i rtmp://127.0.0.1:{port}/live/x", "rtmp://127.0.0.1:{port}/live/x"),
         ("-rtsp_flags listen -i rtsp://127.0.0.1:{port}/live", "rtsp://127.0.0.1:{port}/live"),
-        ("-f mpegts -i udp://127.0.0.1:{port}?timeout=2000000", "udp://127.0.0.1:{port}"),
-        ("-f mpegts -i tcp://127.0.0.1:{port}?listen=1", "tcp://127.0.0.1:{port}"),
+        pytest.param(
+            "-f mpegts -i udp://127.0.0.1:{port}?timeout=2000000", "udp://127.0.0.1:{port}", marks=pytest.mark.slow
+        ),
+        pytest.param("-f mpegts -i tcp://127.0.0.1:{port}?listen=1", "tcp://127.0.0.1:{port}", marks=pytest.mark.slow),
     ],
     ids=["rtmp", "rtsp", "udp", "tcp"],
 )
@@ -181,6 +194,7 @@ def test_what_others_receive(receiver: str, url: str, closing: Callable, tmp_pat
     assert seconds > 0.6 * len(pictures) / 25
 
 
+@pytest.mark.slow
 def test_rtmp_out_and_a_server_that_comes_back(scene: Scene, closing: Callable, tmp_path: Path) -> None:
     camera = closing(MjpegCamera(scene))
     server = RtmpServer(tmp_path)

@@ -142,6 +142,36 @@ def test_sound_stays_with_its_picture(tmp_path: Path, scene: Scene) -> None:
     assert sum(n for _, n in heard) / 48000 > 0.8 * (seen[-1] - seen[0])
 
 
+def test_a_clap_is_heard_when_it_is_seen(tmp_path: Path, scene: Scene) -> None:
+    port = free_port()
+    scene.claps = True
+    pusher = Pusher(f"tcp://127.0.0.1:{port}", scene, sound=True)
+    out = FileOutput(tmp_path / "a.mkv", sound_rate=48000)
+    try:
+        time.sleep(0.3)
+        with Running(f"tcp://127.0.0.1:{port}", out, timeout=3.0, sound=True) as run:
+            run.until(lambda: len(run.seen.seen) > 90)
+    finally:
+        pusher.close()
+    with av.open(str(tmp_path / "a.mkv")) as file:
+        light = [(f.time, f.to_ndarray(format="gray")[-20:].mean() > 128) for f in file.decode(video=0)]
+    with av.open(str(tmp_path / "a.mkv")) as file:
+        loud = [
+            (f.time + k / f.sample_rate, bool(np.abs(f.to_ndarray()[0, k : k + 240]).max() > 0.05))
+            for f in file.decode(audio=0)
+            for k in range(0, f.samples, 240)
+        ]
+    seen, heard = _onsets(light), _onsets(loud)
+    off = [min(heard, key=lambda t: abs(t - moment)) - moment for moment in seen]
+    print(f"sound after picture: {[round(x * 1e3) for x in off]} ms")
+    assert len(off) >= 2
+    assert max(map(abs, off)) < 0.06  # a picture and a half
+
+
+def _onsets(course: list[tuple[float, bool]]) -> list[float]:
+    return [b[0] for a, b in zip(course, course[1:], strict=False) if b[1] and not a[1]]
+
+
 def test_the_page_the_stream_and_a_watcher_who_leaves(camera: MjpegCamera) -> None:
     runs: list[Running] = []
     web = WebOutput("127.0.0.1:0", stats=lambda: runs[0].live.now())

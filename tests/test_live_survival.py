@@ -70,6 +70,7 @@ def test_a_slow_camera_is_recorded_at_its_own_speed(closing: Callable, tmp_path:
     assert 0.08 < np.median(np.diff(times)) < 0.12
 
 
+@pytest.mark.slow
 def test_what_a_stalled_stream_sends_at_once_afterwards_is_old_news(scene: Scene, closing: Callable) -> None:
     port = free_port()
     closing(Pusher(f"tcp://127.0.0.1:{port}", scene))
@@ -235,6 +236,7 @@ def test_a_numbered_camera_where_only_opencv_knows_it(monkeypatch: pytest.Monkey
         Capture(Address("3", "camera", "3", "opencv")).start()
 
 
+@pytest.mark.slow
 def test_nobody_sends(closing: Callable) -> None:
     for scheme in ("udp", "rtsp", "rtmp"):
         silent = socket.create_server(("127.0.0.1", 0))
@@ -275,6 +277,7 @@ def test_a_watcher_who_does_not_take_the_picture_holds_up_nobody(scene: Scene, c
     assert run.error is None
 
 
+@pytest.mark.slow
 def test_a_receiver_who_accepts_but_never_reads(scene: Scene, closing: Callable) -> None:
     camera = closing(MjpegCamera(Scene((480, 854))))
     full = socket.create_server(("127.0.0.1", 0))

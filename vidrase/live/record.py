@@ -67,7 +67,7 @@ class Muxer:
         self._heard_as: tuple[object, ...] = ()
         self._start: float | None = None
         self._last = -1
-        self._heard = 0
+        self._heard: int | None = None  # samples, silence included
 
     def write(self, showing: Showing) -> None:
         """Encode one picture and the sound that came with it."""
@@ -95,7 +95,7 @@ class Muxer:
         sound.pts = None
         for piece in self._resampler.resample(sound):
             due = round((seconds - self._start) * piece.sample_rate)
-            if due - self._heard > piece.sample_rate // 10:  # sound was lost: silence keeps it in step with the picture
+            if self._heard is None or due - self._heard > piece.sample_rate // 20:  # the first, or some was lost
                 self._heard = due
             piece.pts, piece.time_base = self._heard, Fraction(1, piece.sample_rate)
             self._heard += piece.samples
