@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -169,7 +170,7 @@ def test_a_clap_is_heard_when_it_is_seen(tmp_path: Path, scene: Scene) -> None:
 
 
 def _onsets(course: list[tuple[float, bool]]) -> list[float]:
-    return [b[0] for a, b in zip(course, course[1:], strict=False) if b[1] and not a[1]]
+    return [b[0] for a, b in itertools.pairwise(course) if b[1] and not a[1]]
 
 
 def test_the_page_the_stream_and_a_watcher_who_leaves(camera: MjpegCamera) -> None:
