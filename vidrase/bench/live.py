@@ -113,7 +113,10 @@ def _growth(series: list[dict[str, Any]]) -> float:
     late = series[len(series) // 3 :]
     level = Counter(point["level"] for point in late).most_common(1)[0][0] if late else 0
     same = [(point["seconds"] / 60, point["memory_mib"]) for point in late if point["level"] == level]
-    return float(np.polyfit(*zip(*same, strict=True), 1)[0]) if len(same) > 5 else 0.0
+    if len(same) < 6:
+        return 0.0
+    minutes, sizes = np.array(same).T
+    return float(np.polyfit(minutes, sizes, 1)[0])
 
 
 def _thinned(series: list[dict[str, Any]]) -> list[dict[str, Any]]:
