@@ -54,8 +54,9 @@ def test_somebody_who_never_moves_before_a_pattern() -> None:
     outs = []
     with LiveEraser("person", segmenter=MagentaSegmenter(), level=2) as live:
         live.warm_up()
-        for index in range(150):
-            live.step(with_person(scene, 90, 60), index / 30)
+        end = time.monotonic() + 30  # the thread has the lowest priority, and the machine may be busy
+        while time.monotonic() < end and not (len(outs) > 40 and outs[-1].std() > 25):
+            live.step(with_person(scene, 90, 60), len(outs) / 30)
             assert live.shown is not None
             outs.append(live.shown.after[70:90, 100:120].astype(float))
             time.sleep(0.02)

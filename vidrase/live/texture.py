@@ -93,8 +93,9 @@ class Texture:
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         pixels = np.ascontiguousarray(picture.transpose(2, 0, 1))[None] / np.float32(255)
         made = self._invent(pixels, unknown[None, None])[0].transpose(1, 2, 0) * np.float32(255)
+        made = cv2.GaussianBlur(made, (0, 0), 0.7)  # whole small pixels are steps when they are made large
         if era == self._era:
-            self._done = np.ascontiguousarray(made), unknown
+            self._done = made, unknown
 
 
 def _detailed(picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> bool:
