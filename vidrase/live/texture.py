@@ -22,7 +22,7 @@ SIDE = 224  # px: long side of what is invented; two seconds of one core, once
 PAUSE = 4.0  # seconds from one invention to the next
 FRESH = 0.25  # share of the unknown that has none yet from which another one is worth its time
 SMOOTH = 3.5  # grey levels of detail round the hole below which a smooth fill is the better one: a wall
-NICE = 15
+NICE = 5  # 15 would wait for ever on a busy machine
 
 
 class Texture:
