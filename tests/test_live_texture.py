@@ -28,7 +28,8 @@ def test_texture_goes_on_behind_the_hole() -> None:
     picture = _stripes()
     picture[_hole()] = 120
     texture.ask(picture, _hole())
-    texture.close()
+    assert texture._thread is not None
+    texture._thread.join()
     found = texture.view((0, SIZE[0], 0, SIZE[1]))
     assert found is not None
     colour, there = found

@@ -1,6 +1,6 @@
 """Texture for what nobody has seen yet: a slow, better invention made once beside the running picture, never for each one.
 
-Coordinates are those of the anchor picture, `SIDE` px long. One thread for each invention, at low priority, joined by `close`.
+Coordinates are those of the anchor picture, `SIDE` px long. One thread for each invention, at low priority.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ SIDE = 224  # px: long side of what is invented; two seconds of one core, once
 PAUSE = 4.0  # seconds from one invention to the next
 FRESH = 0.25  # share of the unknown that has none yet from which another one is worth its time
 SMOOTH = 3.5  # grey levels of detail round the hole below which a smooth fill is the better one: a wall
+MOST = 4000  # unknown px that are invented at full `SIDE`; more of them are made smaller, so that the time has a bound
+LEAVE = 1.5  # seconds that closing waits; what is still being invented then is thrown away
 NICE = 5  # 15 would wait for ever on a busy machine
 
 
@@ -82,17 +84,23 @@ class Texture:
         return np.clip(shown, 0, 255), mask > 127
 
     def close(self) -> None:
-        """Wait for an invention that is under way; may be called again."""
+        """Wait a moment for an invention that is under way; may be called again."""
+        self._era += 1
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(LEAVE)
             self._thread = None
 
     def _work(self, picture: NDArray[np.float32], unknown: NDArray[np.bool_], era: int) -> None:
         if self._threaded and sys.platform == "linux":
             with suppress(OSError):  # on Linux a priority belongs to a thread
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        pixels = np.ascontiguousarray(picture.transpose(2, 0, 1))[None] / np.float32(255)
-        made = self._invent(pixels, unknown[None, None])[0].transpose(1, 2, 0) * np.float32(255)
+        scale = min((MOST / max(int(np.count_nonzero(unknown)), 1)) ** 0.5, 1.0)
+        size = (round(unknown.shape[1] * scale), round(unknown.shape[0] * scale))
+        given = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        hole = cv2.resize(unknown.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 0
+        pixels = (np.ascontiguousarray(given.transpose(2, 0, 1))[None] / 255).astype(np.float32)
+        made = self._invent(pixels, hole[None, None])[0].transpose(1, 2, 0) * np.float32(255)
+        made = cv2.resize(made, unknown.shape[::-1], interpolation=cv2.INTER_CUBIC)
         made = cv2.GaussianBlur(made, (0, 0), 0.7)  # whole small pixels are steps when they are made large
         if era == self._era:
             self._done = made, unknown
