@@ -176,8 +176,8 @@ class Cover:
         self._turn += 1
         unknown = hole & ~known
         new = unknown & ~made
-        better = self.texture.view(rect) if pose is None else None
-        if new.any() or self._turn % (5 if better is None else 2) == 0:
+        if new.any() or self._turn % (2 if self.texture.fading_in else 5) == 0:
+            better = self.texture.view(rect) if pose is None else None
             # real background outside the guard, remembered background inside the hole, nothing between or never seen
             sure = (~guard | known)[::4, ::4]
             values = np.where(guard[::4, ::4, None], fill[::4, ::4], now[::4, ::4]).astype(np.float32)
@@ -187,10 +187,12 @@ class Cover:
             smooth = membrane(summed / np.maximum(weight, 1e-3)[..., None], weight)
             guess = cv2.resize(smooth, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
             if better is not None:
-                guess = np.where(better[1][..., None], better[0], guess).astype(np.float32)
+                cv2.copyTo(better[0], better[1].view(np.uint8), guess)
             memory.invent(rect, guess, unknown, pose)
-            colour = np.where(new[..., None], guess, memory.view(rect, pose)[0] if pose is None else colour)
-        return np.where(unknown[..., None], colour, fill).astype(np.float32)
+            # standing at its anchor, the memory holds what is new already
+            colour = memory.view(rect, None)[0] if pose is None else np.where(new[..., None], guess, colour)
+        cv2.copyTo(colour, unknown.view(np.uint8), fill)
+        return fill
 
     def _ask_texture(
         self, rgb: NDArray[np.uint8], shown: NDArray[np.float32], unknown: NDArray[np.bool_], rect: Rect

@@ -22,6 +22,7 @@ SIDE = 224  # px: long side of what is invented; two seconds of one core, once
 PAUSE = 4.0  # seconds from one invention to the next
 FRESH = 0.25  # share of the unknown that has none yet from which another one is worth its time
 SMOOTH = 3.5  # grey levels of detail round the hole below which a smooth fill is the better one: a wall
+FADE = 40  # views that a new invention is taken over in
 MOST = 4000  # unknown px that are invented at full `SIDE`; more of them are made smaller, so that the time has a bound
 LEAVE = 1.5  # seconds that closing waits; what is still being invented then is thrown away
 NICE = 5  # 15 would wait for ever on a busy machine
@@ -39,6 +40,7 @@ class Texture:
         self._done: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
         self._not_before = 0.0
         self._era = 0
+        self._views = 0
         self._thread: threading.Thread | None = None
 
     def forget(self) -> None:
@@ -76,12 +78,15 @@ class Texture:
         y0, y1, x0, x1 = rect
         sy, sx = self.small[0] / self.size[0], self.small[1] / self.size[1]
         how = np.array([[sx, 0, (x0 + 0.5) * sx - 0.5], [0, sy, (y0 + 0.5) * sy - 0.5]])
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        shown = cv2.warpAffine(colour, how, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        mask = cv2.warpAffine(
-            there.astype(np.uint8) * 255, how, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        )
-        return np.clip(shown, 0, 255), mask > 127
+        size, flags = (x1 - x0, y1 - y0), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        self._views += 1
+        shown = cv2.warpAffine(colour, how, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return shown, cv2.warpAffine(there.view(np.uint8) * np.uint8(255), how, size, flags=flags) > 127
+
+    @property
+    def fading_in(self) -> bool:
+        """Whether what was invented is so new that it still has to be taken over, picture by picture."""
+        return self._done is not None and self._views < FADE
 
     def close(self) -> None:
         """Wait a moment for an invention that is under way; may be called again."""
@@ -103,7 +108,7 @@ class Texture:
         made = cv2.resize(made, unknown.shape[::-1], interpolation=cv2.INTER_CUBIC)
         made = cv2.GaussianBlur(made, (0, 0), 0.7)  # whole small pixels are steps when they are made large
         if era == self._era:
-            self._done = made, unknown
+            self._done, self._views = (made, unknown), 0
 
 
 def _detailed(picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> bool:
