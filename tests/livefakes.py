@@ -21,6 +21,7 @@ from vidrase.frames import Frame, Instances
 BITS = 16
 CELL = 10  # px of a bit of the clock
 MAGENTA = (255, 0, 255)
+CLAP = 0.12  # seconds
 
 
 class MagentaSegmenter:
@@ -99,6 +100,8 @@ class Scene:
         self.rate = rate
         self.made: dict[int, float] = {}
         self.count = 0
+        self.claps = False
+        """Whether the lower rows flash for `CLAP` seconds with every second, as the sound does."""
 
     def next(self) -> NDArray[np.uint8]:
         """The next picture; a person walks from left to right and back."""
@@ -106,6 +109,8 @@ class Scene:
         step = (self.count * 4) % (2 * (width - 40))
         picture = with_person(self.plain, step if step < width - 40 else 2 * (width - 40) - step, 120)
         stamp(picture, self.count)
+        if self.claps:
+            picture[-30:] = 250 if self.count / self.rate % 1.0 < CLAP else 5
         self.made[self.count] = time.monotonic()
         self.count += 1
         return picture
@@ -168,7 +173,9 @@ class Pusher:
             out.mux(video.encode(frame))
             sent += 1
             while audio is not None and heard / 48000 < sent / self.scene.rate:
-                tone = (8000 * np.sin(2 * np.pi * 440 * (heard + np.arange(1152)) / 48000)).astype(np.int16)
+                at = (heard + np.arange(1152)) / 48000
+                loud = at % 1.0 < CLAP if self.scene.claps else 1.0
+                tone = (8000 * loud * np.sin(2 * np.pi * 440 * at)).astype(np.int16)
                 piece = av.AudioFrame.from_ndarray(tone[None], format="s16", layout="mono")
                 piece.sample_rate, piece.pts, piece.time_base = 48000, heard, Fraction(1, 48000)
                 heard += 1152

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -18,64 +19,19 @@ import cv2
 import numpy as np
 import pytest
 from livefakes import MagentaSegmenter, MjpegCamera, Pusher, Scene, free_port, read_stamp
+from liverun import WAIT, Running, grey, magenta
 
 from vidrase.cli.main import main
 from vidrase.errors import SinkError, SourceError, VidraseError
 from vidrase.live.address import address_of
 from vidrase.live.capture import Capture
-from vidrase.live.eraser import LiveEraser
-from vidrase.live.loop import Live
-from vidrase.live.outputs import Collector
 from vidrase.live.record import FileOutput, PushOutput
 from vidrase.live.serve import WebOutput, parse
-
-WAIT = 12.0
 
 
 @pytest.fixture(autouse=True)
 def _no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidrase.live.eraser.load_segmenter", lambda options, note: MagentaSegmenter(0.01))
-
-
-class Running:
-    """A live run in a thread, its pictures collected."""
-
-    def __init__(self, url: str, *outputs: object, timeout: float = 1.5, **capture: object) -> None:
-        self.said: list[str] = []
-        self.capture = Capture(address_of(url), timeout=timeout, say=self.said.append, **capture)  # type: ignore[arg-type]
-        self.eraser = LiveEraser("person", level=2, latency=0.1)
-        self.eraser.warm_up()
-        self.seen = Collector(400)
-        self.live = Live(self.capture, self.eraser, [self.seen, *outputs])  # type: ignore[list-item]
-        self.error: BaseException | None = None
-        self._others = outputs
-        self._thread = threading.Thread(target=self._work, daemon=True)
-
-    def _work(self) -> None:
-        try:
-            self.live.run()
-        except BaseException as error:
-            self.error = error
-
-    def __enter__(self) -> Running:
-        self.capture.start()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.live.stop()
-        self._thread.join(5)
-        self.capture.close()
-        self.eraser.close()
-        self.seen.close()
-        for output in self._others:
-            output.close()  # type: ignore[attr-defined]
-
-    def until(self, done: Callable[[], bool]) -> None:
-        end = time.monotonic() + WAIT
-        while not done():
-            assert time.monotonic() < end, f"nothing happened; said {self.said}, error {self.error}"
-            time.sleep(0.02)
 
 
 @pytest.fixture
@@ -97,7 +53,7 @@ def test_an_mjpeg_camera_in_time_and_without_the_person(camera: MjpegCamera, sce
     print(f"clock in the picture: median {np.median(late) * 1e3:.0f} ms, 95 % {np.percentile(late, 95) * 1e3:.0f} ms")
     assert np.median(late) < 0.6  # generous: the machine may be shared; the figure that counts is printed
     for _, showing in list(run.seen.seen)[20:]:
-        assert not _magenta(showing.after).any()
+        assert not magenta(showing.after).any()
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "udp"])
@@ -121,11 +77,11 @@ def test_a_lost_camera_is_shown_grey_and_found_again(camera: MjpegCamera) -> Non
         run.until(lambda: len(run.seen.seen) > 8)
         camera.close()
         run.until(lambda: any("lost" in text for text in run.said))
-        run.until(lambda: _grey(run.seen.seen[-1][1].after))
+        run.until(lambda: grey(run.seen.seen[-1][1].after))
         again = MjpegCamera(Scene(), camera.port)
         try:
             run.until(lambda: any("is back" in text for text in run.said))
-            run.until(lambda: not _grey(run.seen.seen[-1][1].after))
+            run.until(lambda: not grey(run.seen.seen[-1][1].after))
         finally:
             again.close()
     assert run.capture.reconnects == 1
@@ -185,6 +141,36 @@ def test_sound_stays_with_its_picture(tmp_path: Path, scene: Scene) -> None:
     assert abs(heard[0][0] - seen[0]) < 0.12
     assert abs(heard[-1][0] - seen[-1]) < 0.4
     assert sum(n for _, n in heard) / 48000 > 0.8 * (seen[-1] - seen[0])
+
+
+def test_a_clap_is_heard_when_it_is_seen(tmp_path: Path, scene: Scene) -> None:
+    port = free_port()
+    scene.claps = True
+    pusher = Pusher(f"tcp://127.0.0.1:{port}", scene, sound=True)
+    out = FileOutput(tmp_path / "a.mkv", sound_rate=48000)
+    try:
+        time.sleep(0.3)
+        with Running(f"tcp://127.0.0.1:{port}", out, timeout=3.0, sound=True) as run:
+            run.until(lambda: len(run.seen.seen) > 90)
+    finally:
+        pusher.close()
+    with av.open(str(tmp_path / "a.mkv")) as file:
+        light = [(f.time, f.to_ndarray(format="gray")[-20:].mean() > 128) for f in file.decode(video=0)]
+    with av.open(str(tmp_path / "a.mkv")) as file:
+        loud = [
+            (f.time + k / f.sample_rate, bool(np.abs(f.to_ndarray()[0, k : k + 240]).max() > 0.05))
+            for f in file.decode(audio=0)
+            for k in range(0, f.samples, 240)
+        ]
+    seen, heard = _onsets(light), _onsets(loud)
+    off = [min(heard, key=lambda t: abs(t - moment)) - moment for moment in seen]
+    print(f"sound after picture: {[round(x * 1e3) for x in off]} ms")
+    assert len(off) >= 2
+    assert max(map(abs, off)) < 0.06  # a picture and a half
+
+
+def _onsets(course: list[tuple[float, bool]]) -> list[float]:
+    return [b[0] for a, b in itertools.pairwise(course) if b[1] and not a[1]]
 
 
 def test_the_page_the_stream_and_a_watcher_who_leaves(camera: MjpegCamera) -> None:
@@ -329,6 +315,21 @@ def test_a_file_keeps_every_picture_unless_paced(tmp_path: Path) -> None:
     assert stamps == list(range(40))
 
 
+def test_a_paced_file_takes_as_long_as_it_is(tmp_path: Path) -> None:
+    clip, out, report = tmp_path / "clip.mkv", tmp_path / "out.mkv", tmp_path / "r.json"
+    _clip(clip, 50)
+    start = time.monotonic()
+    with pytest.raises(SystemExit) as end:
+        main(["live", str(clip), "--remove", "person", "--pace", "-o", str(out), "-q", "--report", str(report)])
+    assert end.value.code == 0
+    assert time.monotonic() - start > 1.9
+    told = json.loads(report.read_text())
+    assert told["frames"] + told["dropped"] == 50
+    with pytest.raises(SystemExit) as end:
+        main(["live", str(clip), "--remove", "person", "-o", str(out), "-q"])
+    assert end.value.code == 1  # it is there, and no -y
+
+
 def test_addresses() -> None:
     assert address_of("rtsp://me:secret@host/live").text == "rtsp://me:***@host/live"
     assert address_of("rtsp://me:secret@host/live").url == "rtsp://me:secret@host/live"
@@ -345,12 +346,3 @@ def _clip(path: Path, count: int = 5) -> None:
         for _ in range(count):
             out.mux(stream.encode(av.VideoFrame.from_ndarray(scene.next(), format="rgb24")))
         out.mux(stream.encode(None))
-
-
-def _magenta(rgb: np.ndarray) -> np.ndarray:
-    rgb = rgb.astype(int)
-    return (rgb[..., 0] > 190) & (rgb[..., 2] > 190) & (rgb[..., 1] < 90)
-
-
-def _grey(rgb: np.ndarray) -> bool:
-    return bool((rgb.max(2).astype(int) - rgb.min(2)).mean() < 8)

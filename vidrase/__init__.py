@@ -24,11 +24,13 @@ from vidrase.errors import (
 if TYPE_CHECKING:
     from vidrase.eraser import Eraser, erase
     from vidrase.frames import Frame
+    from vidrase.live import LiveEraser
     from vidrase.report import Report
 
 __all__ = [
     "erase",
     "Eraser",
+    "LiveEraser",
     "Frame",
     "Report",
     "VidraseError",
@@ -44,6 +46,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "erase": "vidrase.eraser",
     "Eraser": "vidrase.eraser",
+    "LiveEraser": "vidrase.live",
     "Frame": "vidrase.frames",
     "Report": "vidrase.report",
 }

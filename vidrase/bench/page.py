@@ -14,11 +14,12 @@ import numpy as np
 
 from vidrase.bench import plots
 from vidrase.bench.case import Rgb
+from vidrase.bench.live import CURVES
 from vidrase.bench.peers import OURS
 from vidrase.bench.rating import rating_sheet
 from vidrase.bench.results import Results, Row, Strip, mean_by
 from vidrase.bench.speed import growth
-from vidrase.bench.table import COLUMNS, HEADINGS, weaknesses
+from vidrase.bench.table import COLUMNS, HEADINGS, live_lines, weaknesses
 
 TITLES = {
     "quality": "Completion: somebody else's hole in a clip whose truth is known",
@@ -27,6 +28,7 @@ TITLES = {
     "masks": "Masks: is the person found, all of it, steadily",
     "speed": "Speed",
     "memory": "Memory",
+    "live": "Live",
 }
 PLOTTED = {
     "quality": (("psnr", None), ("flicker", 1.0), ("seam", 1.0)),
@@ -104,6 +106,8 @@ def _suite(name: str, rows: Sequence[Row]) -> str:
         return head + _speed(mine)
     if name == "memory":
         return head + _memory(mine)
+    if name == "live":
+        return head + _live(mine)
     methods = list(dict.fromkeys(row.method for row in mine))
     methods.sort(key=lambda method: method != OURS)
     parts = [head, plots.legend(methods, "m")]
@@ -191,6 +195,16 @@ def _memory(rows: Sequence[Row]) -> str:
     plot = plots.line(points, "frames", "MiB")
     text = "Peak resident memory of a fresh process against the length of the clip, 240p: flat is the promise."
     return _soft(text) + plot + f"<table>{head}{sizes}</table>"
+
+
+def _live(rows: Sequence[Row]) -> str:
+    curve = [row.numbers for row in rows if row.group == "curve"]
+    parts = [_soft(line) for line in live_lines(rows)]
+    for measure, unit in CURVES:
+        parts.append(
+            f'<div class="wide">{plots.line([(n["seconds"], n[measure]) for n in curve], "seconds", unit)}</div>'
+        )
+    return "".join(parts)
 
 
 def _pictures(strips: Sequence[Strip], found: Sequence[Strip], rows: Sequence[Row]) -> str:

@@ -81,7 +81,7 @@ def line(points: Sequence[tuple[float, float]], x_unit: str, y_unit: str) -> str
     if len(points) < 2:
         return ""
     points = sorted(points)
-    high, far = max(y for _, y in points) * 1.15, max(x for x, _ in points) * 1.03
+    high, far = max(y for _, y in points) * 1.15 or 1.0, max(x for x, _ in points) * 1.03
     width, height = LABEL + PLOT + 70, 220
     parts = [_open(width, height), *_axis(0, far, height, x_unit)]
 
@@ -93,12 +93,13 @@ def line(points: Sequence[tuple[float, float]], x_unit: str, y_unit: str) -> str
         parts.append(f'<line class="grid" x1="{LABEL}" x2="{LABEL + PLOT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="tick" x="{LABEL - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
     parts.append(f'<text class="tick" x="{LABEL - 60}" y="20" text-anchor="end">{escape(y_unit)}</text>')
+    radius = 5 if len(points) < 20 else 2
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in points))
     parts.append(f'<polyline class="line" points="{path}"/>')
     for x_value, y_value in points:
         x, y = at(x_value, y_value)
         parts.append(
-            f'<circle class="m0" cx="{x:.1f}" cy="{y:.1f}" r="5">'
+            f'<circle class="m0" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">'
             f"<title>{x_value:g} {x_unit}: {y_value:g} {y_unit}</title></circle>"
         )
     return "".join([*parts, "</svg>"])

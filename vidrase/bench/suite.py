@@ -22,7 +22,7 @@ from vidrase.bench.scenes import synthetic_cases
 from vidrase.errors import OptionError, SinkError, VidraseError
 from vidrase.report import Note
 
-SUITES = ("quality", "stills", "removal", "masks", "speed", "memory")
+SUITES = ("quality", "stills", "removal", "masks", "speed", "memory", "live")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class BenchOptions:
     """Of the fill: fast, default, best."""
     all_pictures: bool = False
     """Show pictures on the page that may not be published."""
+    minutes: float | None = None
+    """Of the live soak; None: 10, or half a minute when quick."""
 
     def __post_init__(self) -> None:
         if self.suite not in (*SUITES, "all"):
@@ -80,7 +82,9 @@ def write(results: Results, options: BenchOptions) -> list[Path]:
     """Records and page below `options.output`; returns the paths, the page last."""
     if options.output is None:
         return []
-    settings: dict[str, Any] = {k: v for k, v in asdict(options).items() if k in ("suite", "cases", "quick", "quality")}
+    settings: dict[str, Any] = {
+        k: v for k, v in asdict(options).items() if k in ("suite", "cases", "quick", "quality", "minutes")
+    }
     settings["cases"] = list(options.cases)
     records = []
     for suite in dict.fromkeys(row.suite for row in results.rows):
@@ -173,6 +177,17 @@ def _memory(options: BenchOptions, _: Path | None, results: Results) -> None:
     speed.run_memory(results, speed.QUICK if options.quick else speed.FULL)
 
 
+def _live(options: BenchOptions, data: Path | None, results: Results) -> None:
+    from vidrase.bench.live import run_fixed, run_soak
+
+    minutes = options.minutes if options.minutes is not None else 0.5 if options.quick else 10.0
+    run_soak(results, minutes, sample_folder())
+    if data is not None:
+        run_fixed(results, data, 300 if options.quick else 1400)
+    else:
+        results.skip("live against clean plates: no --data and no VIDRASE_DATA")
+
+
 _RUNNERS: dict[str, Callable[[BenchOptions, Path | None, Results], None]] = {
     "quality": _quality,
     "stills": _stills,
@@ -180,6 +195,7 @@ _RUNNERS: dict[str, Callable[[BenchOptions, Path | None, Results], None]] = {
     "masks": _masks,
     "speed": _speed,
     "memory": _memory,
+    "live": _live,
 }
 
 

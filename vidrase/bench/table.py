@@ -99,6 +99,8 @@ def weaknesses(rows: Sequence[Row], most: int = 14) -> list[str]:
 def _suite(suite: str, rows: Sequence[Row]) -> str:
     if suite in ("speed", "memory"):
         return _measured(suite, rows)
+    if suite == "live":
+        return "\n  ".join(["live: one run", *live_lines(rows)])
     heads = HEADINGS[suite]
     names = [name for name in COLUMNS[suite] if any(name in row.numbers for row in rows)]
     lines = [f"{suite}: means over cases ({'/'.join('·↑↓'[heads[n][2]] for n in names)} is better)"]
@@ -139,6 +141,26 @@ def _ratios(rows: Sequence[Row]) -> list[str]:
         if timed:
             text += f", work x {sum(a for a, _ in timed) / max(sum(b for _, b in timed), 1e-9):.2f}"
         lines.append(text)
+    return lines
+
+
+def live_lines(rows: Sequence[Row]) -> list[str]:
+    """One line for each live row that is not a point of a curve."""
+    lines = []
+    for row in rows:
+        n = row.numbers
+        if row.group == "soak":
+            text = f"{n['minutes']:g} min at 30 fps, 854x480: {n['fps']:.1f} fps, {n['dropped_share']:.2%} dropped, "
+            text += f"clock in the picture {n['clock_ms_p50']:.0f} ms (95 %: {n['clock_ms_p95']:.0f}), "
+            text += f"peak {n['peak_mib']:.0f} MiB"
+            if n["minutes"] >= 3:  # sooner it is warming up, not growth
+                text += f", {n['growth_mib_per_minute']:+.2f} MiB a minute"
+        elif row.group == "fixed camera":
+            text = f"{n['psnr']:.1f} dB in the hole against the clean plate ({n['psnr_beside']:.1f} beside it), "
+            text += f"{n['share_real']:.0%} real background"
+        else:
+            continue
+        lines.append(f"{row.case:28s} {text}")
     return lines
 
 

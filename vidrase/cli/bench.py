@@ -13,7 +13,7 @@ import click
     default="all",
     show_default=True,
     metavar="NAME",
-    help="quality, stills, removal, masks, speed, memory or all.",
+    help="quality, stills, removal, masks, speed, memory, live or all.",
 )
 @click.option(
     "--cases", default="", metavar="WORDS", help="Only cases whose names contain one of these, comma-separated."
@@ -24,6 +24,7 @@ import click
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the JSON records and the HTML page.")
 @click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", help="Of the fill.")
+@click.option("--minutes", type=click.FloatRange(min=0.1), help="Of the live soak.  [10; --quick: 0.5]")
 @click.option("--all-pictures", is_flag=True, help="Put pictures on the page that may not be published.")
 @click.option(
     "--compare",
@@ -40,6 +41,7 @@ def bench(
     data: Path | None,
     output: Path | None,
     quality: str,
+    minutes: float | None,
     all_pictures: bool,
     compare: tuple[Path, Path] | None,
     **_: object,
@@ -62,7 +64,7 @@ def bench(
         click.echo(report(load(compare[0]), load(compare[1])))
         return
     words = tuple(word.strip() for word in cases.split(",") if word.strip())
-    options = BenchOptions(suite, words, quick, data, output, quality, all_pictures)
+    options = BenchOptions(suite, words, quick, data, output, quality, all_pictures, minutes)
     results = run(options, say=lambda text: click.echo(text, err=True))
     paths = write(results, options)
     click.echo(table(results))

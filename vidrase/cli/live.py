@@ -76,7 +76,7 @@ def live(source: str, **given: Any) -> None:
     """Remove things from a running picture.
 
     SOURCE is a camera's number or /dev/video*, a URL (rtsp, rtmp, http, udp, tcp, srt), screen, or a file (see --pace).
-    In the window: q quit, space before/after, m mask, c learn the background anew, 1-9 keep or remove one.
+    In the window: q quit, space before/after, f freeze, m mask, c learn the background anew, 1-9 keep or remove one.
     """
     # half of two cores is the detector's; the rest decodes, paints and encodes. Set before torch and OpenCV load.
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 2) - 1, 1)))
@@ -92,7 +92,7 @@ def live(source: str, **given: Any) -> None:
 
 
 def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Callable[[str], None]) -> None:
-    import cv2
+    import cv2  # before anything that loads PyAV: see Window
 
     from vidrase.live.address import address_of
     from vidrase.live.capture import Capture

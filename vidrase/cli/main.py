@@ -80,6 +80,7 @@ def cli() -> None:
     vidrase clip.mp4 --mask hole.png -o out.mp4
     vidrase clip.mp4 --list                       what is there to remove
     vidrase pick clip.mp4                         choose by hand, see it marked, run
+    vidrase live 0 --remove person                a camera or stream, as you watch
     vidrase erase --help                          all options
 
     A file that is called like a command is given as ./models.

@@ -33,6 +33,11 @@ class Address:
         """Whether an end is a loss, after which it is worth asking again."""
         return self.kind == "camera" or (self.kind == "stream" and not self.url.startswith("http"))
 
+    @property
+    def segmented(self) -> bool:
+        """Whether the picture comes in pieces of several seconds: HLS or DASH."""
+        return self.kind == "stream" and urlsplit(self.url).path.endswith((".m3u8", ".mpd"))
+
 
 def address_of(text: str, *, size: tuple[int, int] | None = None, rate: float | None = None) -> Address:
     """The address that `text` means: a camera's number, /dev/video*, a URL, `screen`, or a file.
@@ -46,12 +51,19 @@ def address_of(text: str, *, size: tuple[int, int] | None = None, rate: float | 
         return _screen(size, rate)
     scheme = urlsplit(text).scheme.lower() if "://" in text else ""
     if scheme in SCHEMES:
-        options = {"fflags": "nobuffer", "flags": "low_delay", "probesize": "500000", "analyzeduration": "500000"}
+        options = {"flags": "low_delay", "probesize": "500000", "analyzeduration": "500000"}
+        if not scheme.startswith("http"):
+            options["fflags"] = (
+                "nobuffer"  # forgets what was looked at to know the format: of a film that is its beginning
+            )
         if scheme.startswith("rtsp"):
-            options |= {"rtsp_transport": "tcp", "max_delay": "100000"}
+            options |= {
+                "rtsp_flags": "prefer_tcp",
+                "max_delay": "100000",
+            }  # UDP loses packets; some cameras know only that
         if scheme == "udp":
             options |= {"fifo_size": "100000", "overrun_nonfatal": "1"}
-        return Address(_without_password(text), "stream", text, None, options)
+        return Address(without_password(text), "stream", text, None, options)
     if scheme == "file":
         text = urlsplit(text).path
     elif scheme:
@@ -95,5 +107,6 @@ def _screen(size: tuple[int, int] | None, rate: float | None) -> Address:
     return Address("screen", "screen", display, "x11grab", options)
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
+    """`text` fit to be shown: a password in an address is starred out."""
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", text)

@@ -17,15 +17,22 @@ import av
 import cv2
 import numpy as np
 from av.codec.context import Flags, ThreadType
+from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
+from vidrase.avplanes import UNSPECIFIED, customary_matrix
 from vidrase.errors import CameraTimeout, DecodeError, SourceError, SourceNotFound, UnsupportedSource
 from vidrase.live.address import Address
 from vidrase.report import Note
 
 ROOM = 2
 BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts
-CORRUPT = 200  # packets in a row that give no picture before the stream counts as lost
+SLACK = 1.0  # seconds that a playback may be late before it goes on from where it is
+LATE = 0.5  # seconds behind the source's own clock from which a picture is old news
+CATCH_UP = 0.3  # seconds for which old news are left out; who is late then lives by a later clock
+UNTIMED = ("mpjpeg", "mjpeg")  # formats whose time stamps FFmpeg counts at 25 a second, whatever the camera does
+SEGMENTS = 20.0  # seconds: HLS and DASH bring nothing for as long as a segment lasts
+TORN = 0.7  # seconds for which damaged pictures are left out; the last whole one stays
 SOUND = 400  # frames of sound that may wait: some eight seconds
 
 
@@ -77,6 +84,11 @@ class Capture:
         self._error: BaseException | None = None
         self._offset: float | None = None
         self._last = 0.0
+        self._last_at = 0.0
+        self._epoch = 0.0
+        self._late_since: float | None = None
+        self._untimed = False
+        self._plays = False
         self._pace_start: float | None = None
         self._thread: threading.Thread | None = None
 
@@ -139,16 +151,20 @@ class Capture:
             if not camera.isOpened():
                 raise SourceNotFound(f"no camera {address.text}")
             return camera
+        began = time.monotonic()
+        patience = max(self._timeout, 2.0) * 2
         try:
             # opening a stream takes a few exchanges more than reading from it
             container = av.open(
                 address.url,
                 format=address.format,
                 options=dict(address.options),
-                timeout=(max(self._timeout, 2.0) * 2, self._timeout),
+                timeout=(patience, self._patience),
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise _explained(address, error) from error
+            # what FFmpeg makes of an open that was broken off varies
+            broken_off = time.monotonic() - began > 0.9 * patience
+            raise _explained(address, TimeoutError() if broken_off else error) from error
         if not container.streams.video:
             container.close()
             raise UnsupportedSource(f"no video in {address.text}")
@@ -158,6 +174,10 @@ class Capture:
         context.flags |= Flags.low_delay
         if video.average_rate:
             self.frame_rate = min(max(float(video.average_rate), 1.0), 240.0)
+        # what is fetched rather than sent comes in gulps, faster than it is to be seen
+        self._plays = self._paced if address.kind == "file" else address.segmented or _is_film(address, container)
+        self._pace_start = None
+        self._untimed = address.kind != "file" and any(name in UNTIMED for name in container.format.name.split(","))
         audio = container.streams.audio
         self.has_sound = bool(audio) and self._sound_wanted
         self.sound_rate = audio[0].codec_context.sample_rate if self.has_sound else 0
@@ -171,16 +191,16 @@ class Capture:
                     finished = (
                         self._read_camera(container) if self.address.format == "opencv" else self._read(container)
                     )
-                    reason = "it ended"
+                    why = "it ended"
                 except (av.error.FFmpegError, SourceError, OSError) as caught:
-                    finished, reason = False, _why(caught)
+                    finished, why = False, reason(caught)
                 finally:
                     container.release() if self.address.format == "opencv" else container.close()
                 if finished or self._stop.is_set():
                     break
                 if self.address.kind == "file":
-                    raise DecodeError(f"{self.address.text} broke off: {reason}")
-                again = self._reconnect(reason)
+                    raise DecodeError(f"{self.address.text} broke off: {why}")
+                again = self._reconnect(why)
                 if again is None:
                     break
                 container = again
@@ -191,9 +211,14 @@ class Capture:
                 self._ended, self._error = True, error
                 self._state.notify_all()
 
-    def _reconnect(self, reason: str) -> Any:
+    @property
+    def _patience(self) -> float:
+        """Seconds without data after which the source is lost."""
+        return max(self._timeout, SEGMENTS) if self.address.segmented else self._timeout
+
+    def _reconnect(self, why: str) -> Any:
         self.lost = True
-        self._say(f"lost {self.address.text} ({reason}); trying again")
+        self._say(f"lost {self.address.text} ({why}); trying again")
         began, attempt = time.monotonic(), 0
         while not self._stop.wait(BACKOFF[min(attempt, len(BACKOFF) - 1)]):
             attempt += 1
@@ -213,7 +238,7 @@ class Capture:
         """Read to the end; True when the end is one."""
         video = container.streams.video[0]
         streams = [video] + ([container.streams.audio[0]] if self.has_sound else [])
-        bad = seen = 0
+        seen, whole = 0, time.monotonic()
         for packet in container.demux(*streams):
             if self._stop.is_set():
                 return True
@@ -221,19 +246,21 @@ class Capture:
                 frames = packet.decode()
             except av.error.InvalidDataError:
                 self.corrupt += 1
-                bad += 1
-                if bad > CORRUPT:
-                    raise
-                continue
+                frames = []
             for frame in frames:
                 if isinstance(frame, av.AudioFrame):
                     self._keep_sound(frame)
                     continue
-                bad = 0
+                if frame.is_corrupt and time.monotonic() - whole < TORN:
+                    self.corrupt += 1
+                    continue
                 seen += 1
-                self._keep(frame.to_ndarray(format="rgb24"), frame.time)
+                self._keep(_rgb(frame), None if self._untimed else frame.time)
+                whole = time.monotonic()
                 if self._stop.is_set():
                     return True
+            if self.address.kind != "file" and time.monotonic() - whole > self._patience:
+                raise SourceError("packets come, but no picture")  # another codec from now on, or rubbish
         if not seen and not self.decoded:
             raise UnsupportedSource(f"no picture could be decoded from {self.address.text}")
         return not self.address.lasting and (self.address.kind == "file" or bool(container.duration))
@@ -248,8 +275,13 @@ class Capture:
 
     def _keep(self, rgb: NDArray[np.uint8], stamp: float | None) -> None:
         seconds = self._continued(stamp)
-        if self._paced and self.address.kind == "file":
-            self._pace_start = time.monotonic() - seconds if self._pace_start is None else self._pace_start
+        if seconds is None:
+            self.dropped += 1
+            return
+        if self._plays:
+            now = time.monotonic()
+            if self._pace_start is None or now - self._pace_start - seconds > SLACK:
+                self._pace_start = now - seconds
             if self._stop.wait(max(self._pace_start + seconds - time.monotonic(), 0)):
                 return
         self.lost = False
@@ -263,16 +295,30 @@ class Capture:
             self._pictures.append(Picture(rgb, seconds, time.monotonic()))
             self._state.notify_all()
 
-    def _continued(self, stamp: float | None) -> float:
-        """The time of a picture on one clock that goes on over reconnections and jumps of the source's own."""
+    def _continued(self, stamp: float | None) -> float | None:
+        """The time of a picture on one clock that goes on over losses and jumps of the source's own; None: old news.
+
+        What comes in a gulp after a stall is old until it has caught up. When it does not, the source's clock stood still too.
+        """
         now = time.monotonic()
-        if stamp is None:
-            stamp = now
+        stamp = now if stamp is None else stamp
         if self._offset is None or abs(stamp + self._offset - self._last) > 5.0:
-            start = 0.0 if not self.decoded else self._last + 1 / self.frame_rate
+            away = now - self._last_at if self._paced else 0.0  # a gap lasts as long as it lasted
+            start = 0.0 if not self.decoded else self._last + max(away, 1 / self.frame_rate)
             self._offset = start - stamp
+            self._epoch = now - start
         seconds = stamp + self._offset
-        self._last = max(self._last, seconds)
+        if self._paced and not self._plays:
+            self._epoch = min(self._epoch, now - seconds)
+            late = now - self._epoch - seconds
+            if late > LATE:
+                self._late_since = now if self._late_since is None else self._late_since
+                if now - self._late_since < CATCH_UP:
+                    return None
+                self._offset += late
+                seconds += late
+            self._late_since = None
+        self._last, self._last_at = max(self._last, seconds), now
         return seconds
 
     def _keep_sound(self, frame: av.AudioFrame) -> None:
@@ -281,7 +327,22 @@ class Capture:
                 self._heard.append((frame, frame.time + self._offset))
 
 
-def _why(error: BaseException) -> str:
+def _is_film(address: Address, container: Any) -> bool:
+    """Whether a web address gives a recording rather than what happens now."""
+    return address.url.startswith("http") and bool(container.duration)
+
+
+def _rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """`frame` as it is to be seen: uint8 [H, W, 3], upright."""
+    untagged = frame.colorspace == UNSPECIFIED and not frame.format.is_rgb
+    wide = untagged and customary_matrix(frame.height, frame.width) == "bt709"
+    rgb: NDArray[np.uint8] = frame.to_ndarray(format="rgb24", src_colorspace=Colorspace.ITU709 if wide else None)  # type: ignore[assignment]
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def reason(error: BaseException) -> str:
+    """What FFmpeg or the system said, in a few words."""
     if isinstance(error, av.error.ExitError | TimeoutError):
         return "no data"
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).split("\n")[0]
@@ -292,14 +353,16 @@ def _explained(address: Address, error: BaseException) -> SourceError:
     text = address.text
     if isinstance(error, av.error.ExitError | TimeoutError):
         return CameraTimeout(f"{text} does not answer; is it on, and is the address right?")
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return UnsupportedSource(f"{text}: this FFmpeg does not speak {address.url.partition(':')[0]}")
     if isinstance(error, ConnectionRefusedError):
         return SourceError(f"{text}: connection refused; nothing listens there")
     if isinstance(error, av.error.HTTPClientError | av.error.HTTPServerError):
-        return SourceNotFound(f"{text}: {_why(error)}")
+        return SourceNotFound(f"{text}: {reason(error)}")
     if isinstance(error, FileNotFoundError):
         return SourceNotFound(f"{text}: not found")
     if isinstance(error, PermissionError):
         return SourceError(f"{text}: permission denied (for a camera: is your user in the group 'video'?)")
     if isinstance(error, av.error.InvalidDataError | av.error.EOFError):
         return UnsupportedSource(f"no video in {text}: it is no format that FFmpeg knows")
-    return SourceError(f"cannot open {text}: {_why(error)}")
+    return SourceError(f"cannot open {text}: {reason(error)}")

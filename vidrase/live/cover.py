@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vidrase.fill.membrane import membrane
 from vidrase.live.memory import BESIDE, FREE, HIDDEN, Memory, Rect, largest
+from vidrase.live.texture import Texture
 
 GROW = 0.012  # of the longer side: how far the hole reaches beyond the mask
 GROW_FAST = 0.6  # and of the distance that the thing moves from picture to picture
@@ -20,6 +21,7 @@ GUARD = 0.012  # of the longer side: how far beyond the hole nothing is learned
 BESIDE_SHARE = 0.06  # of the longer side: how far beyond the hole the light is compared
 REACH = 0.045  # of the longer side: how far from the mask a difference from the background still belongs to the thing
 FEATHER = 0.006  # of the longer side: over which the fill fades in, inside the hole
+ASK_EVERY = 8  # pictures with something unknown after which texture is asked for
 COARSE = 8  # px of a cell of the light field
 SOFT = 14.0  # grey levels beyond which a difference is another thing rather than another light
 
@@ -40,8 +42,11 @@ class Covered:
 class Cover:
     """Paints over things with the remembered background; keeps a counter only, to spread work over pictures."""
 
-    def __init__(self, size: tuple[int, int], small: tuple[int, int], *, dilate: int | None = None) -> None:
+    def __init__(
+        self, size: tuple[int, int], small: tuple[int, int], *, dilate: int | None = None, threaded: bool = True
+    ) -> None:
         self.size, self.small = size, small
+        self.texture = Texture(size, threaded=threaded)
         self._grow = dilate
         self._turn = 0
         self._free = np.full(size, FREE, np.uint8)
@@ -111,8 +116,13 @@ class Cover:
         sight: NDArray[np.uint8],
         memory: Memory,
         pose: NDArray[np.float64] | None,
+        *,
+        texture: bool = True,
     ) -> Covered:
-        """`rgb` uint8 [H, W, 3] with the small `area` painted over. sight: uint8 [H, W], as the memory learned from it."""
+        """`rgb` uint8 [H, W, 3] with the small `area` painted over. sight: uint8 [H, W], as the memory learned from it.
+
+        texture: whether there is time to invent some where nothing was ever seen.
+        """
         if not area.any():
             return Covered(rgb, None, None, 1.0)
         height, width = self.size
@@ -135,6 +145,8 @@ class Cover:
         fill = cv2.add(colour, field)
         unknown = hole & ~known
         if unknown.any():
+            if texture and pose is None:
+                self._ask_texture(rgb, np.where(guard[..., None], fill, now), guard & ~known, rect)
             fill = self._invented(now, fill, hole, guard, known, made, colour, memory, rect, pose)
         f = max(int(FEATHER * max(self.size)), 1)
         inside = hole.view(np.uint8) * np.uint8(255)
@@ -164,7 +176,8 @@ class Cover:
         self._turn += 1
         unknown = hole & ~known
         new = unknown & ~made
-        if new.any() or self._turn % 5 == 0:
+        if new.any() or self._turn % (2 if self.texture.fading_in else 5) == 0:
+            better = self.texture.view(rect) if pose is None else None
             # real background outside the guard, remembered background inside the hole, nothing between or never seen
             sure = (~guard | known)[::4, ::4]
             values = np.where(guard[::4, ::4, None], fill[::4, ::4], now[::4, ::4]).astype(np.float32)
@@ -173,9 +186,27 @@ class Cover:
             summed = cv2.resize(values * sure[..., None], size, interpolation=cv2.INTER_AREA)
             smooth = membrane(summed / np.maximum(weight, 1e-3)[..., None], weight)
             guess = cv2.resize(smooth, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            if better is not None:
+                cv2.copyTo(better[0], better[1].view(np.uint8), guess)
             memory.invent(rect, guess, unknown, pose)
-            colour = np.where(new[..., None], guess, memory.view(rect, pose)[0] if pose is None else colour)
-        return np.where(unknown[..., None], colour, fill).astype(np.float32)
+            # standing at its anchor, the memory holds what is new already
+            colour = memory.view(rect, None)[0] if pose is None else np.where(new[..., None], guess, colour)
+        cv2.copyTo(colour, unknown.view(np.uint8), fill)
+        return fill
+
+    def _ask_texture(
+        self, rgb: NDArray[np.uint8], shown: NDArray[np.float32], unknown: NDArray[np.bool_], rect: Rect
+    ) -> None:
+        """Ask for texture where `unknown` bool [h, w] within `rect`; shown: float32 [h, w, 3], the best known there."""
+        if self._turn % ASK_EVERY:
+            return
+        whole = rgb.copy()
+        whole[rect[0] : rect[1], rect[2] : rect[3]] = np.clip(shown, 0, 255)
+        hole = np.zeros(self.size, np.uint8)
+        hole[rect[0] : rect[1], rect[2] : rect[3]] = unknown.view(np.uint8) * np.uint8(255)
+        where = self.texture.small[::-1]
+        small = cv2.resize(whole, where, interpolation=cv2.INTER_AREA).astype(np.float32)
+        self.texture.ask(small, cv2.resize(hole, where, interpolation=cv2.INTER_AREA) > 0)
 
     def _upscaled(self, area: NDArray[np.bool_], rect: Rect) -> NDArray[np.bool_]:
         """The small area at full size, smooth edges, within `rect`."""

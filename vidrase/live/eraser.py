@@ -117,6 +117,7 @@ class LiveEraser:
         if plate is not None:
             Memory.load(plate)  # a wrong file is told before the camera is opened
         self._size: tuple[int, int] | None = None
+        self._cover: Cover | None = None
         self._count = 0
         self._offered = -(10**6)
         self._interval = 1 / 30
@@ -143,6 +144,11 @@ class LiveEraser:
         if self.fixed_delay is not None:
             return self.fixed_delay
         return int(np.clip((self.latency - RESERVE) / max(self._interval, 1e-3), 0, MOST_DELAY))
+
+    @property
+    def held(self) -> int:
+        """Pictures that wait for their masks at present."""
+        return len(self._pending) if self._size is not None else 0
 
     def warm_up(self) -> None:
         """Load the detector now and let it look once, so that no picture waits for it. Raises what is wrong with it."""
@@ -204,7 +210,9 @@ class LiveEraser:
         self._pending: deque[Moment] = deque()
         self._early: list[Detection] = []
         self._masks = Masks(self._small)
-        self._cover = Cover(size, self._small, dilate=self._dilate)
+        if self._cover is not None:
+            self._cover.texture.close()
+        self._cover = Cover(size, self._small, dilate=self._dilate, threaded=self._threaded)
         self._pose = Pose()
         self.memory = Memory.load(self._plate, size) if self._plate is not None else Memory(size)
         self._busy = np.zeros(self._small, np.bool_)
@@ -234,6 +242,7 @@ class LiveEraser:
         assert moment.rgb is not None
         assert moment.small is not None
         assert self._size is not None
+        assert self._cover is not None
         waited = self._await(moment)
         late = self._sort_looks(moment)
         start = time.monotonic()
@@ -243,10 +252,12 @@ class LiveEraser:
         if sight == "lost":
             self.memory.clear()
             self._masks.forget()
+            self._cover.texture.forget()
             if moment.look is not None:
                 mask = moment.look > 0
         elif sight == "moved" and self._pose.wandered(self._size):
             self.memory.rebase(self._pose.homography)
+            self._cover.texture.forget()
             self._pose.anchor(moment.gray, mask, self._size)
             sight = "still"
         still = np.array_equal(self._pose.homography, np.eye(3))
@@ -257,7 +268,7 @@ class LiveEraser:
         sees = self._cover.sight(area | self._busy)
         if sight != "unsure":
             self._remember(moment.rgb, sees, area | self._busy, pose)
-        covered = self._cover.paint(moment.rgb, area, sees, self.memory, pose)
+        covered = self._cover.paint(moment.rgb, area, sees, self.memory, pose, texture=level.refine)
         if pose is None and covered.area is not None and covered.rect is not None:
             self.memory.doubt(covered.rect, covered.area)
         self._busy = area
@@ -352,6 +363,8 @@ class LiveEraser:
         if self._size is not None:
             self._plate = None
             self.memory = Memory(self._size)
+            assert self._cover is not None
+            self._cover.texture.forget()
 
     def toggle(self, number: int) -> bool:
         """Keep thing `number` in the picture, or remove it again; returns whether it is kept now."""
@@ -365,8 +378,10 @@ class LiveEraser:
         self.memory.save(path)
 
     def close(self) -> None:
-        """Stop the detector's thread; may be called again."""
+        """Stop the threads; may be called again."""
         self.detector.close()
+        if self._cover is not None:
+            self._cover.texture.close()
 
     def __enter__(self) -> Self:
         return self

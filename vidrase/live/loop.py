@@ -73,8 +73,7 @@ class Live:
             if picture is not None:
                 self._one(picture)
             elif self._capture.ended:
-                for _ in self._eraser.drain():
-                    self._deliver(time.monotonic())
+                self._deliver_held()
                 break
             else:
                 self._nothing()
@@ -117,6 +116,11 @@ class Live:
         )
         self._send(shown.after, shown.seconds)
 
+    def _deliver_held(self) -> None:
+        """Send the pictures that still wait for masks."""
+        for _ in self._eraser.drain():
+            self._deliver(time.monotonic())
+
     def _send(self, picture: NDArray[np.uint8], seconds: float) -> None:
         sounds = self._capture.hear(seconds) if self._capture.has_sound else []
         for output in self._outputs:
@@ -129,6 +133,9 @@ class Live:
         """No picture came: after a while say so in the picture itself."""
         now = time.monotonic()
         silent = now - self._quiet_since
+        if silent >= GREY_AFTER and self._eraser.held:
+            self._deliver_held()  # what was seen before the gap is not shown after it
+            return
         if self._last is None or silent < GREY_AFTER or now - self._grey_at < GREY_EVERY:
             if self._window is not None and self._last is not None:
                 self._window.show(self._eraser, self._last, self.line())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -11,42 +10,49 @@ from urllib.parse import urlsplit
 
 import av
 import numpy as np
+from av.codec.context import Flags
+from av.video.reformatter import ColorRange, Colorspace
 
+from vidrase.avplanes import customary_matrix
 from vidrase.errors import OptionError, SinkError
-from vidrase.live.capture import BACKOFF
+from vidrase.live.address import without_password
+from vidrase.live.capture import BACKOFF, reason
 from vidrase.live.outputs import Output, Showing
 from vidrase.report import Note
 
 TICKS = 90_000
 SUFFIXES = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".ts": "mpegts", ".m4v": "mp4"}
-PORTS = {"rtmp": 1935, "rtmps": 443, "rtsp": 554}
-PATIENCE = 3.0  # seconds for a receiver to answer
 FORMATS = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "udp": "mpegts", "tcp": "mpegts", "srt": "mpegts"}
+PATIENCE = 3.0  # seconds for a receiver to answer, and to take what it is sent
+WAITING = 30  # packets that may wait for the receiver before the picture after them does
 
 
 class Muxer:
-    """One container with H.264 and, when there is sound, AAC. Times are the source's."""
+    """One container with H.264 and, when there is sound, AAC. Times are the source's.
 
-    def __init__(
-        self, to: Any, format: str, showing: Showing, *, sound_rate: int, live: bool, timeout: float | None = None
-    ) -> None:
-        options: dict[str, Any] = {"flush_packets": "1"}
-        if format in ("mp4", "mov"):
-            options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
-        if format == "matroska":
-            options["cluster_time_limit"] = "1000"  # ms that are lost when the power goes
-        if format == "rtsp":
-            options["rtsp_transport"] = "tcp"
-        self._container: Any = av.open(to, "w", format=format, options=options, timeout=timeout)
+    live: `to` is somebody on the network. FFmpeg's own thread calls and feeds them: PyAV holds the interpreter while it
+    connects, so whoever does not answer would stop every picture.
+    """
+
+    def __init__(self, to: str, format: str, showing: Showing, *, sound_rate: int, live: bool) -> None:
+        options = _live_options(to, format) if live else _file_options(format)
+        if live:
+            av.logging.set_level(None)  # else FFmpeg's thread logs through the interpreter, which waits for that thread
+        self._container: Any = av.open(to, "w", format="fifo" if live else format, options=options)
         height, width = showing.after.shape[:2]
         self.size = height, width
         rate = Fraction(max(showing.frame_rate, 1.0)).limit_denominator(1001)
         stream = self._container.add_stream("libx264", rate=rate)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, TICKS)
-        stream.codec_context.gop_size = max(round(float(rate)), 2)
-        stream.codec_context.thread_count = 1
+        context = stream.codec_context
+        context.time_base = Fraction(1, TICKS)
+        context.gop_size = max(round(float(rate)), 2)
+        context.thread_count = 1
+        wide = customary_matrix(height, width) == "bt709"
+        self._matrix = Colorspace.ITU709 if wide else Colorspace.ITU601
+        context.colorspace = context.color_primaries = context.color_trc = 1 if wide else 6  # BT.709, SMPTE 170M
+        context.color_range = ColorRange.MPEG
         how: dict[str, object] = {"preset": "ultrafast" if live else "veryfast", "crf": "23" if live else "20"}
         # a recording may look ahead a little; what it holds back is lost when the power goes
         stream.options = how | ({"tune": "zerolatency"} if live else {"rc-lookahead": "8", "bf": "0"})
@@ -54,10 +60,14 @@ class Muxer:
         self._sound: Any = None
         if sound_rate:
             self._sound = self._container.add_stream("aac", rate=sound_rate)
-            self._resampler = av.AudioResampler("fltp", "stereo", sound_rate)
+        if live and format != "mpegts":  # PyAV asks the queue, not what is behind it, whether headers go first
+            for one in self._container.streams:
+                one.codec_context.flags |= Flags.global_header
+        self._resampler: Any = None
+        self._heard_as: tuple[object, ...] = ()
         self._start: float | None = None
         self._last = -1
-        self._heard = 0
+        self._heard: int | None = None  # samples, silence included
 
     def write(self, showing: Showing) -> None:
         """Encode one picture and the sound that came with it."""
@@ -66,6 +76,7 @@ class Muxer:
         if rgb.shape[0] % 2 or rgb.shape[1] % 2:  # 4:2:0 knows no odd sizes
             rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range=ColorRange.MPEG)
         frame.pts = max(round((showing.seconds - self._start) * TICKS), self._last + 1)
         frame.time_base = Fraction(1, TICKS)
         self._last = frame.pts
@@ -77,10 +88,14 @@ class Muxer:
         assert self._start is not None
         if seconds < self._start:
             return
+        kind = sound.format.name, sound.layout.name, sound.sample_rate
+        if kind != self._heard_as:  # another camera after a reconnection, or a programme that changes its sound
+            self._heard_as = kind
+            self._resampler = av.AudioResampler("fltp", "stereo", self._sound.rate)
         sound.pts = None
         for piece in self._resampler.resample(sound):
             due = round((seconds - self._start) * piece.sample_rate)
-            if due - self._heard > piece.sample_rate // 10:  # sound was lost: silence keeps it in step with the picture
+            if self._heard is None or due - self._heard > piece.sample_rate // 20:  # the first, or some was lost
                 self._heard = due
             piece.pts, piece.time_base = self._heard, Fraction(1, piece.sample_rate)
             self._heard += piece.samples
@@ -94,6 +109,25 @@ class Muxer:
                 self._container.mux(self._sound.encode(None))
         finally:
             self._container.close()
+
+
+def _file_options(format: str) -> dict[str, str]:
+    options = {"flush_packets": "1"}
+    if format in ("mp4", "mov"):
+        options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
+    if format == "matroska":
+        options["cluster_time_limit"] = "1000"  # ms that are lost when the power goes
+    return options
+
+
+def _live_options(to: str, format: str) -> dict[str, str]:
+    wait = round(PATIENCE * 1e6)
+    inner = {"flush_packets": "1"}
+    inner |= {"rtsp_transport": "tcp", "timeout": str(wait)} if format == "rtsp" else {"rw_timeout": str(wait)}
+    if to.startswith("udp") and "pkt_size" not in to:
+        inner["pkt_size"] = "1316"  # whole packets of the transport stream, as every receiver expects
+    joined = ":".join(f"{name}={value}" for name, value in inner.items())
+    return {"fifo_format": format, "queue_size": str(WAITING), "format_opts": joined}
 
 
 class FileOutput(Output):
@@ -167,10 +201,10 @@ class PushOutput(Output):
         self._url, self._format, self._sound_rate = url, FORMATS[scheme], sound_rate
         self._muxer: Muxer | None = None
         self._attempts = 0
+        self._since = 0.0
         self._not_before = 0.0
-        self._wire: socket.socket | None = None
         self.lost = 0
-        super().__init__(url, say=say)
+        super().__init__(without_password(url), say=say)
 
     def write(self, showing: Showing) -> None:
         """Send one picture, or drop it while nobody listens."""
@@ -181,30 +215,21 @@ class PushOutput(Output):
                 if time.monotonic() < self._not_before:
                     self.dropped += 1
                     return
-                self._muxer = Muxer(
-                    self._called(), self._format, showing, sound_rate=self._sound_rate, live=True, timeout=PATIENCE
-                )
+                self._since = time.monotonic()
+                self._muxer = Muxer(self._url, self._format, showing, sound_rate=self._sound_rate, live=True)
             self._muxer.write(showing)
-            self._attempts = 0
+            if self._attempts and time.monotonic() - self._since > PATIENCE:
+                self._attempts = 0
+                self._say(f"{self.name} takes the stream again")
+        except av.error.ProtocolNotFoundError as error:
+            raise SinkError(f"--push {self.name}: this FFmpeg does not speak {urlsplit(self._url).scheme}") from error
         except (av.error.FFmpegError, OSError) as error:
             self.lost += 1
             if not self._attempts:
-                self._say(
-                    f"{self._url} does not take the stream ({getattr(error, 'strerror', None) or error}); trying again"
-                )
+                self._say(f"{self.name} does not take the stream ({reason(error)}); trying again")
             self._not_before = time.monotonic() + BACKOFF[min(self._attempts, len(BACKOFF) - 1)]
             self._attempts += 1
             self.finish()
-
-    def _called(self) -> Any:
-        """What to open. PyAV holds the interpreter while FFmpeg connects: whoever does not answer would stop the picture."""
-        where = urlsplit(self._url)
-        if where.scheme == "tcp":
-            self._wire = socket.create_connection((where.hostname or "", where.port or 0), PATIENCE)
-            return self._wire.makefile("wb", buffering=0)
-        if where.scheme in PORTS:
-            socket.create_connection((where.hostname or "", where.port or PORTS[where.scheme]), PATIENCE).close()
-        return self._url
 
     def finish(self) -> None:
         """Hang up."""
@@ -214,6 +239,3 @@ class PushOutput(Output):
                 muxer.close()
             except (av.error.FFmpegError, OSError):
                 self.lost += 1
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None

@@ -27,10 +27,11 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>vidrase li
 <style>body{margin:0;background:#111;color:#bbb;font:14px system-ui,sans-serif;text-align:center}
 img{max-width:100vw;max-height:calc(100vh - 2.5em);display:block;margin:auto}p{margin:.6em}</style>
 <img src="/stream.mjpg" alt="live picture"><p id="s">&nbsp;</p>
-<script>setInterval(async()=>{try{const r=await(await fetch("/stats.json")).json();
+<script>async function tell(){try{const r=await(await fetch("/stats.json")).json();
 document.getElementById("s").textContent=`${r.fps.toFixed(1)} fps · ${r.latency_ms.toFixed(0)} ms · ${r.dropped} dropped`
 +(r.lost?" · signal lost":"")}
-catch{document.getElementById("s").textContent="vidrase has stopped"}},1000)</script></html>"""
+catch{document.getElementById("s").textContent="vidrase has stopped"}}
+tell();setInterval(tell,1000)</script></html>"""
 
 
 class WebOutput(Output):

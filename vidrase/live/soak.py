@@ -54,7 +54,8 @@ def soak(
     person:    uint8 [h, w, 4] RGBA, walked through the scene; None: a scene without anybody.
     segmenter: in place of the default detector.
     Returns plain types: the figures of `Stats.as_dict` with its series (seconds, fps, latency_ms, dropped, memory_mib,
-    level) and `clock_ms`, the age of pictures at the output by the clock inside them.
+    level), `clock_ms`, the age of pictures at the output by the clock inside them, and `fps_by_view`: with somebody in view,
+    with nobody.
     Raises OptionError for a duration that is not positive.
     """
     if not minutes > 0:
@@ -64,6 +65,8 @@ def soak(
     newest: list[Picture] = []
     ready = threading.Condition()
     counts = {"made": 0, "dropped": 0}
+    views = {True: [0, 0.0], False: [0, 0.0]}  # somebody in view: pictures, seconds
+    then: float | None = None
     stop = threading.Event()
 
     def produce() -> None:
@@ -118,6 +121,9 @@ def soak(
                     dropped=counts["dropped"],
                     level=eraser.governor.number,
                 )
+                views[bool(shown.area.any())][0] += 1
+                views[bool(shown.area.any())][1] += now - then if then is not None else 0.0
+                then = now
                 clock.put(Showing(shown.after, shown.seconds, rate))
         finally:
             stop.set()
@@ -130,6 +136,12 @@ def soak(
         "unreadable": clock.wrong,
         "clock_ms": {f"p{p}": round(float(np.percentile(ages, p)), 1) for p in (50, 90, 95, 99, 100)},
         "detector_ms": round(eraser.detector.seconds * 1e3, 1),
+        "level_changes": eraser.governor.changes,
+        "fps_by_view": {
+            name: round(views[seen][0] / views[seen][1], 2)
+            for name, seen in (("somebody", True), ("nobody", False))
+            if views[seen][1] > 0
+        },
     }
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import time
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -13,12 +16,29 @@ from vidrase.errors import SinkError
 from vidrase.live.eraser import LiveEraser, Shown
 
 TITLE = "vidrase live"
-HELP = "q quit  space compare  m mask  c learn anew  1-9 keep/remove"
+HELP = "q quit  space compare  f freeze  m mask  c learn anew  1-9 keep/remove"
+HELP_SECONDS = 8.0
+LARGEST = 1600, 900  # px of a window when it opens
 
 
 def display_there() -> bool:
     """Whether a window could open."""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if sys.platform in ("darwin", "win32"):
+        return True
+    host, _, number = os.environ.get("DISPLAY", "").rpartition(":")
+    number = number.partition(".")[0]
+    if not number.isdecimal():
+        return False
+    try:  # asked first: Qt ends the whole program when nobody answers
+        if host in ("", "unix"):
+            with socket.socket(socket.AF_UNIX) as local:
+                local.settimeout(2.0)
+                local.connect(f"/tmp/.X11-unix/X{number}")
+        else:
+            socket.create_connection((host, 6000 + int(number)), 2.0).close()
+    except OSError:
+        return False
+    return True
 
 
 class Window:
@@ -26,9 +46,15 @@ class Window:
 
     def __init__(self) -> None:
         self.closed = False
-        self.compare = self.mask = False
+        self.compare = self.mask = self.frozen = False
+        self._since: float | None = None
+        loaded = list(sys.modules)
+        if sys.platform == "linux" and "av" in loaded and loaded.index("av") < loaded.index("cv2"):
+            # each brings its own libxcb; the one that comes second hangs in the first window (PyAV issue 978)
+            raise SinkError("a window needs OpenCV to be loaded before PyAV: write `import cv2` above `import av`")
+        os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")  # it misses fonts that nobody asked for
         try:
-            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
             raise SinkError(
                 "this OpenCV opens no windows (headless build, or no desktop); give --serve or --output"
@@ -36,8 +62,17 @@ class Window:
 
     def show(self, eraser: LiveEraser, picture: NDArray[np.uint8], line: str) -> None:
         """Draw `picture` uint8 [H, W, 3] with `line` over it, and do what the keys say."""
-        drawn = decorated(eraser.shown, picture, line, compare=self.compare, mask=self.mask)
-        cv2.imshow(TITLE, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+            height, width = picture.shape[:2]
+            scale = min(LARGEST[0] / width, LARGEST[1] / height, 1.0)
+            cv2.resizeWindow(TITLE, round(width * scale), round(height * scale))
+        if not self.frozen:
+            drawn = decorated(eraser.shown, picture, line, compare=self.compare, mask=self.mask)
+            if now - self._since < HELP_SECONDS:
+                _write(drawn, HELP, (8, drawn.shape[0] - 10))
+            cv2.imshow(TITLE, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
         self.press(cv2.waitKey(1), eraser)
         if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
             self.closed = True
@@ -49,6 +84,8 @@ class Window:
             self.closed = True
         elif letter == " ":
             self.compare = not self.compare
+        elif letter == "f":
+            self.frozen = not self.frozen
         elif letter == "m":
             self.mask = not self.mask
         elif letter == "c":
@@ -58,8 +95,9 @@ class Window:
 
     def close(self) -> None:
         """Take the window away."""
-        cv2.destroyWindow(TITLE)
-        cv2.waitKey(1)
+        with suppress(cv2.error):  # its owner has closed it already
+            cv2.destroyWindow(TITLE)
+            cv2.waitKey(1)
 
 
 def decorated(
@@ -91,5 +129,7 @@ def lost(picture: NDArray[np.uint8], line: str) -> NDArray[np.uint8]:
 
 def _write(picture: NDArray[np.uint8], text: str, at: tuple[int, int]) -> None:
     plain = text.encode("ascii", "replace").decode()
-    cv2.putText(picture, plain, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(picture, plain, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    x, y = at
+    # the outline is the same text shifted: a thicker font is a wider one in OpenCV 5
+    for shifted, colour in (((x - 1, y), 0), ((x + 1, y), 0), ((x, y - 1), 0), ((x, y + 1), 0), (at, 255)):
+        cv2.putText(picture, plain, shifted, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (colour,) * 3, 1, cv2.LINE_AA)
