@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from synth import clip
 
-from tests.synth import clip
 from vidrase.bench.case import Case, as_frames, as_rgb, blanked
 from vidrase.bench.completion import SIZE, completion_cases, spread
 from vidrase.bench.fixed import fixed, fixed_names

@@ -7,8 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from synth import clip
 
-from tests.synth import clip
 from vidrase.bench.child import measure
 from vidrase.bench.clipfile import read_luma_frames, read_rgb_frames, write_clip, write_masks
 from vidrase.bench.judge import INVISIBLE

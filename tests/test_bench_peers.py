@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from synth import clip
 
-from tests.synth import clip
 from vidrase.bench.case import Case, CaseRef, blanked
 from vidrase.bench.chain import NaiveChain
 from vidrase.bench.judge import INVISIBLE, MEASURES, Judge

@@ -137,6 +137,24 @@ def test_a_walker_before_a_texture_vanishes(pan: tuple[float, float], least: flo
     assert stats.copied > 0.97 * (stats.copied + stats.invented)
 
 
+@pytest.mark.parametrize("layout", [YUV420, PixelLayout("rgb24", "rgb", 8, full_range=True)])
+def test_what_was_in_the_hole_leaves_no_trace(layout: PixelLayout) -> None:
+    truth, masks = clip(14, 96, 160, pan=(0.7, -1.3), step=(0, 7))[2], clip(14, 96, 160, step=(0, 7))[1]
+    results = []
+    for seed in (1, 2):
+        noise = np.random.default_rng(seed)
+        holes = []
+        for frame, mask in zip(as_frames(truth, layout), masks, strict=True):
+            planes = [plane.copy() for plane in frame.planes]
+            for number, plane in enumerate(planes):
+                area = chroma_hole(mask, layout, number) if number and layout.shift_x else mask
+                plane[area] = noise.integers(16, 236, int(area.sum()))
+            holes.append(HoleFrame(replace(frame, planes=tuple(planes)), Hole.of(mask)))
+        results.append(list(_run(holes)))
+    for one, other in zip(*results, strict=True):
+        assert all((a == b).all() for a, b in zip(one.planes, other.planes, strict=True))
+
+
 def test_nothing_comes_from_the_other_side_of_a_cut() -> None:
     shown, masks, _ = clip(8, 96, 128, step=(0, 0))
     red = [np.full_like(picture, (250, 0, 0)) for picture in shown]

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from synth import texture
 
-from tests.synth import texture
 from vidrase import metrics
 from vidrase.errors import ShapeError
 

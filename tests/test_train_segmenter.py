@@ -10,7 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.test_weights_embedded import LAYOUT, NAMES  # noqa: E402
+from test_weights_embedded import LAYOUT, NAMES  # noqa: E402
+
 from vidrase.errors import SourceNotFound, WeightsCorrupt, WeightsMissing  # noqa: E402
 from vidrase.train import segmenter_data as data  # noqa: E402
 from vidrase.train import segmenter_eval as evaluate  # noqa: E402

@@ -31,7 +31,8 @@ def painted(origins: Origins, moments: Mapping[int, Moment], onto: NDArray[np.ui
     order = np.argsort(source, kind="stable")
     numbers, starts = np.unique(source[order], return_index=True)
     for number, chosen in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
-        values[chosen] = at(moments[number].luma, x[chosen], y[chosen], cubic=True)
+        # linear: bicubic taps would reach into that picture's hole
+        values[chosen] = at(moments[number].luma, x[chosen], y[chosen])
     out = onto.copy()
     out[rows, columns] = values
     return out
@@ -59,7 +60,19 @@ def reconcile(past: Origins, future: Origins, here: Moment, moments: Mapping[int
     size = np.hypot(apart[..., 0], apart[..., 1])
     apart *= (np.clip(2 - size / LARGEST, 0, 1) * (both & hidden))[..., None]
     share = past.cost / np.maximum(past.cost + future.cost, 1e-6)
-    past.dx -= share * apart[..., 0]
-    past.dy -= share * apart[..., 1]
-    future.dx += (1 - share) * apart[..., 0]
-    future.dy += (1 - share) * apart[..., 1]
+    _move(past, -share[..., None] * apart, moments)
+    _move(future, (1 - share)[..., None] * apart, moments)
+
+
+def _move(origins: Origins, by: NDArray[np.float32], moments: Mapping[int, Moment]) -> None:
+    """Take the origins `by` [h, w, 2] px further, but never into a hole."""
+    rows, columns = np.nonzero((origins.source >= 0) & by.any(2))
+    source = origins.source[rows, columns]
+    dx, dy = origins.dx[rows, columns] + by[rows, columns, 0], origins.dy[rows, columns] + by[rows, columns, 1]
+    free = np.zeros(len(rows), bool)
+    x, y = columns + origins.box.left + dx, rows + origins.box.top + dy
+    for number in np.unique(source).tolist():
+        chosen = source == number
+        free[chosen] = moments[number].takes_from(x[chosen], y[chosen])
+    origins.dx[rows[free], columns[free]] = dx[free]
+    origins.dy[rows[free], columns[free]] = dy[free]

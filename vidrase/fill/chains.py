@@ -21,6 +21,9 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
 
     least: frames that a chain must be long at least: for trying out on visible pixels what happens to hidden ones.
     `cost` is the accumulated forward-backward gap, px, plus a little for every frame on the way.
+
+    Where a chain leaves the hole but the motion there and back disagree, it has come out on something that moves in front of what
+    it follows. That place is kept for want of a better one, and the chain goes on as the camera moves.
     """
     assert start.wanted is not None
     assert start.box is not None
@@ -30,6 +33,7 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
     y0 = (rows + start.box.top).astype(np.float32)
     x, y, cost = x0.copy(), y0.copy(), np.zeros(len(x0), np.float32)
     live = np.arange(len(x0))
+    behind = np.zeros(len(x0), bool)  # something in front of it was met
     here = start
     height, width = start.luma.shape
     for hop in range(1, reach + 1):
@@ -40,22 +44,28 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
         if link is None:
             break
         motion = link.flow(step, x, y)
+        if behind.any():
+            camera = link.camera if step > 0 else link.camera.inverse()
+            motion[behind] = np.stack(camera.points(x[behind], y[behind]), axis=1) - np.stack([x, y], axis=1)[behind]
         x, y = x + motion[:, 0], y + motion[:, 1]
-        back = link.flow(-step, x, y)
-        cost = cost + STEP_COST + np.hypot(motion[:, 0] + back[:, 0], motion[:, 1] + back[:, 1])
+        gap = np.hypot(*(motion + link.flow(-step, x, y)).T)
+        cost = cost + STEP_COST + np.minimum(gap, WORST_STEP)
+        agree = gap < AGREE + AGREE_SHARE * np.hypot(*motion.T)
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-        x, y, cost, live = x[inside], y[inside], cost[inside], live[inside]
-        column, row = np.rint(x).astype(np.intp), np.rint(y).astype(np.intp)
-        free = np.ones(len(x), bool) if there.blocked is None else ~there.blocked[row, column]
+        x, y, cost, live, behind, agree = (a[inside] for a in (x, y, cost, live, behind, agree))
+        free = there.takes_from(x, y)
         if hop < least:
             free[:] = False
-        found = live[free]
+        landed = free & (agree | ~behind)
+        found = live[landed]
         at_rows, at_columns = rows[found], columns[found]
         out.source[at_rows, at_columns] = there.number
-        out.dx[at_rows, at_columns] = x[free] - x0[found]
-        out.dy[at_rows, at_columns] = y[free] - y0[found]
-        out.cost[at_rows, at_columns] = cost[free]
-        x, y, cost, live = x[~free], y[~free], cost[~free], live[~free]
+        out.dx[at_rows, at_columns] = x[landed] - x0[found]
+        out.dy[at_rows, at_columns] = y[landed] - y0[found]
+        out.cost[at_rows, at_columns] = cost[landed] + np.where(agree[landed], 0, MISPLACED)
+        behind |= free
+        on = ~(free & agree)
+        x, y, cost, live, behind = (a[on] for a in (x, y, cost, live, behind))
         here = there
         if not len(live):
             break
@@ -64,9 +74,15 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
 
 STEP_COST = 0.05
 """px a frame: what a chain drifts even where forward and backward agree."""
+AGREE, AGREE_SHARE = 2.0, 0.1
+"""px, and share of the motion: how far there and back may disagree where a chain comes out of the hole."""
+WORST_STEP = 9.0
+"""px: the most that one frame adds to the cost of a chain."""
+MISPLACED = 2.0
+"""px: cost of a place on something in front."""
 
 
-CAMERA_SUPPORT = 0.5
+CAMERA_SUPPORT = 0.9
 """Share of the surroundings that must move as the camera does, for an invention to be carried by that motion alone."""
 
 

@@ -27,6 +27,8 @@ class Picture:
     y: int = 0
     x: int = 0
     """Luma px of the crop's top left corner, on the chroma grid."""
+    holes: list[PlaneHole] | None = None
+    """What of each plane must not be taken; None: everything may be."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,8 +110,35 @@ def coloured(
         plane_x = (x[chosen] - picture.x - (grid_x - 1) / 2) / grid_x
         plane_y = (y[chosen] - picture.y - (grid_y - 1) / 2) / grid_y
         for k, plane in enumerate(planes):
-            values[k][chosen] = at(picture.planes[plane], plane_x, plane_y, cubic=True)
+            hole = None if picture.holes is None else picture.holes[plane]
+            values[k][chosen] = _taken(picture.planes[plane], hole, plane_x, plane_y)
     return Candidate(source, cost, values)
+
+
+def _taken(plane: NDArray, hole: PlaneHole | None, x: Points, y: Points) -> Values:
+    """`plane` at the points (x, y): bicubic where all sixteen samples are outside the hole, else the free of the nearest four."""
+    values = at(plane, x, y, cubic=True).astype(np.float32)
+    if hole is None:
+        return values
+    rows, columns = hole.area.shape
+    near = np.flatnonzero(
+        (x > hole.left - 2) & (y > hole.top - 2) & (x < hole.left + columns + 1) & (y < hole.top + rows + 1)
+    )
+    if not len(near):
+        return values
+    top, left = max(hole.top - 3, 0), max(hole.left - 3, 0)
+    crop = plane[top : hole.top + rows + 3, left : hole.left + columns + 3].astype(np.float32)
+    area = np.zeros(crop.shape, np.float32)
+    area[hole.top - top : hole.top - top + rows, hole.left - left : hole.left - left + columns] = hole.area
+    reach = cv2.dilate(area, np.ones((4, 4), np.uint8), anchor=(1, 1))  # of the bicubic taps of a pixel's cell
+    cell_x, cell_y = np.floor(x[near] - left).astype(np.intp), np.floor(y[near] - top).astype(np.intp)
+    cell_x, cell_y = np.clip(cell_x, 0, crop.shape[1] - 1), np.clip(cell_y, 0, crop.shape[0] - 1)
+    near = near[reach[cell_y, cell_x] > 0]
+    free = 1 - area
+    sums = at(np.dstack([crop * free, free]), x[near] - left, y[near] - top)
+    some = sums[:, 1] > 1e-3
+    values[near[some]] = sums[some, 0] / sums[some, 1]
+    return values
 
 
 CELL = 4  # samples a side over which the rim's difference is averaged: texture that does not quite match cancels out

@@ -22,9 +22,14 @@ POLLUTION = 6 / 240
 Flow = NDArray[np.float32]
 
 
-FADE = 0.9
+FADE = 0.6
 """What is left, a frame, of the belief that a hidden point goes on moving as it did."""
-TRUST_MEMORY = 0.7
+TRUST_MEMORY = 0.3
+PLANE = 0.6
+"""px beyond the camera's motion that are taken for errors where the camera explains nearly everything."""
+CALM = (0.5, 1.0)
+"""px beyond the camera's motion that nine in ten trusted points stay under: `PLANE` holds in full below the one, not at all
+above the other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,10 +109,25 @@ def measured(
     here = np.s_[rows.start - origin[0] : rows.stop - origin[0], columns.start - origin[1] : columns.stop - origin[1]]
     region = flow[here]
     base = camera.flow(rows.start, columns.start, *region.shape[:2])
-    rest = np.clip(region - base, -1000, 1000).astype(np.float16)
+    rest = np.clip(_beyond(region - base, trusted[here]), -1000, 1000).astype(np.float16)
     return Measured(
         rows.start, columns.start, np.clip(base, -1000, 1000).astype(np.float16), rest, trusted[here]
     ), camera
+
+
+def _beyond(residual: Flow, trusted: NDArray[np.bool_]) -> Flow:
+    """The residual [h, w, 2] less what is error, not parallax.
+
+    Next to a thing the patches of the flow feel the thing, by tenths of a pixel, and memory carries that into the hole and adds
+    it up along a chain. Where the rest of the picture moves as the camera does, so does what is hidden.
+    """
+    size = np.hypot(residual[..., 0], residual[..., 1])
+    if not trusted.any():
+        return residual
+    least = PLANE * float(np.clip((CALM[1] - np.percentile(size[trusted], 90)) / (CALM[1] - CALM[0]), 0, 1))
+    if least <= 0:
+        return residual
+    return (residual * np.clip(size / least - 1, 0, 1)[..., None]).astype(np.float32)  # type: ignore[no-any-return]
 
 
 def completed(now: Measured, before: Completed | None) -> Completed:

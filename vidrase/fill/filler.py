@@ -182,7 +182,10 @@ class Filler:
             later = link
 
     def _picture(self, number: int) -> Picture:
-        return Picture(self._moments[number].frame.planes)
+        moment = self._moments[number]
+        if moment.hole is not None and moment.plane_holes is None:
+            moment.plane_holes = plane_holes(moment.hole, moment.frame.layout)
+        return Picture(moment.frame.planes, holes=moment.plane_holes)
 
     def _filled(self, here: Moment) -> Frame:
         """`here` with its hole filled."""

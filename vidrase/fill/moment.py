@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.fill.complete import Link, grown
+from vidrase.fill.composite import PlaneHole
 from vidrase.frames import Frame, Hole
 
 GRID_SIDE = {"fast": 360, "default": 640, "best": 960}
@@ -139,7 +140,9 @@ class Moment:
     luma: NDArray[np.uint8]
     """[h, w] working grid."""
     blocked: NDArray[np.bool_] | None = None
-    """[h, w] working grid: no pixel may be taken from here; None: all are free."""
+    """[h, w] working grid: the hole and a pixel around it, where the thing's edge may still show; None: no hole."""
+    area: NDArray[np.bool_] | None = None
+    """[h, w] working grid: the hole itself: nothing may be taken from here."""
     wanted: NDArray[np.bool_] | None = None
     """[h, w] working grid: `blocked` and the rim around it."""
     box: Box | None = None
@@ -148,16 +151,30 @@ class Moment:
     """Motion to the next moment; None at a cut, or where neither of the two has a hole."""
     invented: Origins | None = None
     """Which of the wanted pixels were made up, and on which canvas."""
+    plane_holes: list[PlaneHole] | None = None
+    """`hole` on every component, once asked for."""
     kept: Hole | None = None
     """Things beside the hole that must stay."""
+
+    def takes_from(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """bool [N]: whether the points (x, y) of the working grid show what may be taken."""
+        height, width = self.luma.shape
+        inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+        if self.area is None:
+            return inside
+        x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+        for rows in (np.floor(y).astype(np.intp), np.ceil(y).astype(np.intp)):
+            for columns in (np.floor(x).astype(np.intp), np.ceil(x).astype(np.intp)):
+                inside &= ~self.area[rows, columns]
+        return inside
 
     @classmethod
     def of(cls, number: int, frame: Frame, hole: Hole | None, shot: int, grid: Grid) -> Moment:
         """Bring a frame to the working grid."""
         moment = cls(number, frame, hole, shot, frame.luma(size=grid.size))
         if hole is not None:
-            # one more pixel: sampling is bicubic, and its taps must not reach into the area
-            moment.blocked = grown(grid.shrink(hole.full_area()), 1)
+            moment.area = grid.shrink(hole.full_area())
+            moment.blocked = grown(moment.area, 1)
             moment.wanted = grown(moment.blocked, RIM)
             moment.box = Box.around(moment.wanted, 1)
         return moment
