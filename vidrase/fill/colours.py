@@ -115,8 +115,11 @@ def coloured(
     return Candidate(source, cost, values)
 
 
+MOST = 0.9  # share of the bicubic weights that must be on free samples
+
+
 def _taken(plane: NDArray, hole: PlaneHole | None, x: Points, y: Points) -> Values:
-    """`plane` at the points (x, y): bicubic where all sixteen samples are outside the hole, else the free of the nearest four."""
+    """`plane` at the points (x, y): bicubic over what is free of the sixteen samples, bilinear where too little is."""
     values = at(plane, x, y, cubic=True).astype(np.float32)
     if hole is None:
         return values
@@ -135,7 +138,10 @@ def _taken(plane: NDArray, hole: PlaneHole | None, x: Points, y: Points) -> Valu
     cell_x, cell_y = np.clip(cell_x, 0, crop.shape[1] - 1), np.clip(cell_y, 0, crop.shape[0] - 1)
     near = near[reach[cell_y, cell_x] > 0]
     free = 1 - area
-    sums = at(np.dstack([crop * free, free]), x[near] - left, y[near] - top)
+    weighted = np.dstack([crop * free, free])
+    sums = at(weighted, x[near] - left, y[near] - top, cubic=True)
+    few = sums[:, 1] < MOST
+    sums[few] = at(weighted, x[near][few] - left, y[near][few] - top)
     some = sums[:, 1] > 1e-3
     values[near[some]] = sums[some, 0] / sums[some, 1]
     return values
