@@ -50,6 +50,7 @@ OWNERS = {
     "ultralytics": {"segment", "track", "train", "weights", "bench"},
     "torchvision": {"segment", "flow", "weights"},
     "click": {"cli"},
+    "maxflow": {"inpaint"},
     "torch": {"segment", "inpaint", "weights", "train", "flow", "bench", "metrics"},
 }
 FILES = sorted(ROOT.rglob("*.py"))

@@ -75,15 +75,17 @@ class Biharmonic:
 class Vidrase:
     """Our fill stage with its survey: what `--mask` runs, without decoding and encoding."""
 
-    name = OURS
     stills = videos = True
 
-    def __init__(self, quality: str = "default", mode: str = "auto") -> None:
+    def __init__(
+        self, quality: str = "default", mode: str = "auto", *, name: str = OURS, inpainter: str = "auto"
+    ) -> None:
         from vidrase.flow import load_flow
         from vidrase.inpaint import load_inpainter
         from vidrase.options import FillOptions
 
-        self.options = FillOptions(mode=mode, quality=quality, shadows=False)  # type: ignore[arg-type]
+        self.name = name
+        self.options = FillOptions(mode=mode, quality=quality, shadows=False, inpainter=inpainter)  # type: ignore[arg-type]
         self._notes = Notes()
         self._flow, self._inpainter = load_flow(note=self._notes), load_inpainter(self.options.inpainter)
         self.stats = FillStats()
@@ -128,7 +130,7 @@ def peers(*, stills: bool = False) -> list[Peer]:
         logo: list[Peer] = [RemoveLogo(), Delogo()] if LogoFilter.here() else []
         return [telea, stokes, NaiveChain(3), NaiveChain(10), *logo]
     smooth: list[Peer] = [Biharmonic()] if importlib.util.find_spec("skimage") else []
-    return [telea, stokes, *smooth]
+    return [telea, stokes, *smooth, Vidrase(name="vidrase --inpainter fourier", inpainter="fourier")]
 
 
 def missing(*, stills: bool = False) -> list[str]:

@@ -82,7 +82,7 @@ MISPLACED = 2.0
 """px: cost of a place on something in front."""
 
 
-CAMERA_SUPPORT = 0.9
+CAMERA_SUPPORT = 0.5
 """Share of the surroundings that must move as the camera does, for an invention to be carried by that motion alone."""
 
 

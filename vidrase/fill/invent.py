@@ -12,7 +12,7 @@ from vidrase.fill.membrane import membrane
 from vidrase.frames import Frame
 from vidrase.inpaint import Inpainter
 
-CONTEXT = 0.75  # of the missing area's size on each side: what the inpainter may look at
+CONTEXT = 1.0  # of the missing area's size on each side: what the inpainter may look at
 LEAST_CONTEXT = 48  # px
 THIN = 5 / 480
 """Half the width, as a share of the frame's height, of what is too thin for texture to show: a smooth surface does."""

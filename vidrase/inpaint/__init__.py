@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
 from vidrase.inpaint.classical import OpenCvInpainter
-from vidrase.inpaint.patches import PatchInpainter
+from vidrase.inpaint.protocol import Inpainter
+from vidrase.inpaint.shifts import ShiftInpainter, can_shift
+from vidrase.inpaint.textured import TexturedInpainter
 from vidrase.report import Note
 
+__all__ = ["INPAINTERS", "LEARNED", "Inpainter", "can_shift", "load_inpainter"]
+
 LEARNED = ("pconv", "contextual", "fourier", "lama")
-INPAINTERS = ("auto", "patches", "telea", "ns", *LEARNED)
-
-
-class Inpainter(Protocol):
-    """Invents what is hidden, batch first, stateless."""
-
-    name: str
-    stride: int
-    """Heights and widths must be multiples of this; 1 takes anything."""
-
-    def __call__(self, pixels: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """float32 [B, 3, H, W] RGB in [0, 1], bool [B, 1, H, W] True = fill -> float32 [B, 3, H, W]; known pixels unchanged."""
-        ...
+INPAINTERS = ("auto", "shifts", "telea", "ns", *LEARNED)
 
 
 def load_inpainter(
@@ -34,14 +22,25 @@ def load_inpainter(
 ) -> Inpainter:
     """The inpainter called `name`; "auto" is the best at hand. Raises OptionError for a name that does not exist.
 
-    weights: of a learned one (see `LEARNED`); torch is imported only for those. note: told when memory forces a smaller batch.
+    weights: of a learned one (see `LEARNED`); without, "fourier" and "auto" take what ships with the package. torch is imported
+    when a learned one is first needed. note: told when memory forces a smaller batch, and what is not at hand.
     """
-    if name in ("auto", "patches"):
-        return PatchInpainter()
+    if name == "auto" and weights is None:
+        if not can_shift():
+            if note is not None:
+                note("PyMaxflow is not installed: what no frame shows is invented without texture")
+            return load_inpainter("fourier", device=device, note=note)
+        return TexturedInpainter(lambda: load_inpainter("fourier", device=device, note=note))
+    if name == "shifts":
+        if not can_shift():
+            raise OptionError("--inpainter shifts needs PyMaxflow; pip install PyMaxflow, or choose another")
+        return ShiftInpainter()
     if name in ("telea", "ns"):
         return OpenCvInpainter(name)
     if name in LEARNED:
         from vidrase.inpaint.learned import load_learned
 
         return load_learned(name, weights, device=device, note=note)
+    if name == "auto":
+        raise OptionError(f"--inpainter-weights needs --inpainter, one of {', '.join(LEARNED)}")
     raise OptionError(f"no inpainter '{name}'; there are {', '.join(INPAINTERS)}")

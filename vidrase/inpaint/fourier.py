@@ -8,7 +8,7 @@ Differs:   fewer and narrower blocks (LaMa: 9 blocks, width 64, 27 M parameters)
            the hole of the input instead of black, and the network adds to it (so a short training starts from a smooth
            fill instead of from nothing); the outermost layers work on 2×2 pixels at once (space to depth); zeros beyond
            the border instead of its mirror image, which took 15 % of a step on a CPU.
-Weights:   none ship; `vidrase train inpainter --net fourier` makes them.
+Weights:   `vidrase-inpaint` in the package; `vidrase train inpainter --net fourier` makes others.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from vidrase.errors import OptionError, OutOfMemory
 from vidrase.inpaint.classical import check
 from vidrase.inpaint.detail import with_detail
 from vidrase.report import Note
+from vidrase.weights import EMBEDDED_INPAINTER
 
 Picture = NDArray[np.float32]  # [H, W, 3]
 Mask = NDArray[np.bool_]  # [H, W]
@@ -151,6 +152,8 @@ def load_learned(
 
     Raises OptionError without one, WeightsMissing or WeightsCorrupt.
     """
+    if weights is None and name == "fourier":
+        weights = EMBEDDED_INPAINTER
     if weights is None:
         raise OptionError(f"--inpainter {name} comes without weights; give --inpainter-weights FILE")
     if name == "lama":

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.inpaint.patches import PatchInpainter
+from vidrase.inpaint import can_shift, load_inpainter
 from vidrase.live.memory import Rect
 
 SIDE = 224  # px: long side of what is invented; two seconds of one core, once
@@ -36,7 +36,7 @@ class Texture:
         self.size = size
         self.small = max(round(size[0] * scale), 2), max(round(size[1] * scale), 2)
         self._threaded = threaded
-        self._invent = PatchInpainter()
+        self._invent = load_inpainter("shifts" if can_shift() else "telea")
         self._done: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
         self._not_before = 0.0
         self._era = 0

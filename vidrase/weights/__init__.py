@@ -19,6 +19,7 @@ from vidrase.errors import ModelError, WeightsCorrupt, WeightsMissing
 from vidrase.weights.places import model_dir
 
 EMBEDDED = Path(__file__).with_name("vidrase-seg.safetensors")
+EMBEDDED_INPAINTER = Path(__file__).with_name("vidrase-inpaint.safetensors")
 DEFAULT = "yolov8n-seg"  # of the known ones, what is looked for when the user names none
 TIMEOUT_SECONDS = 30.0
 CHUNK = 1 << 20

@@ -1,0 +1,91 @@
+"""A network's colours with the picture's own texture: what goes where is the one's, how it looks in detail the other's.
+
+A small network knows that grass goes on, but paints it smooth; shifts of the picture bring real blades, but not always in the
+right light. The network's answer leads the choice of shifts. Where a hole is thick and both agree on the coarse colours, the
+shifts are taken as they are; elsewhere only their fine part is added, where the network's own is weaker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.inpaint.classical import check
+from vidrase.inpaint.protocol import Inpainter
+from vidrase.inpaint.shifts import completed, surroundings
+
+SIDE = 256  # px: long side of the surroundings that the lengths below are meant for
+FINE = 4.0  # px: sigma that parts fine from coarse
+THIN, THICK = (
+    12.0,
+    20.0,
+)  # px: half the width up to which the network alone gives the coarse part, from which it need not
+AGREE, DISAGREE = (
+    10.0,
+    30.0,
+)  # grey levels between the coarse parts: up to which shifts are believed, from which not at all
+
+Picture = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+class TexturedInpainter:
+    """See the module; known pixels come back bit for bit."""
+
+    name = "textured"
+    stride = 1
+
+    def __init__(self, load: Callable[[], Inpainter]) -> None:
+        """load: gives the network once something has to be invented; most clips need none."""
+        self._load = load
+        self._network: Inpainter | None = None
+
+    def __call__(self, pixels: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """See `Inpainter`."""
+        check(pixels, hole)
+        if self._network is None:
+            self._network = self._load()
+        out = self._network(pixels, hole)
+        for picture, where in zip(out, hole[:, 0], strict=True):
+            if where.any() and not where.all():
+                made = textured(np.ascontiguousarray(picture.transpose(1, 2, 0)), where)
+                picture[:, where] = made[where].T
+        return out
+
+
+def textured(smooth: Picture, hole: Mask) -> Picture:
+    """float32 [H, W, 3] in [0, 1]: `smooth` with texture in the hole, where it has none itself."""
+    crop = surroundings(hole)
+    own, where = smooth[crop], hole[crop]
+    shifted = completed(smooth, hole)[crop]
+    unit = max(max(where.shape) / SIDE, 0.25)
+    sigma = FINE * unit
+    shifted_coarse, own_coarse = (cv2.GaussianBlur(picture, (0, 0), sigma) for picture in (shifted, own))
+    fine = shifted - shifted_coarse
+    weaker = 1 - _strength(own - own_coarse, where, 2 * sigma) / _strength(fine, where, 2 * sigma)
+    mixed = own + np.clip(weaker, 0, 1)[..., None] * fine
+    apart = 255 * np.sqrt(np.square(shifted_coarse - own_coarse).mean(2))
+    believed = cv2.GaussianBlur(np.clip((DISAGREE - apart) / (DISAGREE - AGREE), 0, 1), (0, 0), sigma)
+    believed = (believed * np.clip((_thickness(where, unit) - THIN) / (THICK - THIN), 0, 1))[..., None]
+    out = smooth.copy()
+    made = np.clip(believed * shifted + (1 - believed) * mixed, 0, 1)
+    out[crop] = np.where(where[..., None], made, own)
+    return out
+
+
+def _strength(fine: Picture, where: Mask, sigma: float) -> NDArray[np.float32]:
+    """Root mean square [H, W] of what is fine, over the hole near each place: the known part has its own texture."""
+    inside = where.astype(np.float32)
+    sums = cv2.GaussianBlur(np.square(fine).sum(2) * inside, (0, 0), sigma)
+    return np.sqrt(sums / np.maximum(cv2.GaussianBlur(inside, (0, 0), sigma), 1e-3)) + np.float32(1e-4)
+
+
+def _thickness(where: Mask, unit: float) -> NDArray[np.float32]:
+    """Half the width [H, W] of the hole near each place, in `unit` px."""
+    depth = cv2.distanceTransform(where.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) / np.float32(unit)
+    reach = 2 * round(THICK * unit) + 1
+    widest = cv2.dilate(depth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    return cv2.GaussianBlur(widest, (0, 0), FINE * unit)
