@@ -13,10 +13,11 @@ torch = pytest.importorskip("torch")
 from test_weights_embedded import LAYOUT, NAMES  # noqa: E402
 
 from vidrase.errors import SourceNotFound, WeightsCorrupt, WeightsMissing  # noqa: E402
+from vidrase.train import course  # noqa: E402
 from vidrase.train import segmenter_data as data  # noqa: E402
 from vidrase.train import segmenter_eval as evaluate  # noqa: E402
 from vidrase.train import segmenter_judge as judge  # noqa: E402
-from vidrase.train.segmenter import Recipe, Trainer, load_teacher, new_student, train  # noqa: E402
+from vidrase.train.segmenter import Recipe, Trainer, load_teacher, new_student, renew_statistics, train  # noqa: E402
 from vidrase.train.segmenter_loss import LossWeights, distillation_loss, run  # noqa: E402
 from vidrase.train.segmenter_optim import orthogonal  # noqa: E402
 from vidrase.weights.embedded import build_segmenter, load_embedded  # noqa: E402
@@ -125,7 +126,21 @@ def test_the_rate_rises_stays_and_falls() -> None:
     assert set(rates[99:600]) == {1.0}
     assert rates[800] == pytest.approx(0.5)
     assert rates[1000] == 0.0
-    assert [step for step in range(1000) if recipe.falls_at(step)] == [600]
+    assert recipe.rate_at(200, 0.8) == pytest.approx(0.5)  # a clock that says it is late
+    assert course.Clock().progress(5, 10) == 0.5
+    assert course.Clock(1e-12).progress(5, 10) == 1.0
+
+
+def test_statistics_are_means_of_what_is_shown(teacher: torch.nn.Module) -> None:
+    network = new_student(teacher).eval()
+    seen = [torch.full((2, 3, 64, 64), grey, dtype=torch.uint8) for grey in (0, 255)]
+    first = network.model[0]
+    renew_statistics(network, seen)
+    with torch.no_grad():
+        means = torch.stack([first.conv(pixels / 255).mean((0, 2, 3)) for pixels in seen]).mean(0)
+    assert torch.allclose(first.bn.running_mean, means, atol=1e-5)
+    assert not network.training
+    assert not any(layer.training for layer in network.modules())
 
 
 def test_shapes_fit_the_network_and_the_budget() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+CONF = 0.2  # what a copy of few hours is sure of; its teacher would say 0.25 there
 _path = click.Path(path_type=Path)
 
 
@@ -16,6 +17,7 @@ _path = click.Path(path_type=Path)
 @click.option("-o", "--output", type=_path, required=True, help="The .safetensors to write; a .json digest beside it.")
 @click.option("--teacher", type=_path, required=True, help="YOLOv8-seg .pt to learn from; a pickle, so one you trust.")
 @click.option("--steps", default=6000, help="Length of the whole run, the resumed part included.")
+@click.option("--hours", default=0.0, help="Time there is: the rate falls so that training ends with it. 0: no limit.")
 @click.option("--imgsz", default=320, help="Side of a training picture, px; larger ones mix in towards the end.")
 @click.option("--batch", default=12, help="Pictures a step, of imgsz² px.")
 @click.option("--rate", default=3e-3, help="Learning rate before it falls.")
@@ -33,6 +35,7 @@ def segmenter(
     output: Path,
     teacher: Path,
     steps: int,
+    hours: float,
     imgsz: int,
     batch: int,
     rate: float,
@@ -73,9 +76,10 @@ def segmenter(
     if resume is not None:
         trainer.restore(resume)
         say(f"going on from step {trainer.step}")
-    train(trainer, pictures, folder, say)
+    train(trainer, pictures, folder, say, hours=hours)
     table = judging.agreement(trainer.average.network, network, apart)
     offered = judging.offered(table, network.names)  # type: ignore[arg-type]
     say(f"good enough to offer: {', '.join(offered) or 'nothing'}")
-    digest = trainer.export(output, {"offered": offered, "agreement": judging.as_json(table, network.names)})  # type: ignore[arg-type]
+    card = {"offered": offered, "conf": CONF, "agreement": judging.as_json(table, network.names)}  # type: ignore[arg-type]
+    digest = trainer.export(output, card)
     click.echo(f"{output}  sha256 {digest}")

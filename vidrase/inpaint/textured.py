@@ -19,14 +19,13 @@ from vidrase.inpaint.shifts import completed, surroundings
 
 SIDE = 256  # px: long side of the surroundings that the lengths below are meant for
 FINE = 4.0  # px: sigma that parts fine from coarse
+SLIM = 4.0  # px: half the width of a hole up to which texture would not be seen
 THIN, THICK = (
     12.0,
     20.0,
-)  # px: half the width up to which the network alone gives the coarse part, from which it need not
-AGREE, DISAGREE = (
-    10.0,
-    30.0,
-)  # grey levels between the coarse parts: up to which shifts are believed, from which not at all
+)  # px: the same, up to which the network alone gives the coarse part, and from which it need not
+AGREE, DISAGREE = 10.0, 30.0
+"""Grey levels between the coarse parts: up to which shifts are believed, and from which not at all."""
 
 Picture = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -66,10 +65,12 @@ def textured(smooth: Picture, hole: Mask) -> Picture:
     shifted_coarse, own_coarse = (cv2.GaussianBlur(picture, (0, 0), sigma) for picture in (shifted, own))
     fine = shifted - shifted_coarse
     weaker = 1 - _strength(own - own_coarse, where, 2 * sigma) / _strength(fine, where, 2 * sigma)
-    mixed = own + np.clip(weaker, 0, 1)[..., None] * fine
+    thickness = _thickness(where, unit)
+    visible = np.clip((thickness - SLIM) / (THIN - SLIM), 0, 1)
+    mixed = own + (visible * np.clip(weaker, 0, 1))[..., None] * fine
     apart = 255 * np.sqrt(np.square(shifted_coarse - own_coarse).mean(2))
     believed = cv2.GaussianBlur(np.clip((DISAGREE - apart) / (DISAGREE - AGREE), 0, 1), (0, 0), sigma)
-    believed = (believed * np.clip((_thickness(where, unit) - THIN) / (THICK - THIN), 0, 1))[..., None]
+    believed = (believed * np.clip((thickness - THIN) / (THICK - THIN), 0, 1))[..., None]
     out = smooth.copy()
     made = np.clip(believed * shifted + (1 - believed) * mixed, 0, 1)
     out[crop] = np.where(where[..., None], made, own)

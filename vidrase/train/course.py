@@ -36,10 +36,12 @@ def begin(seed: int, *, threads: int = 0) -> None:
     torch.manual_seed(seed)
 
 
-def rate_at(step: int, *, steps: int, rate: float, warm: int, decay: float) -> float:
-    """The learning rate of a step: up over `warm` steps, then `rate`, down to nothing over the last share `decay` of `steps`."""
-    fall = max(1.0, steps * decay)
-    return rate * min(1.0, (step + 1) / warm, max(0.0, (steps - step) / fall))
+def rate_at(progress: float, *, step: int, rate: float, warm: int, decay: float) -> float:
+    """The learning rate of a step: up over `warm` steps, then `rate`, down to nothing over the last share `decay` of the run.
+
+    progress: 0 … 1, see `Clock`.
+    """
+    return rate * min(1.0, (step + 1) / warm, max(0.0, (1 - progress) / max(decay, 1e-6)))
 
 
 def batches(make: Callable[[int], T], start: int, stop: int) -> Iterator[T]:
@@ -84,6 +86,18 @@ def load_checkpoint(path: Path, take: Callable[[dict[str, Any]], None], *, what:
         raise WeightsMissing(f"nothing to resume at {path}; leave --resume away to start") from error
     except Exception as error:
         raise WeightsCorrupt(f"{path.name} is no checkpoint of this {what} ({type(error).__name__})") from error
+
+
+class Clock:
+    """How far a run has come: by its steps, or by the time it was given where that is sooner over."""
+
+    def __init__(self, hours: float = 0.0) -> None:
+        self._began, self._given = time.monotonic(), hours * 3600
+
+    def progress(self, step: int, steps: int) -> float:
+        """0 at the start … 1 at the end, of this run and `steps`; with `hours` 0 only the steps count."""
+        spent = (time.monotonic() - self._began) / self._given if self._given else 0.0
+        return min(1.0, max(step / steps, spent))
 
 
 class Log:

@@ -43,7 +43,7 @@ class Recipe:
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step."""
-        return course.rate_at(step, steps=self.steps, rate=self.rate, warm=self.warm, decay=self.decay)
+        return course.rate_at(step / self.steps, step=step, rate=self.rate, warm=self.warm, decay=self.decay)
 
 
 def new_network(recipe: Recipe) -> nn.Module:
