@@ -90,7 +90,9 @@ def _thickness(where: Mask, unit: float) -> NDArray[np.float32]:
     # at a size where a unit is a pixel or less: the cost of widening grows with the third power of the size
     height, width = where.shape
     scale = min(1.0, 1 / unit)
-    small = cv2.resize(depth, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        depth, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA
+    )
     reach = 2 * round(THICK * unit * scale) + 1
     widest = cv2.dilate(small, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     widest = cv2.GaussianBlur(widest, (0, 0), FINE * unit * scale)
