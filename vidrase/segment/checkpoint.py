@@ -74,7 +74,7 @@ def _resolve(name: str, path: Path) -> Any:
 
 
 def _own_forward(module: Any, name: str) -> Any:
-    """What stands for `getattr` in a file: fused layers keep one of their own ways forward, by name; nothing else is handed out."""
+    """What stands for `getattr` in a file: fused layers keep one of their ways forward, by name; nothing else is given."""
     layer = isinstance(module, nn.Module) or (isinstance(module, type) and issubclass(module, nn.Module))
     if not layer or not isinstance(name, str) or not name.startswith("forward"):
         raise pickle.UnpicklingError(f"it asks for '{name}' of {type(module).__name__}")
@@ -101,7 +101,7 @@ def _ready(network: Any, path: Path) -> nn.Module:
     elif type(network).__name__.startswith("YOLOE") and not hasattr(network, "pe") and not head.is_fused:
         raise ModelError(
             f"{path} is an open-vocabulary model that was not told what to look for; in Python: m = ultralytics.YOLOE(path); "
-            "m.set_classes(names, m.get_text_pe(names)); m.save(new), then --model new; or use prompt-free weights (...-seg-pf.pt)"
+            "m.set_classes(names, m.get_text_pe(names)); m.save(new), then --model new; or use prompt-free ones (...-seg-pf.pt)"
         )
     network.eval().requires_grad_(False)
     for module in network.modules():
