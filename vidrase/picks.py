@@ -297,7 +297,7 @@ def _same_thing(known: TrackSummary, other: TrackSummary, found: Found) -> bool:
         if len(mine) and len(its):
             # by masks: in the box of somebody near there may be many who are far
             mask, part = there.mask(int(mine[0])), there.mask(int(its[0]))
-            inside = np.count_nonzero(mask & part) / max(np.count_nonzero(part), 1)
+            inside = int(np.count_nonzero(mask & part)) / max(int(np.count_nonzero(part)), 1)
             votes.append(inside > INSIDE)
     return bool(votes) and sum(votes) > len(votes) / 2
 

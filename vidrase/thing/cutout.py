@@ -139,7 +139,7 @@ def _cored(hinted: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def _joined(mask: Mask, side: int) -> Mask:
-    """`mask` with its parts joined over gaps narrower than a share of the box's short side: a band or a rim like the surroundings."""
+    """`mask`, parts joined over gaps narrower than a share of the box's short side: a band, a rim like what is round it."""
     reach = round(GAP_SHARE * side / 2)
     if reach < 1 or not mask.any():
         return mask
