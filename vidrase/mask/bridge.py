@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase.crops import Crop, united
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
 from vidrase.mask.grow import shrunk
@@ -97,9 +98,9 @@ class Bridge:
                 others = [self._carried(near[place].pieces[number], place, now.place, sure=True) for place in beside]
                 own = (here.mask, here.corner)
                 parts = [own, _adjoining(own, _voted([part for part in others if part is not None]))]
-            united = _united([part for part in parts if part is not None])
-            if united is not None:
-                yield Thing(*united, self._motion.speed(*united, now.place, near))
+            whole = united([part for part in parts if part is not None])
+            if whole is not None:
+                yield Thing(*whole, self._motion.speed(*whole, now.place, near))
 
     def _carried(
         self, piece: Piece, source: int, target: int, *, sure: bool = False
@@ -133,19 +134,16 @@ def _ends(places: list[int], now: int) -> list[int]:
     return [near] if abs(near - now) <= TAIL else []
 
 
-Part = tuple[NDArray[np.bool_], tuple[int, int]]
-
-
-def _voted(parts: list[Part]) -> Part | None:
+def _voted(parts: list[Crop]) -> Crop | None:
     """Where at least two of the crops agree (one, when there are fewer than three), as one crop."""
-    return _united(parts, VOTES if len(parts) > VOTES else 1)
+    return united(parts, VOTES if len(parts) > VOTES else 1)
 
 
-def _on_the_way(one: Piece, two: Piece, way: float, size: tuple[int, int]) -> list[Part]:
+def _on_the_way(one: Piece, two: Piece, way: float, size: tuple[int, int]) -> list[Crop]:
     """Both masks where their thing should be at `way` (0..1) between them, moving evenly: the flow there is of what hides it."""
     middles = [np.add(piece.corner, np.divide(piece.mask.shape, 2)) for piece in (one, two)]
     here = middles[0] + (middles[1] - middles[0]) * way
-    out: list[Part] = []
+    out: list[Crop] = []
     for piece in (one, two):
         y, x = np.rint(here - np.divide(piece.mask.shape, 2)).astype(int).tolist()
         mask = piece.mask[max(-y, 0) : max(size[0] - y, 0), max(-x, 0) : max(size[1] - x, 0)]
@@ -153,7 +151,7 @@ def _on_the_way(one: Piece, two: Piece, way: float, size: tuple[int, int]) -> li
     return out
 
 
-def _adjoining(own: Part, more: Part | None) -> Part | None:
+def _adjoining(own: Crop, more: Crop | None) -> Crop | None:
     """Those pieces of `more` that touch `own`: a carried speck in the middle of nowhere is an error of the motion."""
     if more is None:
         return None
@@ -172,21 +170,3 @@ def _adjoining(own: Part, more: Part | None) -> Part | None:
     touching[np.unique(labels[near])] = True
     touching[0] = False
     return touching[labels], more[1]
-
-
-def _united(parts: list[Part], least: int = 1) -> Part | None:
-    """Where at least `least` of the crops are, as one crop; None when that is nowhere."""
-    if not parts:
-        return None
-    y0, x0 = min(corner[0] for _, corner in parts), min(corner[1] for _, corner in parts)
-    y1 = max(corner[0] + mask.shape[0] for mask, corner in parts)
-    x1 = max(corner[1] + mask.shape[1] for mask, corner in parts)
-    counts = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    for mask, (y, x) in parts:
-        counts[y - y0 : y - y0 + mask.shape[0], x - x0 : x - x0 + mask.shape[1]] += mask.view(np.uint8)
-    union = counts >= least
-    rows, columns = np.flatnonzero(union.any(1)), np.flatnonzero(union.any(0))
-    if not len(rows):
-        return None
-    trimmed = union[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return trimmed, (y0 + int(rows[0]), x0 + int(columns[0]))
