@@ -78,8 +78,13 @@ def test_a_thing_in_its_own_place_is_nobodys_part() -> None:
 
 
 def test_who_is_complete_takes_nobody_in() -> None:
-    found = joined(([BODY], [1], [0.9]), ([BODY, box(30, 60, 70, 95)], [1, 2], [0.9, 0.5]))[1]
+    found = joined(([BODY], [1], [0.9]), ([BODY, box(30, 60, 75, 100)], [1, 2], [0.9, 0.5]))[1]
     assert sorted(found.ids.tolist()) == [1, 2]
+
+
+def test_what_is_new_and_lies_within_a_thing_is_that_thing_again() -> None:
+    found = joined(([BODY], [1], [0.9]), ([BODY, box(30, 60, 70, 92)], [1, 2], [0.9, 0.5]))[1]
+    assert found.ids.tolist() == [1]
 
 
 def test_a_swollen_detection_is_not_the_thing() -> None:

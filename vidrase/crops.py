@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,16 @@ def shared(a: Crop, b: Crop) -> int:
         return 0
     one, two = (mask[y0 - y : y1 - y, x0 - x : x1 - x] for mask, (y, x) in (a, b))
     return int(np.count_nonzero(one & two))
+
+
+def touching(a: Crop, b: Crop, reach: float) -> bool:
+    """Whether `b` comes within `reach` px of the box round `a`."""
+    spare = math.ceil(reach)
+    top, left = a[1][0] - b[1][0], a[1][1] - b[1][1]
+    (rows, columns), other = a[0].shape, b[0]
+    if top + rows + spare <= 0 or left + columns + spare <= 0:
+        return False
+    return bool(other[max(top - spare, 0) : top + rows + spare, max(left - spare, 0) : left + columns + spare].any())
 
 
 def united(parts: Sequence[Crop], least: int = 1) -> Crop | None:

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.crops import Crop, united
+from vidrase.crops import Crop, area, placed, trimmed, united
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
-from vidrase.mask.grow import shrunk
+from vidrase.mask.grow import grown, shrunk
 from vidrase.motion import Motion
 
 STEADY = 1  # frames to either side whose masks are united with a frame's own, where the frames agree
@@ -24,6 +24,13 @@ FLASH = 0.45  # a single hit below this confidence is taken for a false one
 RIM_SHARE = (
     0.004  # of the frame's short side: what a carried mask loses all round before it is united with a frame's own
 )
+SWOLLEN = (
+    1.4  # times the larger of a thing's masks just before and after, beyond which its mask is checked against them
+)
+SUPPORT_SHARE = 0.02  # of the frame's short side: how far beyond those a swollen mask may reach
+LOOKED = 4  # frames to either side in which those are looked for
+KEPT_SHARE = 0.7  # of them that has to be left of it, or the motion between was not understood
+SWIFT = 0.3  # of its size a frame: motion beyond which a thing is looked for on the way between two sightings as well
 BRIEF = 3  # frames between two sightings, beyond which the thing was behind something rather than overlooked
 CERTAIN = 0.5  # share of a carried pixel that has to be mask
 
@@ -34,6 +41,11 @@ class Piece(NamedTuple):
     mask: NDArray[np.bool_]
     corner: tuple[int, int]
     score: float
+
+    @property
+    def crop(self) -> Crop:
+        """Mask and corner."""
+        return self.mask, self.corner
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +74,7 @@ class Bridge:
 
     def __init__(self, flow: FlowModel | None, *, reach: int) -> None:
         self._motion = Motion(flow, reach=reach)
+        self._checked: dict[tuple[int, int], Piece] = {}  # (frame, thing) -> its mask, cut back where it was swollen
 
     def add(self, place: int, frame: Frame, instances: Instances) -> Seen:
         """The next frame of the stream with what was chosen in it."""
@@ -85,22 +98,59 @@ class Bridge:
             places = [place for place in sorted(near) if number in near[place].pieces]
             here = now.pieces.get(number)
             if here is None:
-                ends = _ends(places, now.place)
-                parts = [self._carried(near[place].pieces[number], place, now.place) for place in ends]
-                if len(ends) == 2 and ends[1] - ends[0] > BRIEF:
-                    one, two = (near[place].pieces[number] for place in ends)
-                    way = (now.place - ends[0]) / (ends[1] - ends[0])
-                    parts += _on_the_way(one, two, way, now.frame.displayed_size)
+                parts = self._bridged(number, now, near, places)
             elif len(places) == 1 and len(near) >= SETTLED and here.score < FLASH and number > 0:
                 continue
             else:
                 beside = [] if exact else [p for p in places if p != now.place and abs(p - now.place) <= STEADY]
-                others = [self._carried(near[place].pieces[number], place, now.place, sure=True) for place in beside]
-                own = (here.mask, here.corner)
+                others = [
+                    self._carried(self._reasonable(number, place, near), place, now.place, sure=True)
+                    for place in beside
+                ]
+                own = here.crop if exact else self._reasonable(number, now.place, near).crop
                 parts = [own, _adjoining(own, _voted([part for part in others if part is not None]))]
             whole = united([part for part in parts if part is not None])
             if whole is not None:
                 yield Thing(*whole, self._motion.speed(*whole, now.place, near))
+
+    def _bridged(self, number: int, now: Seen, near: dict[int, Seen], places: list[int]) -> list[Crop | None]:
+        """Where a thing that was not found in `now` should be, as the frames `places` around say."""
+        ends = _ends(places, now.place)
+        parts = [self._carried(self._reasonable(number, place, near), place, now.place) for place in ends]
+        if len(ends) < 2:
+            return parts
+        one, two = (self._reasonable(number, place, near) for place in ends)
+        swift = _distance(one, two) > SWIFT * (ends[1] - ends[0]) * min(*one.mask.shape, *two.mask.shape)
+        if not swift and ends[1] - ends[0] <= BRIEF:
+            return parts
+        way = (now.place - ends[0]) / (ends[1] - ends[0])
+        return [*parts, *_on_the_way(one, two, way, now.frame.displayed_size)]
+
+    def _reasonable(self, number: int, place: int, near: dict[int, Seen]) -> Piece:
+        """A thing's mask in frame `place`, without what nobody saw just before and just after if that is much."""
+        piece = near[place].pieces[number]
+        if (place, number) in self._checked:
+            return self._checked[place, number]
+        before = next(
+            (p for p in range(place - 1, place - LOOKED - 1, -1) if p in near and number in near[p].pieces), None
+        )
+        after = next((p for p in range(place + 1, place + LOOKED + 1) if p in near and number in near[p].pieces), None)
+        if before is None or after is None:
+            return piece
+        beside = [near[p].pieces[number] for p in (before, after)]
+        if area(piece.crop) <= SWOLLEN * max(area(one.crop) for one in beside):
+            return piece
+        parts = [self._carried(one, p, place) for one, p in zip(beside, (before, after), strict=True)]
+        support = united([part for part in parts if part is not None])
+        if support is not None:
+            room = round(SUPPORT_SHARE * self._motion.short_side)
+            (y, x), (rows, columns) = piece.corner, piece.mask.shape
+            reach = grown(placed(support, (y - room, x - room), (rows + 2 * room, columns + 2 * room)), room)
+            cut = trimmed((piece.mask & reach[room : room + rows, room : room + columns], piece.corner))
+            if cut is not None and area(cut) >= KEPT_SHARE * area(support):
+                piece = Piece(*cut, piece.score)
+        self._checked[place, number] = piece
+        return piece
 
     def _carried(
         self, piece: Piece, source: int, target: int, *, sure: bool = False
@@ -121,6 +171,12 @@ def _region(pieces: dict[int, Piece]) -> tuple[int, int, int, int] | None:
     ends = corners + np.array([piece.mask.shape for piece in pieces.values()])
     (y0, x0), (y1, x1) = corners.min(0).tolist(), ends.max(0).tolist()
     return y0, y1, x0, x1
+
+
+def _distance(one: Piece, two: Piece) -> float:
+    """Px between the middles of two pieces."""
+    middles = [np.add(piece.corner, np.divide(piece.mask.shape, 2)) for piece in (one, two)]
+    return float(np.hypot(*(middles[1] - middles[0])))
 
 
 def _ends(places: list[int], now: int) -> list[int]:

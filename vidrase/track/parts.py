@@ -24,6 +24,7 @@ WHOLE = 0.75  # share of what is known of a thing that a larger detection of it 
 LACKING = 0.8  # of the area expected, below which a detection has missed some of the thing
 SWOLLEN = 1.6  # times the area expected, beyond which a detection is of more than the thing
 ON_IT = 0.5  # share of the smaller mask that has to lie on the other for the two to be one thing
+WORTH = 0.6  # times its own confidence, below which a thing's is too low to claim a detection: a doubtful thing owns nothing
 KEPT_LOOKS = 3  # looks for which the last whole mask of a thing says where it is
 CERTAIN = 0.5  # share of a carried pixel that has to be mask
 
@@ -49,6 +50,7 @@ class Parts:
         """Forget what was seen."""
         self._last: dict[int, Last] = {}
         self._carried: dict[int, Crop | None] = {}
+        self._worth: dict[int, float] = {}  # confidence of each thing over the last few looks
 
     def join(self, place: int, found: Instances, ids: NDArray[np.int64]) -> Instances:
         """What is in frame `place`: detections of one thing as one, with its id; what is nobody's part and has no id goes.
@@ -59,12 +61,33 @@ class Parts:
         corners = [(int(y), int(x)) for y, x in found.corners]
         parts: list[Crop] = list(zip(found.masks, corners, strict=True))
         self._motion.focus(place, region_of([found]))
+        ids = self._doubted(place, found, ids, parts)
         owner = ids.copy()
         for k, number in self._claims(place, found, ids, parts).items():
             owner[k] = number
         self._weak(found, owner, parts)
         self._remember(place, found, owner, parts)
-        return _joined(found, ids, owner, parts)
+        joined = _joined(found, ids, owner, parts)
+        for number, score in zip(joined.ids.tolist(), joined.scores.tolist(), strict=True):
+            self._worth[number] = (self._worth.get(number, score) + score) / 2
+        return joined
+
+    def _doubted(self, place: int, found: Instances, ids: NDArray[np.int64], parts: list[Crop]) -> NDArray[np.int64]:
+        """`ids` with 0 for what is much larger than its thing and much less sure: a tree that the thing goes by."""
+        ids = ids.copy()
+        for k in np.flatnonzero(ids).tolist():
+            number = int(ids[k])
+            last = self._last.get(number)
+            if (
+                last is None
+                or found.scores[k] >= WORTH * self._worth[number]
+                or area(parts[k]) <= SWOLLEN * area(last.part)
+            ):
+                continue
+            where = self.expected(number, place)
+            if where is not None and area(parts[k]) > SWOLLEN * area(where):
+                ids[k] = 0
+        return ids
 
     def expected(self, number: int, place: int) -> Crop | None:
         """Where a thing seen a moment ago should be in frame `place`; None when that is not known."""
@@ -86,6 +109,11 @@ class Parts:
         groups = [GROUP_OF.get(label, label) for label in found.labels]
         claims: dict[int, tuple[int, int]] = {}  # detection -> (shared px, thing)
         own = {int(number): k for k, number in enumerate(ids) if number}
+        for k in [k for k in range(len(parts)) if ids[k] and int(ids[k]) not in self._worth]:  # seen for the first time
+            for number, other in own.items():
+                known = number in self._worth and groups[other] == groups[k]
+                if known and shared(parts[k], parts[other]) >= WHOLE * areas[k]:
+                    claims[k] = areas[k], number
         for number, last in self._last.items():
             group, mine = GROUP_OF.get(last.label, last.label), own.get(number)
             if mine is not None and areas[mine] >= area(last.part):
@@ -105,6 +133,8 @@ class Parts:
             if mine is not None and shared(parts[mine], where) >= LACKING * size:
                 continue
             for k in near:
+                if self._worth[number] < WORTH * found.scores[k]:
+                    continue
                 if ids[k] and _overlap(parts[k], self.expected(int(ids[k]), place)) > ITSELF:
                     continue
                 common = shared(parts[k], where)

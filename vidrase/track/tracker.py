@@ -29,8 +29,9 @@ GROUPS = (
     "skateboard snowboard surfboard skis",
     "chair couch bench bed",
     "tv laptop",
+    "tennis_racket frisbee baseball_bat",
 )
-GROUP_OF = {label: group for group in GROUPS for label in group.split()}
+GROUP_OF = {label.replace("_", " "): group for group in GROUPS for label in group.split()}
 """Class -> its group; a class that is not in it is its own."""
 
 
