@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.crops import Crop, area, placed, trimmed, united
+from vidrase.crops import Crop, area, placed, shared, trimmed, united
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
 from vidrase.mask.grow import grown, shrunk
+from vidrase.mask.trace import Trace
 from vidrase.motion import Motion
 
 STEADY = 1  # frames to either side whose masks are united with a frame's own, where the frames agree
@@ -31,6 +32,7 @@ SUPPORT_SHARE = 0.02  # of the frame's short side: how far beyond those a swolle
 LOOKED = 4  # frames to either side in which those are looked for
 KEPT_SHARE = 0.7  # of them that has to be left of it, or the motion between was not understood
 SWIFT = 0.3  # of its size a frame: motion beyond which a thing is looked for on the way between two sightings as well
+ALONG = 0.5  # share of a carried mask that has to lie on the way, for one that is hidden or swift
 BRIEF = 3  # frames between two sightings, beyond which the thing was behind something rather than overlooked
 CERTAIN = 0.5  # share of a carried pixel that has to be mask
 
@@ -67,6 +69,8 @@ class Thing:
     """(y, x) of the crop."""
     speed: float
     """Its motion, px a frame."""
+    whole: bool = True
+    """False for a piece that hangs on another thing."""
 
 
 class Bridge:
@@ -74,10 +78,11 @@ class Bridge:
 
     def __init__(self, flow: FlowModel | None, *, reach: int) -> None:
         self._motion = Motion(flow, reach=reach)
+        self._trace = Trace(self._motion, reach=reach)
         self._checked: dict[tuple[int, int], Piece] = {}  # (frame, thing) -> its mask, cut back where it was swollen
 
-    def add(self, place: int, frame: Frame, instances: Instances) -> Seen:
-        """The next frame of the stream with what was chosen in it."""
+    def add(self, place: int, frame: Frame, instances: Instances, others: Instances | None = None) -> Seen:
+        """The next frame of the stream with what was chosen in it, and what was found beside that."""
         pieces: dict[int, Piece] = {}
         for k, number in enumerate(instances.ids.tolist()):
             y, x = instances.corners[k].tolist()
@@ -86,12 +91,22 @@ class Bridge:
                 instances.masks[k], (y, x), float(instances.scores[k])
             )
         self._motion.add(place, frame, _region(pieces))
+        self._trace.add(place, frame, [] if others is None else _crops(others))
         return Seen(place, frame, pieces)
 
     def things(
         self, before: tuple[Seen, ...], now: Seen, after: tuple[Seen, ...], *, exact: bool = False
     ) -> Iterator[Thing]:
         """What is in frame `now`; exact: masks as they were found, only gaps are bridged."""
+        things = list(self._things(before, now, after, exact=exact))
+        yield from things
+        if not exact:
+            near = {seen.place for seen in (*before, *after) if self._motion.same_shot(seen.place, now.place)}
+            crops = [(thing.mask, thing.corner) for thing in things]
+            for piece in self._trace.parts(now.place, near, crops, now.frame.displayed_size):
+                yield Thing(*piece, 0.0, whole=False)
+
+    def _things(self, before: tuple[Seen, ...], now: Seen, after: tuple[Seen, ...], *, exact: bool) -> Iterator[Thing]:
         near = {seen.place: seen for seen in (*before, now, *after) if self._motion.same_shot(seen.place, now.place)}
         ids = {number: None for seen in near.values() for number in seen.pieces}
         for number in ids:
@@ -124,7 +139,12 @@ class Bridge:
         if not swift and ends[1] - ends[0] <= BRIEF:
             return parts
         way = (now.place - ends[0]) / (ends[1] - ends[0])
-        return [*parts, *_on_the_way(one, two, way, now.frame.displayed_size)]
+        between = _on_the_way(one, two, way, now.frame.displayed_size)
+        # what the flow brings is of use only where it brings the thing, and not what the thing is behind
+        return [
+            *between,
+            *(p for p in parts if p is not None and max(shared(p, b) for b in between) >= ALONG * area(p)),
+        ]
 
     def _reasonable(self, number: int, place: int, near: dict[int, Seen]) -> Piece:
         """A thing's mask in frame `place`, without what nobody saw just before and just after if that is much."""
@@ -161,6 +181,10 @@ class Bridge:
         mask = carried[0] >= CERTAIN
         # its rim is background that moves otherwise: only what is well inside says that something is missing
         return shrunk(mask, RIM_SHARE * self._motion.short_side) if sure else mask, carried[1]
+
+
+def _crops(found: Instances) -> list[Crop]:
+    return [(mask, (int(y), int(x))) for mask, (y, x) in zip(found.masks, found.corners, strict=True)]
 
 
 def _region(pieces: dict[int, Piece]) -> tuple[int, int, int, int] | None:
