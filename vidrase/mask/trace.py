@@ -24,6 +24,7 @@ RESTLESS = 95  # percentile of that over the background; where it is higher, lea
 REACH_SHARE = 0.2  # of a thing's size: how far from its mask a trace may go
 LEAST_REACH = 3.0  # px of the reduced picture
 MOST_SHARE = 0.3  # of the things' area; more than that is no limb
+LIVELY = 0.25  # share of somebody else, above which it is they that move there, not a hand before them
 LEAST_SUPPORT = 0.3  # share of the background that has to follow one camera
 
 
@@ -33,13 +34,13 @@ class Trace:
     def __init__(self, motion: Motion, *, reach: int) -> None:
         self._motion, self._reach = motion, reach
         self._pictures: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
-        self._others: dict[int, NDArray[np.bool_]] = {}
+        self._others: dict[int, list[NDArray[np.bool_]]] = {}
 
     def add(self, place: int, frame: Frame, others: Sequence[Crop]) -> None:
         """The next frame, after `Motion` has seen it; others: things in it that stay, whose movements are their own."""
         size = self._motion.reduced
         self._pictures[place] = frame.rgb(size=size)
-        self._others[place] = self._small(others, frame.displayed_size)
+        self._others[place] = [self._small([other], frame.displayed_size) for other in others]
         while self._pictures and next(iter(self._pictures)) < place - 2 * self._reach - 1:
             del self._others[self._pictures.popitem(last=False)[0]]
 
@@ -53,7 +54,8 @@ class Trace:
             return []
         masks = [self._small([thing], size) for thing in things]
         own = np.logical_or.reduce(masks)
-        still = ~grown(own | self._others[place], 2)
+        others = self._others[place]
+        still = ~grown(np.logical_or.reduce([own, *others]), 2)
         unlike = [self._unlike(place, other, still) for other in beside]
         known = [one for one in unlike if one is not None]
         if not known:
@@ -68,7 +70,11 @@ class Trace:
             if len(rows):
                 extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
                 allowed |= grown(mask, max(REACH_SHARE * extent, LEAST_REACH))
-        moving &= allowed & ~self._others[place]
+        moving &= allowed
+        for other in others:
+            alone = other & ~own
+            if np.count_nonzero(moving & alone) > LIVELY * np.count_nonzero(alone):
+                moving &= ~other
         _, labels = cv2.connectedComponents((moving | own).view(np.uint8), connectivity=8)
         hanging = np.isin(labels, np.unique(labels[own])) & moving & ~own
         if not hanging.any() or np.count_nonzero(hanging) > MOST_SHARE * np.count_nonzero(own):
