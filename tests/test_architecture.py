@@ -40,7 +40,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
     {"streams", "timing", "options", "report", "labels", "phrase", "summary", "heal"},
     {"frames"},
-    {"colour", "part", "closable"},
+    {"colour", "crops", "part", "closable"},
     {"errors"},
 ]
 OWNERS = {

@@ -7,6 +7,15 @@ from collections.abc import Mapping
 
 from vidrase.errors import UnknownLabel
 
+# Things that people have on or with them: gone with their bearer, they would hang in the air otherwise.
+CARRIED = frozenset(
+    name.replace("_", " ")
+    for name in (
+        "backpack umbrella handbag tie suitcase bottle cup book laptop cell_phone bicycle motorcycle skateboard snowboard skis "
+        "surfboard kite frisbee sports_ball baseball_bat baseball_glove tennis_racket"
+    ).split()
+)
+
 _IRREGULAR = {
     "people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse", "knives": "knife",
     "sheep": "sheep", "skis": "skis", "scissors": "scissors", "geese": "goose", "wolves": "wolf", "loaves": "loaf",

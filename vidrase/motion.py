@@ -72,6 +72,12 @@ class Motion:
         return self._shots[a] == self._shots[b]
 
     @property
+    def reduced(self) -> tuple[int, int]:
+        """(height, width) of the reduced picture, as displayed."""
+        height, width = next(reversed(self._small.values())).shape
+        return height, width
+
+    @property
     def short_side(self) -> int:
         """Px of the displayed frame."""
         return min(self._size)
@@ -83,7 +89,7 @@ class Motion:
                 self._steps[a, b] = np.zeros((*self._small[a].shape, 2), np.float32)
             elif abs(a - b) == 1:
                 flow = np.zeros((*self._small[a].shape, 2), np.float32)
-                part = self._part(a, b)
+                part = self.part(a, b)
                 flow[part] = self._flow(self._small[a][part][None], self._small[b][part][None])[0]
                 self._steps[a, b] = flow
             else:
@@ -94,7 +100,7 @@ class Motion:
     def agreement(self, target: int, source: int) -> NDArray[np.uint8]:
         """uint8 [h, w] of the reduced picture: 1 where `source` carried to `target` looks like it and finds its way back."""
         if (target, source) not in self._agreements:
-            part = self._part(target, source)
+            part = self.part(target, source)
             there, back = self.between(target, source)[part], self.between(source, target)
             rows, columns = (np.arange(side.start, side.stop, dtype=np.float32) for side in part)
             x, y = columns[None] + there[..., 0], rows[:, None] + there[..., 1]
@@ -154,7 +160,7 @@ class Motion:
         moved = inside[small] if small.any() else inside.reshape(-1, 2)
         return float(np.percentile(np.hypot(moved[:, 0] * scale_x, moved[:, 1] * scale_y), 80))
 
-    def _part(self, a: int, b: int) -> tuple[slice, slice]:
+    def part(self, a: int, b: int) -> tuple[slice, slice]:
         """Rows and columns of the reduced picture in which motion between two frames matters."""
         one, two, (height, width) = self._regions[a], self._regions[b], self._small[a].shape
         if one is None or two is None:

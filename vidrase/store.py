@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.closable import Closable
+from vidrase.crops import touching
 from vidrase.errors import ShapeError
 from vidrase.frames import Frame, Instances
 from vidrase.heal import Trace, heal
+from vidrase.labels import CARRIED
 from vidrase.summary import TrackSummary
 
 __all__ = ["InstanceStore", "TrackSummary"]
@@ -29,14 +31,6 @@ THUMBNAIL = 128  # px, long side
 BETTER = 1.3  # a new picture of a thing is taken only when it is this much better
 SURE = 0.2  # confidence below which a box says little of where a thing is: half hidden, it runs into its neighbours
 REACH = 0.03  # of the frame's diagonal: how near a carried thing lies to who carries it
-
-# Things that people and animals have on or with them: gone with their bearer, they would hang in the air otherwise.
-CARRIED = frozenset(
-    [
-        *("backpack umbrella handbag tie suitcase frisbee skis snowboard kite skateboard surfboard bottle cup".split()),
-        *("bicycle motorcycle book laptop cell_phone sports_ball baseball_bat baseball_glove tennis_racket".split()),
-    ]
-)
 
 
 class _Sums:
@@ -197,13 +191,14 @@ class InstanceStore(Closable):
         return [_summed(parts[number], self._names) for number in sorted(parts)]
 
     def _note_bearers(self, found: Instances) -> None:
-        things = [k for k, label in enumerate(found.labels) if label.replace(" ", "_") in CARRIED]
+        things = [k for k, label in enumerate(found.labels) if label in CARRIED]
         if not things:
             return
         reach = REACH * float(np.hypot(*found.size))
+        parts = [(mask, (int(y), int(x))) for mask, (y, x) in zip(found.masks, found.corners, strict=True)]
         for k in things:
             for other, label in enumerate(found.labels):
-                if label == "person" and _touch(found, k, other, reach):
+                if label == "person" and touching(parts[k], parts[other], reach):
                     met = self._sums[int(found.ids[k])].summary.with_others
                     met[int(found.ids[other])] = met.get(int(found.ids[other]), 0) + 1
 
@@ -238,23 +233,6 @@ class InstanceStore(Closable):
         return Instances(
             ids, tuple(names[label] for label in labels), scores, boxes, tuple(masks), corners, (height, width)
         )
-
-
-def _touch(found: Instances, a: int, b: int, reach: float) -> bool:
-    """Whether the masks of `a` and `b` lie within `reach` px of each other."""
-    box_a, box_b = found.boxes[a], found.boxes[b]
-    apart = np.maximum(box_a[:2] - box_b[2:], box_b[:2] - box_a[2:])
-    if apart.max() > reach:
-        return False
-    y, x = found.corners[a]
-    spare = int(np.ceil(reach))
-    other = found.masks[b]
-    rows, columns = found.masks[a].shape
-    top, left = y - found.corners[b][0], x - found.corners[b][1]
-    near = other[
-        max(top - spare, 0) : max(top + rows + spare, 0), max(left - spare, 0) : max(left + columns + spare, 0)
-    ]
-    return bool(near.any())
 
 
 def _thumbnail(frame: Frame, box: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -42,7 +42,8 @@ def mask(
     def entries() -> Generator[Seen, None, None]:
         with closing_all(seen) as source:
             for place, (frame, instances) in enumerate(source):
-                yield bridge.add(place, frame, instances.where(_which(chosen, instances)))
+                goes = _which(chosen, instances)
+                yield bridge.add(place, frame, instances.where(goes), instances.where(~goes))
                 del frame, instances
 
     with closing(windows(entries(), core=1, before=REACH, after=REACH)) as runs:  # type: ignore[type-var]
@@ -50,7 +51,7 @@ def mask(
             now = run.core[0]
             canvas = Canvas(now.frame.displayed_size)
             for thing in bridge.things(run.before, now, run.after, exact=options.dilate == 0):
-                shaped(canvas, thing.mask, thing.corner, thing.speed, options)
+                shaped(canvas, thing.mask, thing.corner, thing.speed, options, whole=thing.whole)
             yield HoleFrame(now.frame, canvas.hole(now.frame.orientation))
             del run, now
 

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase.crops import Crop, area, placed, shared, trimmed, united
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
-from vidrase.mask.grow import shrunk
+from vidrase.mask.grow import grown, shrunk
+from vidrase.mask.trace import Trace
 from vidrase.motion import Motion
 
 STEADY = 1  # frames to either side whose masks are united with a frame's own, where the frames agree
@@ -23,6 +25,14 @@ FLASH = 0.45  # a single hit below this confidence is taken for a false one
 RIM_SHARE = (
     0.004  # of the frame's short side: what a carried mask loses all round before it is united with a frame's own
 )
+SWOLLEN = (
+    1.4  # times the larger of a thing's masks just before and after, beyond which its mask is checked against them
+)
+SUPPORT_SHARE = 0.02  # of the frame's short side: how far beyond those a swollen mask may reach
+LOOKED = 4  # frames to either side in which those are looked for
+KEPT_SHARE = 0.7  # of them that has to be left of it, or the motion between was not understood
+SWIFT = 0.3  # of its size a frame: motion beyond which a thing is looked for on the way between two sightings as well
+ALONG = 0.5  # share of a carried mask that has to lie on the way, for one that is hidden or swift
 BRIEF = 3  # frames between two sightings, beyond which the thing was behind something rather than overlooked
 CERTAIN = 0.5  # share of a carried pixel that has to be mask
 
@@ -33,6 +43,11 @@ class Piece(NamedTuple):
     mask: NDArray[np.bool_]
     corner: tuple[int, int]
     score: float
+
+    @property
+    def crop(self) -> Crop:
+        """Mask and corner."""
+        return self.mask, self.corner
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +69,8 @@ class Thing:
     """(y, x) of the crop."""
     speed: float
     """Its motion, px a frame."""
+    whole: bool = True
+    """False for a piece that hangs on another thing."""
 
 
 class Bridge:
@@ -61,9 +78,11 @@ class Bridge:
 
     def __init__(self, flow: FlowModel | None, *, reach: int) -> None:
         self._motion = Motion(flow, reach=reach)
+        self._trace = Trace(self._motion, reach=reach)
+        self._checked: dict[tuple[int, int], Piece] = {}  # (frame, thing) -> its mask, cut back where it was swollen
 
-    def add(self, place: int, frame: Frame, instances: Instances) -> Seen:
-        """The next frame of the stream with what was chosen in it."""
+    def add(self, place: int, frame: Frame, instances: Instances, others: Instances | None = None) -> Seen:
+        """The next frame of the stream with what was chosen in it, and what was found beside that."""
         pieces: dict[int, Piece] = {}
         for k, number in enumerate(instances.ids.tolist()):
             y, x = instances.corners[k].tolist()
@@ -72,34 +91,86 @@ class Bridge:
                 instances.masks[k], (y, x), float(instances.scores[k])
             )
         self._motion.add(place, frame, _region(pieces))
+        self._trace.add(place, frame, [] if others is None else _crops(others))
         return Seen(place, frame, pieces)
 
     def things(
         self, before: tuple[Seen, ...], now: Seen, after: tuple[Seen, ...], *, exact: bool = False
     ) -> Iterator[Thing]:
         """What is in frame `now`; exact: masks as they were found, only gaps are bridged."""
+        things = list(self._things(before, now, after, exact=exact))
+        yield from things
+        if not exact:
+            near = {seen.place for seen in (*before, *after) if self._motion.same_shot(seen.place, now.place)}
+            crops = [(thing.mask, thing.corner) for thing in things]
+            for piece in self._trace.parts(now.place, near, crops, now.frame.displayed_size):
+                yield Thing(*piece, 0.0, whole=False)
+
+    def _things(self, before: tuple[Seen, ...], now: Seen, after: tuple[Seen, ...], *, exact: bool) -> Iterator[Thing]:
         near = {seen.place: seen for seen in (*before, now, *after) if self._motion.same_shot(seen.place, now.place)}
         ids = {number: None for seen in near.values() for number in seen.pieces}
         for number in ids:
             places = [place for place in sorted(near) if number in near[place].pieces]
             here = now.pieces.get(number)
             if here is None:
-                ends = _ends(places, now.place)
-                parts = [self._carried(near[place].pieces[number], place, now.place) for place in ends]
-                if len(ends) == 2 and ends[1] - ends[0] > BRIEF:
-                    one, two = (near[place].pieces[number] for place in ends)
-                    way = (now.place - ends[0]) / (ends[1] - ends[0])
-                    parts += _on_the_way(one, two, way, now.frame.displayed_size)
+                parts = self._bridged(number, now, near, places)
             elif len(places) == 1 and len(near) >= SETTLED and here.score < FLASH and number > 0:
                 continue
             else:
                 beside = [] if exact else [p for p in places if p != now.place and abs(p - now.place) <= STEADY]
-                others = [self._carried(near[place].pieces[number], place, now.place, sure=True) for place in beside]
-                own = (here.mask, here.corner)
+                others = [
+                    self._carried(self._reasonable(number, place, near), place, now.place, sure=True)
+                    for place in beside
+                ]
+                own = here.crop if exact else self._reasonable(number, now.place, near).crop
                 parts = [own, _adjoining(own, _voted([part for part in others if part is not None]))]
-            united = _united([part for part in parts if part is not None])
-            if united is not None:
-                yield Thing(*united, self._motion.speed(*united, now.place, near))
+            whole = united([part for part in parts if part is not None])
+            if whole is not None:
+                yield Thing(*whole, self._motion.speed(*whole, now.place, near))
+
+    def _bridged(self, number: int, now: Seen, near: dict[int, Seen], places: list[int]) -> list[Crop | None]:
+        """Where a thing that was not found in `now` should be, as the frames `places` around say."""
+        ends = _ends(places, now.place)
+        parts = [self._carried(self._reasonable(number, place, near), place, now.place) for place in ends]
+        if len(ends) < 2:
+            return parts
+        one, two = (self._reasonable(number, place, near) for place in ends)
+        swift = _distance(one, two) > SWIFT * (ends[1] - ends[0]) * min(*one.mask.shape, *two.mask.shape)
+        if not swift and ends[1] - ends[0] <= BRIEF:
+            return parts
+        way = (now.place - ends[0]) / (ends[1] - ends[0])
+        between = _on_the_way(one, two, way, now.frame.displayed_size)
+        # what the flow brings is of use only where it brings the thing, and not what the thing is behind
+        return [
+            *between,
+            *(p for p in parts if p is not None and max(shared(p, b) for b in between) >= ALONG * area(p)),
+        ]
+
+    def _reasonable(self, number: int, place: int, near: dict[int, Seen]) -> Piece:
+        """A thing's mask in frame `place`, without what nobody saw just before and just after if that is much."""
+        piece = near[place].pieces[number]
+        if (place, number) in self._checked:
+            return self._checked[place, number]
+        before = next(
+            (p for p in range(place - 1, place - LOOKED - 1, -1) if p in near and number in near[p].pieces), None
+        )
+        after = next((p for p in range(place + 1, place + LOOKED + 1) if p in near and number in near[p].pieces), None)
+        if before is None or after is None:
+            return piece
+        beside = [near[p].pieces[number] for p in (before, after)]
+        if area(piece.crop) <= SWOLLEN * max(area(one.crop) for one in beside):
+            return piece
+        parts = [self._carried(one, p, place) for one, p in zip(beside, (before, after), strict=True)]
+        support = united([part for part in parts if part is not None])
+        if support is not None:
+            room = round(SUPPORT_SHARE * self._motion.short_side)
+            (y, x), (rows, columns) = piece.corner, piece.mask.shape
+            reach = grown(placed(support, (y - room, x - room), (rows + 2 * room, columns + 2 * room)), room)
+            cut = trimmed((piece.mask & reach[room : room + rows, room : room + columns], piece.corner))
+            if cut is not None and area(cut) >= KEPT_SHARE * area(support):
+                piece = Piece(*cut, piece.score)
+        self._checked[place, number] = piece
+        return piece
 
     def _carried(
         self, piece: Piece, source: int, target: int, *, sure: bool = False
@@ -112,6 +183,10 @@ class Bridge:
         return shrunk(mask, RIM_SHARE * self._motion.short_side) if sure else mask, carried[1]
 
 
+def _crops(found: Instances) -> list[Crop]:
+    return [(mask, (int(y), int(x))) for mask, (y, x) in zip(found.masks, found.corners, strict=True)]
+
+
 def _region(pieces: dict[int, Piece]) -> tuple[int, int, int, int] | None:
     """Rows and columns round all pieces; None when there are none: what is carried here may lie anywhere."""
     if not pieces:
@@ -120,6 +195,12 @@ def _region(pieces: dict[int, Piece]) -> tuple[int, int, int, int] | None:
     ends = corners + np.array([piece.mask.shape for piece in pieces.values()])
     (y0, x0), (y1, x1) = corners.min(0).tolist(), ends.max(0).tolist()
     return y0, y1, x0, x1
+
+
+def _distance(one: Piece, two: Piece) -> float:
+    """Px between the middles of two pieces."""
+    middles = [np.add(piece.corner, np.divide(piece.mask.shape, 2)) for piece in (one, two)]
+    return float(np.hypot(*(middles[1] - middles[0])))
 
 
 def _ends(places: list[int], now: int) -> list[int]:
@@ -133,19 +214,16 @@ def _ends(places: list[int], now: int) -> list[int]:
     return [near] if abs(near - now) <= TAIL else []
 
 
-Part = tuple[NDArray[np.bool_], tuple[int, int]]
-
-
-def _voted(parts: list[Part]) -> Part | None:
+def _voted(parts: list[Crop]) -> Crop | None:
     """Where at least two of the crops agree (one, when there are fewer than three), as one crop."""
-    return _united(parts, VOTES if len(parts) > VOTES else 1)
+    return united(parts, VOTES if len(parts) > VOTES else 1)
 
 
-def _on_the_way(one: Piece, two: Piece, way: float, size: tuple[int, int]) -> list[Part]:
+def _on_the_way(one: Piece, two: Piece, way: float, size: tuple[int, int]) -> list[Crop]:
     """Both masks where their thing should be at `way` (0..1) between them, moving evenly: the flow there is of what hides it."""
     middles = [np.add(piece.corner, np.divide(piece.mask.shape, 2)) for piece in (one, two)]
     here = middles[0] + (middles[1] - middles[0]) * way
-    out: list[Part] = []
+    out: list[Crop] = []
     for piece in (one, two):
         y, x = np.rint(here - np.divide(piece.mask.shape, 2)).astype(int).tolist()
         mask = piece.mask[max(-y, 0) : max(size[0] - y, 0), max(-x, 0) : max(size[1] - x, 0)]
@@ -153,7 +231,7 @@ def _on_the_way(one: Piece, two: Piece, way: float, size: tuple[int, int]) -> li
     return out
 
 
-def _adjoining(own: Part, more: Part | None) -> Part | None:
+def _adjoining(own: Crop, more: Crop | None) -> Crop | None:
     """Those pieces of `more` that touch `own`: a carried speck in the middle of nowhere is an error of the motion."""
     if more is None:
         return None
@@ -172,21 +250,3 @@ def _adjoining(own: Part, more: Part | None) -> Part | None:
     touching[np.unique(labels[near])] = True
     touching[0] = False
     return touching[labels], more[1]
-
-
-def _united(parts: list[Part], least: int = 1) -> Part | None:
-    """Where at least `least` of the crops are, as one crop; None when that is nowhere."""
-    if not parts:
-        return None
-    y0, x0 = min(corner[0] for _, corner in parts), min(corner[1] for _, corner in parts)
-    y1 = max(corner[0] + mask.shape[0] for mask, corner in parts)
-    x1 = max(corner[1] + mask.shape[1] for mask, corner in parts)
-    counts = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    for mask, (y, x) in parts:
-        counts[y - y0 : y - y0 + mask.shape[0], x - x0 : x - x0 + mask.shape[1]] += mask.view(np.uint8)
-    union = counts >= least
-    rows, columns = np.flatnonzero(union.any(1)), np.flatnonzero(union.any(0))
-    if not len(rows):
-        return None
-    trimmed = union[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return trimmed, (y0 + int(rows[0]), x0 + int(columns[0]))

@@ -20,6 +20,8 @@ from vidrase.motion import Motion
 from vidrase.report import Note
 from vidrase.streams import closing_all
 from vidrase.track.between import carried, region_of
+from vidrase.track.held import Carried
+from vidrase.track.parts import KEPT_LOOKS, Parts
 from vidrase.track.tracker import Tracker
 
 EVERY = 1  # frames between two looks of the detector when nothing is asked for
@@ -63,30 +65,34 @@ def track(
         raise OptionError(f"tracker: expected one of bytetrack, botsort, got '{tracker}'")
     every = detect_every or EVERY
     wanted = None if classes is None else {segmenter.names[number] for number in classes}
-    looks = _Looks(segmenter, tracker, segmenter.recommended_conf if conf is None else conf, wanted, every)
-    motion = Motion(flow or (DisFlow() if every > 1 else None), reach=every + batch)
+    motion = Motion(flow or DisFlow(), reach=every + batch + KEPT_LOOKS * every)
+    looks = _Looks(segmenter, tracker, segmenter.recommended_conf if conf is None else conf, wanted, motion)
     return _track(frames, looks, motion, max(batch, 1), every)
 
 
 class _Looks:
     """The detector and the tracker behind it."""
 
-    def __init__(self, segmenter: Finder, kind: str, conf: float, wanted: set[str] | None, every: int) -> None:
-        self._segmenter, self._kind, self._conf, self._wanted, self._every = segmenter, kind, conf, wanted, every
+    def __init__(self, segmenter: Finder, kind: str, conf: float, wanted: set[str] | None, motion: Motion) -> None:
+        self._segmenter, self._kind, self._conf, self._wanted, self._motion = segmenter, kind, conf, wanted, motion
         self._tracker: Tracker | None = None
+        self._carried, self._parts = Carried(), Parts(motion)
 
-    def __call__(self, frames: Sequence[Frame], starts: Sequence[bool]) -> list[Instances]:
-        """What is in frames that follow each other; starts: which of them begin a shot."""
+    def __call__(self, places: Sequence[int], frames: Sequence[Frame], starts: Sequence[bool]) -> list[Instances]:
+        """What is in frames that follow each other, at `places` in the stream; starts: which of them begin a shot."""
         if self._tracker is None:
             self._tracker = Tracker(self._kind, self._conf, _rate(frames))
         out = []
-        for frame, found, start in zip(frames, self._segmenter(frames), starts, strict=True):
+        for place, frame, found, start in zip(places, frames, self._segmenter(frames), starts, strict=True):
             if start:
                 self._tracker.new_shot()
+                self._carried.new_shot()
+                self._parts.new_shot()
             if self._wanted is not None:
                 found = found.where(np.array([label in self._wanted for label in found.labels], bool))
             luma = _luma(frame) if self._kind == "botsort" else None
-            out.append(self._tracker.step(found, luma))
+            ids = self._carried.same(found, self._tracker.step(found, luma))
+            out.append(self._parts.join(place, found, ids))
         return out
 
 
@@ -116,7 +122,8 @@ def _track(
                 due.add(waiting[-1][0])
             chosen = [(number, frame) for number, frame in waiting if number in due and number not in known]
             if chosen:
-                found = looks([frame for _, frame in chosen], [number in starts for number, _ in chosen])
+                places = [number for number, _ in chosen]
+                found = looks(places, [frame for _, frame in chosen], [number in starts for number in places])
                 known |= {number: one for (number, _), one in zip(chosen, found, strict=True)}
                 del chosen, found
             last = max(known, default=-1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vidrase.crops import Crop, united
 from vidrase.frames import Instances
 from vidrase.motion import Box, Motion
 
@@ -19,7 +19,7 @@ def carried(place: int, known: Mapping[int, Instances], motion: Motion) -> Insta
     known: frame -> its instances, with ids; those in another shot than `place` are left out.
     """
     size = next(iter(known.values())).size
-    parts: dict[int, list[tuple[NDArray[np.bool_], int, int]]] = {}
+    parts: dict[int, list[Crop]] = {}
     about: dict[int, tuple[str, float]] = {}
     for source, found in known.items():
         if not motion.same_shot(source, place):
@@ -29,21 +29,21 @@ def carried(place: int, known: Mapping[int, Instances], motion: Motion) -> Insta
             moved = motion.carry(found.masks[k], (y, x), source, place)
             if moved is None or not (mask := moved[0] >= CERTAIN).any():
                 continue
-            parts.setdefault(number, []).append((mask, *moved[1]))
+            parts.setdefault(number, []).append((mask, moved[1]))
             score = float(found.scores[k])
             if number not in about or score < about[number][1]:
                 about[number] = (found.labels[k], score)
     if not parts:
         return Instances.none(size)
-    crops = [_union(some) for some in parts.values()]
-    boxes = [(x, y, x + mask.shape[1], y + mask.shape[0]) for mask, y, x in crops]
+    crops = [crop for some in parts.values() if (crop := united(some)) is not None]
+    boxes = [(x, y, x + mask.shape[1], y + mask.shape[0]) for mask, (y, x) in crops]
     return Instances(
         np.array(list(parts), np.int64),
         tuple(about[number][0] for number in parts),
         np.array([about[number][1] for number in parts], np.float32),
         np.array(boxes, np.float32),
-        tuple(mask for mask, _, _ in crops),
-        np.array([(y, x) for _, y, x in crops], np.int32),
+        tuple(mask for mask, _ in crops),
+        np.array([corner for _, corner in crops], np.int32),
         size,
     )
 
@@ -55,16 +55,3 @@ def region_of(some: Sequence[Instances]) -> Box | None:
         return None
     (x0, y0), (x1, y1) = np.floor(boxes[:, :2].min(0)), np.ceil(boxes[:, 2:].max(0))
     return int(y0), int(y1), int(x0), int(x1)
-
-
-def _union(parts: Sequence[tuple[NDArray[np.bool_], int, int]]) -> tuple[NDArray[np.bool_], int, int]:
-    """Crops (mask, y, x) as one, trimmed."""
-    y0, x0 = min(y for _, y, _ in parts), min(x for _, _, x in parts)
-    y1 = max(y + mask.shape[0] for mask, y, _ in parts)
-    x1 = max(x + mask.shape[1] for mask, _, x in parts)
-    whole = np.zeros((y1 - y0, x1 - x0), bool)
-    for mask, y, x in parts:
-        whole[y - y0 : y - y0 + mask.shape[0], x - x0 : x - x0 + mask.shape[1]] |= mask
-    rows, columns = np.flatnonzero(whole.any(1)), np.flatnonzero(whole.any(0))
-    trimmed = whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
-    return trimmed, y0 + int(rows[0]), x0 + int(columns[0])

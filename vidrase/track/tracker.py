@@ -19,7 +19,6 @@ KEPT_SECONDS = 1.5  # how long a thing may be out of sight and still be the same
 LOW = 0.4  # share of the confidence down to which a detection may continue a track
 SAME = 0.5  # IoU with an unclaimed detection of the frame before, above which it is the same thing
 EXPECTED = 0.4  # IoU of a weak detection with where a lost thing should be, above which it is that thing
-ON_IT = 0.5  # share of the smaller mask that has to lie on the other for the two to be one thing
 
 # Detectors waver between these for one thing; between groups an id never passes.
 GROUPS = (
@@ -30,8 +29,10 @@ GROUPS = (
     "skateboard snowboard surfboard skis",
     "chair couch bench bed",
     "tv laptop",
+    "tennis_racket frisbee baseball_bat",
 )
-_GROUP_OF = {label: number for number, group in enumerate(GROUPS) for label in group.split()}
+GROUP_OF = {label.replace("_", " "): group for group in GROUPS for label in group.split()}
+"""Class -> its group; a class that is not in it is its own."""
 
 
 class _Boxes:
@@ -52,12 +53,13 @@ class _Boxes:
 
 
 class Tracker:
-    """One shot after another: `step` takes a frame's detections and returns those to keep, with ids."""
+    """One shot after another: `step` takes a frame's detections and returns their ids."""
 
     def __init__(self, kind: str, conf: float, frame_rate: float) -> None:
         self._kind, self._conf = kind, conf
         self._buffer = int(np.clip(round(KEPT_SECONDS * frame_rate), 8, 180))
         self._next = itertools.count(1)
+        self._groups: dict[str, int] = {}
         self.new_shot()
 
     def new_shot(self) -> None:
@@ -66,8 +68,8 @@ class Tracker:
         self._ids: dict[int, int] = {}  # the tracker's own id -> ours
         self._loose: list[tuple[int, str, NDArray[np.float32]]] = []  # ours, label, box, of the frame before
 
-    def step(self, found: Instances, luma: NDArray[np.uint8] | None = None) -> Instances:
-        """`found` (ids 0) with ids >= 1; what is weak and continues nothing is dropped. `luma` uint8 [H, W] displayed."""
+    def step(self, found: Instances, luma: NDArray[np.uint8] | None = None) -> NDArray[np.int64]:
+        """Ids [K] >= 1 of what was found; 0 for what is weak and continues nothing. `luma` uint8 [H, W] displayed."""
         ids = np.zeros(len(found), np.int64)
         for track in self._matched(found, luma):
             ids[int(track.idx)] = self._ids.setdefault(track.track_id, 0) or self._new(track.track_id)
@@ -79,10 +81,7 @@ class Tracker:
             ids[k] = known[0] if known else next(self._next)
             loose.append((int(ids[k]), label, box))
         self._loose = loose
-        keep = ids > 0
-        found = _absorbed(found, keep)
-        kept = found.where(keep)
-        return Instances(ids[keep], kept.labels, kept.scores, kept.boxes, kept.masks, kept.corners, kept.size)
+        return ids
 
     def _new(self, theirs: int) -> int:
         self._ids[theirs] = next(self._next)
@@ -104,7 +103,8 @@ class Tracker:
     def _matched(self, found: Instances, luma: NDArray[np.uint8] | None) -> list[Any]:
         """The tracker's objects that this frame's detections went to; unconfirmed ones too."""
         boxes = found.boxes.copy()
-        groups = np.array([_GROUP_OF.get(label, len(GROUPS) + hash(label) % 997) for label in found.labels], np.float32)
+        names = [GROUP_OF.get(label, label) for label in found.labels]
+        groups = np.array([self._groups.setdefault(name, len(self._groups)) for name in names], np.float32)
         picture = None
         if self._kind == "botsort":
             picture = None if luma is None else luma[..., None]
@@ -114,44 +114,6 @@ class Tracker:
         self._tracker.update(_Boxes(boxes, found.scores, groups), picture)
         now = self._tracker.frame_id
         return [track for track in self._tracker.tracked_stracks if track.frame_id == now and track.idx < len(found)]
-
-
-def _absorbed(found: Instances, keep: NDArray[np.bool_]) -> Instances:
-    """`found` with the masks of those not kept added to one of the same class that they mostly lie on: a second look at it.
-
-    A weak detection of a thing that has a strong one often shows the arm or the shoe that the other lacks.
-    """
-    masks, corners = list(found.masks), found.corners.copy()
-    for weak in np.flatnonzero(~keep):
-        best, share = -1, ON_IT
-        for k in np.flatnonzero(keep):
-            if found.labels[k] == found.labels[weak]:
-                on = _overlap(found, int(weak), int(k))
-                if on > share:
-                    best, share = int(k), on
-        if best >= 0:
-            low = np.minimum(corners[best], found.corners[weak])
-            high = np.maximum(corners[best] + masks[best].shape, found.corners[weak] + found.masks[weak].shape)
-            union = np.zeros(tuple(high - low), bool)
-            for mask, corner in ((masks[best], corners[best]), (found.masks[weak], found.corners[weak])):
-                y, x = corner - low
-                union[y : y + mask.shape[0], x : x + mask.shape[1]] |= mask
-            masks[best], corners[best] = union, low
-    return Instances(found.ids, found.labels, found.scores, found.boxes, tuple(masks), corners, found.size)
-
-
-def _overlap(found: Instances, a: int, b: int) -> float:
-    """Shared pixels of two masks as a share of the smaller one."""
-    low = np.maximum(found.corners[a], found.corners[b])
-    high = np.minimum(found.corners[a] + found.masks[a].shape, found.corners[b] + found.masks[b].shape)
-    if (high <= low).any():
-        return 0.0
-    crops = []
-    for k in (a, b):
-        (y0, x0), (y1, x1) = low - found.corners[k], high - found.corners[k]
-        crops.append(found.masks[k][y0:y1, x0:x1])
-    smaller = min(int(np.count_nonzero(found.masks[a])), int(np.count_nonzero(found.masks[b])))
-    return int(np.count_nonzero(crops[0] & crops[1])) / max(smaller, 1)
 
 
 def _tracker(kind: str, conf: float, buffer: int) -> Any:

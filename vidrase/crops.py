@@ -1,0 +1,71 @@
+"""Masks as crops: the part of a frame in which anything is True, and where that part lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Crop = tuple[NDArray[np.bool_], tuple[int, int]]
+"""bool [h, w] and the (y, x) of its top left pixel in the frame."""
+
+
+def shared(a: Crop, b: Crop) -> int:
+    """Pixels that are True in both."""
+    y0, x0 = max(a[1][0], b[1][0]), max(a[1][1], b[1][1])
+    y1 = min(a[1][0] + a[0].shape[0], b[1][0] + b[0].shape[0])
+    x1 = min(a[1][1] + a[0].shape[1], b[1][1] + b[0].shape[1])
+    if y1 <= y0 or x1 <= x0:
+        return 0
+    one, two = (mask[y0 - y : y1 - y, x0 - x : x1 - x] for mask, (y, x) in (a, b))
+    return int(np.count_nonzero(one & two))
+
+
+def touching(a: Crop, b: Crop, reach: float) -> bool:
+    """Whether `b` comes within `reach` px of the box round `a`."""
+    spare = math.ceil(reach)
+    top, left = a[1][0] - b[1][0], a[1][1] - b[1][1]
+    (rows, columns), other = a[0].shape, b[0]
+    if top + rows + spare <= 0 or left + columns + spare <= 0:
+        return False
+    return bool(other[max(top - spare, 0) : top + rows + spare, max(left - spare, 0) : left + columns + spare].any())
+
+
+def united(parts: Sequence[Crop], least: int = 1) -> Crop | None:
+    """Where at least `least` of the crops are, as one, trimmed; None when that is nowhere."""
+    if not parts:
+        return None
+    y0, x0 = min(corner[0] for _, corner in parts), min(corner[1] for _, corner in parts)
+    y1 = max(corner[0] + mask.shape[0] for mask, corner in parts)
+    x1 = max(corner[1] + mask.shape[1] for mask, corner in parts)
+    counts = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    for mask, (y, x) in parts:
+        counts[y - y0 : y - y0 + mask.shape[0], x - x0 : x - x0 + mask.shape[1]] += mask.view(np.uint8)
+    return trimmed((counts >= least, (y0, x0)))
+
+
+def trimmed(crop: Crop) -> Crop | None:
+    """The crop without rows and columns at its edges in which nothing is True; None when nothing is."""
+    mask, (y, x) = crop
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.ascontiguousarray(inner), (y + int(rows[0]), x + int(columns[0]))
+
+
+def area(crop: Crop) -> int:
+    """Pixels that are True."""
+    return int(np.count_nonzero(crop[0]))
+
+
+def placed(crop: Crop, corner: tuple[int, int], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """bool `size`: what of the crop lies in the window of the frame whose top left pixel is `corner`."""
+    out = np.zeros(size, bool)
+    (rows, columns), top, left = crop[0].shape, crop[1][0] - corner[0], crop[1][1] - corner[1]
+    y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + rows, size[0]), min(left + columns, size[1])
+    if y1 > y0 and x1 > x0:
+        out[y0:y1, x0:x1] = crop[0][y0 - top : y1 - top, x0 - left : x1 - left]
+    return out
