@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("ultralytics")
 
 from vidrase.errors import ModelError, WeightsCorrupt  # noqa: E402
 from vidrase.segment.checkpoint import load_network  # noqa: E402
