@@ -114,6 +114,15 @@ class Motion:
             self._agreements[target, source] = agreed
         return self._agreements[target, source]
 
+    def agreed(self, corner: tuple[int, int], shape: tuple[int, int], target: int, source: int) -> NDArray[np.bool_]:
+        """bool `shape` px of the displayed frame from `corner` (y, x) on: where `agreement` is."""
+        agreement = self.agreement(target, source)
+        rows, columns = (
+            np.clip(((np.arange(start, start + side) + 0.5) * small / full).astype(int), 0, small - 1)
+            for start, side, small, full in zip(corner, shape, agreement.shape, self._size, strict=True)
+        )
+        return agreement[rows[:, None], columns[None]] > 0
+
     def carry(
         self, mask: NDArray[np.bool_], corner: tuple[int, int], source: int, target: int, *, sure: bool = False
     ) -> tuple[NDArray[np.float32], tuple[int, int]] | None:

@@ -77,6 +77,7 @@ class Bridge:
     """Reads a stream once, frame by frame; `things` then says what is where, with the frames around it at hand."""
 
     def __init__(self, flow: FlowModel | None, *, reach: int) -> None:
+        self._reach = reach
         self._motion = Motion(flow, reach=reach)
         self._trace = Trace(self._motion, reach=reach)
         self._checked: dict[tuple[int, int], Piece] = {}  # (frame, thing) -> its mask, cut back where it was swollen
@@ -91,6 +92,8 @@ class Bridge:
                 instances.masks[k], (y, x), float(instances.scores[k])
             )
         self._motion.add(place, frame, _region(pieces))
+        for key in [key for key in self._checked if key[0] < place - 2 * self._reach]:
+            del self._checked[key]
         self._trace.add(place, frame, [] if others is None else _crops(others))
         return Seen(place, frame, pieces)
 
@@ -158,19 +161,28 @@ class Bridge:
         if before is None or after is None:
             return piece
         beside = [near[p].pieces[number] for p in (before, after)]
-        if area(piece.crop) <= SWOLLEN * max(area(one.crop) for one in beside):
-            return piece
         parts = [self._carried(one, p, place) for one, p in zip(beside, (before, after), strict=True)]
         support = united([part for part in parts if part is not None])
         if support is not None:
-            room = round(SUPPORT_SHARE * self._motion.short_side)
-            (y, x), (rows, columns) = piece.corner, piece.mask.shape
-            reach = grown(placed(support, (y - room, x - room), (rows + 2 * room, columns + 2 * room)), room)
-            cut = trimmed((piece.mask & reach[room : room + rows, room : room + columns], piece.corner))
-            if cut is not None and area(cut) >= KEPT_SHARE * area(support):
-                piece = Piece(*cut, piece.score)
+            kept = piece.mask
+            if area(piece.crop) > SWOLLEN * max(area(one.crop) for one in beside):
+                cut = kept & self._within(support, piece, SUPPORT_SHARE)
+                kept = cut if np.count_nonzero(cut) >= KEPT_SHARE * area(support) else kept
+            if after - before == 2:
+                # the same background, seen as such before and after: two against one
+                same = [self._motion.agreed(piece.corner, kept.shape, place, p) for p in (before, after)]
+                kept = kept & ~(same[0] & same[1] & ~self._within(support, piece, RIM_SHARE))
+            crop = trimmed((kept, piece.corner))
+            piece = Piece(*crop, piece.score) if crop is not None else piece
         self._checked[place, number] = piece
         return piece
+
+    def _within(self, support: Crop, piece: Piece, share: float) -> NDArray[np.bool_]:
+        """bool of the piece's crop: where it is no farther from `support` than `share` of the frame's short side."""
+        room = round(share * self._motion.short_side) + 1
+        (y, x), (rows, columns) = piece.corner, piece.mask.shape
+        roomy = placed(support, (y - room, x - room), (rows + 2 * room, columns + 2 * room))
+        return grown(roomy, room)[room : room + rows, room : room + columns]
 
     def _carried(
         self, piece: Piece, source: int, target: int, *, sure: bool = False
