@@ -20,7 +20,7 @@ from vidrase.motion import Motion
 from vidrase.report import Note
 from vidrase.streams import closing_all
 from vidrase.track.between import carried, region_of
-from vidrase.track.held import Carried
+from vidrase.track.held import InHand
 from vidrase.track.parts import KEPT_LOOKS, Parts
 from vidrase.track.tracker import Tracker
 
@@ -76,7 +76,7 @@ class _Looks:
     def __init__(self, segmenter: Finder, kind: str, conf: float, wanted: set[str] | None, motion: Motion) -> None:
         self._segmenter, self._kind, self._conf, self._wanted, self._motion = segmenter, kind, conf, wanted, motion
         self._tracker: Tracker | None = None
-        self._carried, self._parts = Carried(), Parts(motion)
+        self._in_hand, self._parts = InHand(), Parts(motion)
 
     def __call__(self, places: Sequence[int], frames: Sequence[Frame], starts: Sequence[bool]) -> list[Instances]:
         """What is in frames that follow each other, at `places` in the stream; starts: which of them begin a shot."""
@@ -86,12 +86,12 @@ class _Looks:
         for place, frame, found, start in zip(places, frames, self._segmenter(frames), starts, strict=True):
             if start:
                 self._tracker.new_shot()
-                self._carried.new_shot()
+                self._in_hand.new_shot()
                 self._parts.new_shot()
             if self._wanted is not None:
                 found = found.where(np.array([label in self._wanted for label in found.labels], bool))
             luma = _luma(frame) if self._kind == "botsort" else None
-            ids = self._carried.same(found, self._tracker.step(found, luma))
+            ids = self._in_hand.same(found, self._tracker.step(found, luma))
             out.append(self._parts.join(place, found, ids))
         return out
 
