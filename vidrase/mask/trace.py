@@ -72,7 +72,7 @@ class Trace:
         for other in others:
             alone = other & ~own
             if np.count_nonzero(moving & alone) > LIVELY * np.count_nonzero(alone):
-                moving &= ~grown(other, RIM)
+                moving &= ~grown(other, 1)
         _, labels = cv2.connectedComponents((moving | own).view(np.uint8), connectivity=8)
         hanging = np.isin(labels, np.unique(labels[own])) & moving & ~own
         if not hanging.any() or np.count_nonzero(hanging) > MOST_SHARE * np.count_nonzero(own):
