@@ -77,6 +77,10 @@ class Motion:
         height, width = next(reversed(self._small.values())).shape
         return height, width
 
+    def picture(self, place: int) -> NDArray[np.uint8]:
+        """uint8 [h, w] luma of a frame at reduced size, as displayed."""
+        return self._small[place]
+
     @property
     def short_side(self) -> int:
         """Px of the displayed frame."""
