@@ -204,7 +204,8 @@ def _sound_alone(path: Path) -> None:
             container.mux(packet)
 
 
-def test_interrupting_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupting_leaves_nothing(tmp_path: Path, number: signal.Signals, code: int) -> None:
     shown, masks, _ = synth.clip(40, 240, 320)
     write_clip(tmp_path / "clip.mp4", shown * 5)
     cv2.imwrite(str(tmp_path / "hole.png"), masks[0].astype(np.uint8) * 255)
@@ -214,9 +215,9 @@ def test_interrupting_leaves_nothing(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".o.*.part*")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert err.strip().endswith("nothing half done was left behind")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "hole.png"]
 

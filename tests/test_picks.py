@@ -122,6 +122,23 @@ def test_a_thing_under_two_numbers_stays_chosen() -> None:
     assert picked(Scene(piece), at=(Click(20, 80),)) == {"id:1", "id:8"}
 
 
+def test_who_is_beside_or_behind_is_somebody_else() -> None:
+    # in the box of the near one but not in its mask; then somebody who comes to where the first one left, late and elsewhere
+    far = {8: ("person", 10, 30, 14, 40, (0, 0, 0), 2, 6)}
+
+    class Hollow(Scene):
+        def get(self, index: int) -> Instances:
+            there = super().get(index)
+            mine = int(np.flatnonzero(there.ids == 1)[0])
+            masks = [there.mask(k) for k in range(len(there.ids))]
+            masks[mine][:45, :18] = False
+            return instances(masks, labels=list(there.labels), ids=there.ids.tolist(), size=SIZE)
+
+    assert picked(Hollow(far), at=(Click(20, 80),)) == {"id:1"}
+    late = {1: (*SCENE[1], 0, 2), 7: ("person", 18, 31, 38, 90, (200, 20, 20), 8, 9)}
+    assert picked(Scene(late), at=(Click(20, 80),)) == {"id:1"}
+
+
 @pytest.mark.parametrize(
     ("choices", "says"),
     [

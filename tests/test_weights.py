@@ -127,3 +127,4 @@ def test_the_table_lists_names_places_hashes_licences(tmp_path: Path, monkeypatc
         line.startswith("yolov8x-seg") and "vidrase models pull yolov8x-seg (137.4 MB)" in line for line in lines
     )
     assert any(line.startswith("other-seg") and "licence not stated" in line for line in lines)
+    assert any(line.startswith("vidrase-inpaint") and "(package) · sha256 " in line for line in lines)

@@ -24,7 +24,10 @@ COLOUR_SHARE = 0.22  # of a thing's pixels, for it to be called by that colour
 NEAR_PX = 12  # a click may miss by this much
 BOX_OVERLAP = 0.3  # IoU of a drawn box with a thing's
 GAP_SECONDS = 2.0  # a thing lost for longer is another one
-SAME_PLACE = 0.25  # IoU of the boxes on both sides of a gap
+SAME_PLACE, SAME_STILL = 0.25, 0.5  # IoU of the boxes on both sides of a gap: a short one, and one in which others pass
+SHORT_GAP = 0.4  # seconds
+INSIDE = 0.7  # share of a fragment's mask that lies in the thing's
+BESIDE = 3  # frames that two numbers of one thing may both be there, apart: one is being lost while the other is found
 
 
 class Found(Protocol):
@@ -263,28 +266,39 @@ def _with_fragments(ids: set[int], tracks: Sequence[TrackSummary], found: Found)
             if track.id in chosen:
                 continue
             mates = [by_id[n] for n in chosen if n in by_id and by_id[n].label == track.label]
-            if any(_same_thing(mate, track, found) for mate in mates):
+            same = [mate for mate in mates if _same_thing(mate, track, found)]
+            # beside one of them at the same time it is another thing, whoever else it took over from
+            beside = any(_together(mate, track) > BESIDE for mate in mates if mate not in same)
+            if same and not beside:
                 chosen.add(track.id)
                 grown = True
     return sorted(chosen)
+
+
+def _together(one: TrackSummary, other: TrackSummary) -> int:
+    """Frames from the first to the last that both are there."""
+    return min(one.last_index, other.last_index) - max(one.first_index, other.first_index) + 1
 
 
 def _same_thing(known: TrackSummary, other: TrackSummary, found: Found) -> bool:
     first, last = max(known.first_index, other.first_index), min(known.last_index, other.last_index)
     if first > last:
         a, b = (known, other) if known.last_index < other.first_index else (other, known)
-        if b.first_seconds - a.last_seconds > GAP_SECONDS:
+        gap = b.first_seconds - a.last_seconds
+        if gap > GAP_SECONDS:
             return False
+        place = SAME_PLACE if gap <= SHORT_GAP else SAME_STILL
         end, start = _box(a.id, found.get(a.last_index)), _box(b.id, found.get(b.first_index))
-        return end is not None and start is not None and iou(end, start) > SAME_PLACE
+        return end is not None and start is not None and iou(end, start) > place
     votes = []
     for index in np.unique(np.linspace(first, last, 7).round().astype(int)):
         there = found.get(int(index))
-        mine, its = _box(known.id, there), _box(other.id, there)
-        if mine is not None and its is not None:
-            low, high = np.maximum(mine[:2], its[:2]), np.minimum(mine[2:], its[2:])
-            inside = float(np.prod(np.clip(high - low, 0, None))) / max(float(np.prod(its[2:] - its[:2])), 1e-6)
-            votes.append((inside > 0.8 and other.area_share < 0.6 * known.area_share) or iou(mine, its) > 0.6)
+        mine, its = np.flatnonzero(there.ids == known.id), np.flatnonzero(there.ids == other.id)
+        if len(mine) and len(its):
+            # by masks: in the box of somebody near there may be many who are far
+            mask, part = there.mask(int(mine[0])), there.mask(int(its[0]))
+            inside = int(np.count_nonzero(mask & part)) / max(int(np.count_nonzero(part)), 1)
+            votes.append(inside > INSIDE)
     return bool(votes) and sum(votes) > len(votes) / 2
 
 

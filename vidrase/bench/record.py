@@ -29,7 +29,7 @@ LIBRARIES = ("numpy", "opencv-python", "torch", "torchvision", "ultralytics", "a
 
 def make_record(suite: str, rows: Sequence[Row], results: Results, settings: dict[str, Any]) -> dict[str, Any]:
     """Everything one needs to believe the numbers, as plain types."""
-    commit, dirty = _commit()
+    commit, dirty = results.checkout or checkout()
     return {
         "schema": SCHEMA,
         "suite": suite,
@@ -92,7 +92,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _commit() -> tuple[str, bool]:
+def checkout() -> tuple[str, bool]:
     """(hash, whether tracked files differ from it); ("", False) outside a checkout."""
     here = Path(str(resources.files("vidrase"))).resolve()
 

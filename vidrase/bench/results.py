@@ -53,6 +53,8 @@ class Results:
     """What could not be measured here, and why."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall seconds of each suite."""
+    checkout: tuple[str, bool] | None = None
+    """(commit, whether files differ from it) at the start; None: as it is when the record is written."""
 
     def add(self, row: Row) -> None:
         """Keep a row and say it."""

@@ -15,7 +15,7 @@ from vidrase.bench.folders import chosen, data_root
 from vidrase.bench.page import save_page
 from vidrase.bench.peers import Peer, missing, ours, peers
 from vidrase.bench.quality import run_cases
-from vidrase.bench.record import make_record, save
+from vidrase.bench.record import checkout, make_record, save
 from vidrase.bench.results import Results
 from vidrase.bench.sample import sample_case, sample_folder, sample_removal
 from vidrase.bench.scenes import synthetic_cases
@@ -60,7 +60,7 @@ def run(options: BenchOptions, say: Note = print) -> Results:
             options.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SinkError(f"cannot write to folder {options.output}: {error.strerror or error}") from error
-    results = Results(say=say)
+    results = Results(say=say, checkout=checkout())  # as it is now: somebody may go on working meanwhile
     wanted = SUITES if options.suite == "all" else (options.suite,)
     for name in wanted:
         say(f"{name} ...")

@@ -1,4 +1,4 @@
-"""Ctrl-C ends a run with exit code 130 and nothing half done, whatever moment it hits.
+"""Ctrl-C ends a run with exit code 130, and SIGTERM with 143, and nothing half done, whatever moment it hits.
 
 Python raises KeyboardInterrupt between any two steps, and some places do not stand that: an import that is broken off leaves its
 lock taken (the process then hangs) or comes out as another error, and in `__del__` and the callbacks of C code the exception
@@ -23,6 +23,7 @@ _IMPORT = "<frozen importlib"
 _CLEANING = frozenset({"__del__", "__exit__"})
 
 _presses = 0
+_ended = EXIT_CODE
 
 
 def install() -> None:
@@ -30,6 +31,8 @@ def install() -> None:
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return  # started with interrupts ignored, as by nohup
     signal.signal(signal.SIGINT, _handle)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # `kill`, a service manager, a full queue of jobs
+        signal.signal(signal.SIGTERM, _handle)
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, _handle)
     sys.unraisablehook = _not_lost
@@ -42,7 +45,8 @@ def asked() -> bool:
 
 def ignore() -> None:
     """The run is over; what comes now is not to disturb the way out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -52,12 +56,14 @@ def leave() -> NoReturn:
     atexit._run_exitfuncs()  # files that nobody kept go here
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(EXIT_CODE)
+    os._exit(_ended)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    global _presses
-    _presses += number == signal.SIGINT
+    global _presses, _ended
+    _presses += number in (signal.SIGINT, signal.SIGTERM)
+    if number == signal.SIGTERM:
+        _ended = 128 + signal.SIGTERM
     if _presses >= AT_ONCE:
         leave()
     if not hasattr(signal, "setitimer"):

@@ -126,7 +126,10 @@ def typical_offsets(picture: Picture, hole: Mask) -> Offsets:
     for start in range(0, len(rows), 4096):
         some = slice(start, start + 4096)
         known[some] = (windows[rows[some], columns[some]].reshape(-1, 3 * PATCH**2) - mean) @ axes
-    energy = np.square(known).sum(1)
+    # one product gives the squared distances but for each query's own energy, another the squared lengths of the shifts
+    likeness = np.column_stack([-2 * known, np.square(known).sum(1)]).T
+    ends = np.column_stack([rows, columns]).astype(np.float32)
+    lengths = np.column_stack([-2 * ends, np.square(ends).sum(1)]).T
     # likes are looked for where it matters: near the hole
     away = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)[rows, columns]
     near = np.argsort(away, kind="stable")[: 4 * MOST_QUERIES]
@@ -135,9 +138,9 @@ def typical_offsets(picture: Picture, hole: Mask) -> Offsets:
     votes = np.zeros((2 * height + 1, 2 * width + 1), np.float32)
     for start in range(0, len(near), 64):
         part = near[start : start + 64]
-        distance = energy - 2 * (known[part] @ known.T)
-        apart = np.hypot(rows[part, None] - rows, columns[part, None] - columns)
-        distance[apart < shortest] = np.inf
+        distance = np.column_stack([known[part], np.ones(len(part), np.float32)]) @ likeness
+        apart = np.column_stack([ends[part], np.ones(len(part), np.float32)]) @ lengths
+        distance[apart < (shortest**2 - np.square(ends[part]).sum(1))[:, None]] = np.inf
         best = distance.argmin(1)
         np.add.at(votes, (rows[best] - rows[part] + height, columns[best] - columns[part] + width), 1)
     votes += votes[::-1, ::-1]  # what is like there is like here
@@ -150,12 +153,16 @@ def typical_offsets(picture: Picture, hole: Mask) -> Offsets:
 
 def _shifted(picture: Picture, hole: Mask, box: tuple[slice, slice], offset: NDArray[np.intp]) -> tuple[Picture, Mask]:
     """What `box` shows when the picture is moved there by `offset`, and where that is known."""
-    height, width = hole.shape
-    rows = np.arange(box[0].start, box[0].stop) + offset[0]
-    columns = np.arange(box[1].start, box[1].stop) + offset[1]
-    inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
-    take = np.ix_(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1))
-    return picture[take], inside & ~hole[take]
+    shape = box[0].stop - box[0].start, box[1].stop - box[1].start
+    image, known = np.zeros((*shape, 3), picture.dtype), np.zeros(shape, bool)
+    source, target = [], []
+    for along, by, side in zip(box, offset.tolist(), hole.shape, strict=True):
+        start, stop = max(along.start + by, 0), min(along.stop + by, side)
+        source.append(slice(start, max(stop, start)))
+        target.append(slice(start - along.start - by, max(stop, start) - along.start - by))
+    image[*target] = picture[*source]
+    known[*target] = ~hole[*source]
+    return image, known
 
 
 def _cut(picture: Picture, hole: Mask, offsets: Offsets) -> tuple[NDArray[np.int32], NDArray[np.intp], tuple[int, int]]:

@@ -87,6 +87,13 @@ def _strength(fine: Picture, where: Mask, sigma: float) -> NDArray[np.float32]:
 def _thickness(where: Mask, unit: float) -> NDArray[np.float32]:
     """Half the width [H, W] of the hole near each place, in `unit` px."""
     depth = cv2.distanceTransform(where.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) / np.float32(unit)
-    reach = 2 * round(THICK * unit) + 1
-    widest = cv2.dilate(depth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-    return cv2.GaussianBlur(widest, (0, 0), FINE * unit)
+    # at a size where a unit is a pixel or less: the cost of widening grows with the third power of the size
+    height, width = where.shape
+    scale = min(1.0, 1 / unit)
+    small = cv2.resize(
+        depth, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA
+    )
+    reach = 2 * round(THICK * unit * scale) + 1
+    widest = cv2.dilate(small, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    widest = cv2.GaussianBlur(widest, (0, 0), FINE * unit * scale)
+    return widest if scale == 1 else cv2.resize(widest, (width, height), interpolation=cv2.INTER_LINEAR)

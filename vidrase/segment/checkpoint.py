@@ -61,14 +61,24 @@ def _read(path: Path) -> object:
         raise WeightsCorrupt(f"{path} cannot be read as weights ({reason}); fetch it again") from error
 
 
-def _resolve(name: str, path: Path) -> type | tuple[type, str]:
+def _resolve(name: str, path: Path) -> Any:
     module, _, attribute = name.rpartition(".")
+    if name == "builtins.getattr":
+        return _own_forward, name
     if name in _PLAIN or name.startswith(_MODULES):
         found = getattr(importlib.import_module(module), attribute, None)
         if isinstance(found, type) and (name in _PLAIN or issubclass(found, nn.Module)):
             # under the name that the file uses, which may be an alias of the class
             return found if f"{found.__module__}.{found.__qualname__}" == name else (found, name)
     raise ModelError(f"{path} wants to load '{name}', which is no part of a YOLO network; it was not loaded")
+
+
+def _own_forward(module: Any, name: str) -> Any:
+    """What stands for `getattr` in a file: fused layers keep one of their ways forward, by name; nothing else is given."""
+    layer = isinstance(module, nn.Module) or (isinstance(module, type) and issubclass(module, nn.Module))
+    if not layer or not isinstance(name, str) or not name.startswith("forward"):
+        raise pickle.UnpicklingError(f"it asks for '{name}' of {type(module).__name__}")
+    return getattr(module, name)
 
 
 def _network_of(held: object, path: Path) -> nn.Module:
@@ -86,6 +96,13 @@ def _ready(network: Any, path: Path) -> nn.Module:
     if head is None or not hasattr(head, "proto") or not hasattr(head, "nc"):
         kind = type(head or network).__name__
         raise ModelError(f"{path} is no instance segmentation model (its head is '{kind}'); use weights named ...-seg")
+    if hasattr(head, "lrpc"):
+        head.conf = 0.0  # of a prompt-free one: no place is left out beforehand, so that places keep their order
+    elif type(network).__name__.startswith("YOLOE") and not hasattr(network, "pe") and not head.is_fused:
+        raise ModelError(
+            f"{path} is an open-vocabulary model that was not told what to look for; in Python: m = ultralytics.YOLOE(path); "
+            "m.set_classes(names, m.get_text_pe(names)); m.save(new), then --model new; or use prompt-free ones (...-seg-pf.pt)"
+        )
     network.eval().requires_grad_(False)
     for module in network.modules():
         if isinstance(module, nn.Upsample) and not hasattr(module, "recompute_scale_factor"):

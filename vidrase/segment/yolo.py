@@ -227,6 +227,8 @@ def agreeing(boxes: NDArray[np.float32], scores: NDArray[np.float32], best: int)
 
 def _raw(out: Any) -> Raw:
     """The head's maps, in the shape that this or an older ultralytics gives them."""
+    if isinstance(out, tuple) and isinstance(out[-1], dict):
+        out = out[-1]  # prompt-free heads decode as well
     if isinstance(out, dict):
         out = out.get("one2many", out)
         return Raw(out["boxes"], out["scores"], out["mask_coefficient"], out["proto"])

@@ -21,6 +21,8 @@ WHOLE = 0.995  # of the box: then nothing stands out from anything
 DOUBTFUL = 0.25  # of the box: less is doubtful
 BINS = 16  # a channel, of the colours compared
 MOVES, STILL = 1.3, 0.5  # strangeness of its motion from which most of a box moves, and below which a pixel does not
+CORE_SHARE = 0.12  # of the box's short side: how far inside counts as well inside
+GAP_SHARE = 0.3  # of the box's short side: a band of other colours across the thing may be as wide
 SPECK = 0.06  # parts smaller than this share of the largest are noise
 
 Mask = NDArray[np.bool_]
@@ -47,10 +49,13 @@ def cut_out(
     if (~drawn).sum() < LEAST_PX:  # the box is the whole picture: its rim has to do for the rest
         drawn[[0, -1]] = drawn[:, [0, -1]] = False
     labels = np.where(drawn, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
-    found = _grabbed(crop, _hinted(crop, drawn, labels, [_crop(other, part) for other in beside], flow), 3)
+    hinted = _hinted(crop, drawn, labels, [_crop(other, part) for other in beside], flow)
+    found = _grabbed(crop, hinted.copy(), 3)
     if found.sum() < DOUBTFUL * area:  # rather too much than too little: without the hints it is more
         found |= _grabbed(crop, labels, 5)
-    found = without_specks(found)
+    if found.sum() < DOUBTFUL * area:  # something round it has its colours: what is well inside is sure then
+        found |= _grabbed(crop, _cored(hinted, min(y1 - y0, x1 - x0)), 3)
+    found = _joined(without_specks(found), min(y1 - y0, x1 - x0)) & drawn
     if found.sum() < LEAST_PX or not LEAST_SHARE <= found.sum() / area <= WHOLE:
         return None
     full = np.zeros(picture.shape[:2], bool)
@@ -122,6 +127,26 @@ def refit(picture: Picture, expected: Mask, doubted: Mask, band: int) -> Mask:
     labels[core > 0] = cv2.GC_FGD
     labels[doubted] = cv2.GC_PR_BGD
     return _grabbed(picture, labels, 2)
+
+
+def _cored(hinted: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """The labels with what is far inside the likely part as sure."""
+    likely = (hinted == cv2.GC_PR_FGD).astype(np.uint8)
+    depth = cv2.distanceTransform(likely, cv2.DIST_L2, cv2.DIST_MASK_5)
+    out = hinted.copy()
+    out[depth > CORE_SHARE * side] = cv2.GC_FGD
+    return out
+
+
+def _joined(mask: Mask, side: int) -> Mask:
+    """`mask`, parts joined over gaps narrower than a share of the box's short side: a band, a rim like what is round it."""
+    reach = round(GAP_SHARE * side / 2)
+    if reach < 1 or not mask.any():
+        return mask
+    padded = np.pad(mask.view(np.uint8), reach)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)[reach:-reach, reach:-reach]
+    return np.asarray(mask | (closed > 0))
 
 
 def _grabbed(picture: Picture, labels: NDArray[np.uint8], rounds: int) -> Mask:

@@ -224,4 +224,9 @@ def table() -> list[str]:
         if path.is_file() and path not in shown:
             shown.add(path)
             lines.append(f"{path.stem:<14} {path} ({place}) · sha256 {sha256_of(path)} · licence not stated")
+    if EMBEDDED_INPAINTER.is_file():
+        lines.append(
+            f"{EMBEDDED_INPAINTER.stem:<14} {EMBEDDED_INPAINTER} (package) · sha256 {sha256_of(EMBEDDED_INPAINTER)} · "
+            "invents what no frame shows, comes with vidrase · AGPL-3.0-or-later"
+        )
     return lines
