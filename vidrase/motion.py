@@ -128,11 +128,11 @@ class Motion:
         return agreement[rows[:, None], columns[None]] > 0
 
     def carry(
-        self, mask: NDArray[np.bool_], corner: tuple[int, int], source: int, target: int, *, sure: bool = False
+        self, mask: NDArray[np.bool_], corner: tuple[int, int], source: int, target: int
     ) -> tuple[NDArray[np.float32], tuple[int, int]] | None:
         """A mask of frame `source` as it lies in frame `target`: (float32 [h, w] in [0, 1], its corner), None when it left.
 
-        mask: bool [h, w] at `corner` (y, x) of the displayed frame. sure: 0 where the two frames disagree.
+        mask: bool [h, w] at `corner` (y, x) of the displayed frame.
         """
         flow = self.between(target, source)
         height, width = self._size
@@ -153,8 +153,6 @@ class Motion:
         carried = cv2.remap(
             mask.astype(np.float32), grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
         )
-        if sure:
-            carried = carried * cv2.remap(self.agreement(target, source), at_x, at_y, cv2.INTER_NEAREST)
         return carried.astype(np.float32, copy=False), (y0, x0)
 
     def speed(self, mask: NDArray[np.bool_], corner: tuple[int, int], place: int, near: Collection[int]) -> float:

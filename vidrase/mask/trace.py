@@ -36,6 +36,7 @@ class Trace:
     def __init__(self, motion: Motion, *, reach: int) -> None:
         self._motion, self._reach = motion, reach
         self._pictures: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._cameras: dict[tuple[int, int], CameraMotion] = {}
         self._others: dict[int, list[NDArray[np.bool_]]] = {}
 
     def add(self, place: int, frame: Frame, others: Sequence[Crop]) -> None:
@@ -45,6 +46,8 @@ class Trace:
         self._others[place] = [self._small([other], frame.displayed_size) for other in others]
         while self._pictures and next(iter(self._pictures)) < place - 2 * self._reach - 1:
             del self._others[self._pictures.popitem(last=False)[0]]
+        for pair in [pair for pair in self._cameras if min(pair) < place - self._reach - 2]:
+            del self._cameras[pair]
 
     def parts(self, place: int, near: Collection[int], things: Sequence[Crop], size: tuple[int, int]) -> list[Crop]:
         """What belongs to the `things` of frame `place` beside their masks, piece by piece.
@@ -103,7 +106,12 @@ class Trace:
         return np.where(known, unlike, np.float32(np.inf)), known
 
     def _camera(self, place: int, other: int, still: NDArray[np.bool_]) -> CameraMotion | None:
-        camera = fit_camera(self._motion.between(place, other), still)
+        """How the camera moved from `place` to `other`; None when that is unclear. The way there is the way back, once known."""
+        if (place, other) not in self._cameras:
+            back = self._cameras.get((other, place))
+            camera = fit_camera(self._motion.between(place, other), still) if back is None else back.inverse()
+            self._cameras[place, other] = camera
+        camera = self._cameras[place, other]
         return camera if camera.support >= LEAST_SUPPORT else None
 
     def _small(self, crops: Sequence[Crop], size: tuple[int, int]) -> NDArray[np.bool_]:
