@@ -194,3 +194,30 @@ def test_shapes_are_checked() -> None:
         metrics.l1(np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((2, 2), np.uint8))  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="window"):
         metrics.ssim(np.zeros((8, 8)), np.zeros((8, 8)))
+
+
+def moving_squares(frames: int = 6) -> tuple[list[np.ndarray], list[tuple[np.ndarray, np.ndarray]]]:
+    """Masks of a square that moves by 3 px a frame, and the flows that say so."""
+    masks = []
+    for t in range(frames):
+        mask = np.zeros((60, 90), bool)
+        mask[20:40, 10 + 3 * t : 30 + 3 * t] = True
+        masks.append(mask)
+    there = np.zeros((60, 90, 2), np.float32)
+    there[..., 0] = 3
+    return masks, [(there, -there)] * (frames - 1)
+
+
+def test_what_moves_evenly_neither_jumps_nor_blinks() -> None:
+    masks, flows = moving_squares()
+    assert metrics.mask_jumps(masks, [back for _, back in flows]) == pytest.approx(0.0)
+    assert metrics.mask_blinks(masks, flows) == pytest.approx(0.0)
+
+
+def test_a_part_that_is_missed_once_jumps_and_blinks() -> None:
+    masks, flows = moving_squares()
+    masks[3] = masks[3].copy()
+    masks[3][20:30] = False
+    assert metrics.mask_jumps(masks, [back for _, back in flows]) == pytest.approx(2 * (2 / 3) / 5)
+    assert metrics.mask_blinks(masks, flows) == pytest.approx(0.5 / 4)
+    assert np.isnan(metrics.mask_jumps([np.zeros((4, 4), bool)] * 3, [np.zeros((4, 4, 2), np.float32)] * 2))

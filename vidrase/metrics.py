@@ -183,6 +183,41 @@ def recall(found: Mask, truth: Mask) -> float:
     return int((found & truth).sum()) / total if total else float("nan")
 
 
+def mask_jumps(masks: Sequence[Mask], backs: Sequence[NDArray[np.float32]]) -> float:
+    """Mean change of a mask's area that motion does not explain, as a share of the area; nan when all are empty.
+
+    backs: for each mask but the first, the flow from its frame to the one before, float32 [H, W, 2] px.
+    """
+    jumps = []
+    for before, now, back in zip(masks, masks[1:], backs, strict=False):
+        here, there = int(now.sum()), int(_carried(before, back).sum())
+        if here or there:
+            jumps.append(2 * abs(here - there) / (here + there))
+    return float(np.mean(jumps)) if jumps else float("nan")
+
+
+def mask_blinks(masks: Sequence[Mask], flows: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> float:
+    """Mean area, as a share of the mask's, in which a frame contradicts both its neighbours: on for one frame, or off for one.
+
+    flows: for each two neighbours (there, back) float32 [H, W, 2] px: a to b, b to a.
+    """
+    shares = []
+    for t in range(1, len(masks) - 1):
+        before, after = _carried(masks[t - 1], flows[t - 1][1]), _carried(masks[t + 1], flows[t][0])
+        total = int(before.sum()) + int(after.sum())
+        if total:
+            shares.append(2 * int(((before == after) & (masks[t] != before)).sum()) / total)
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def _carried(mask: Mask, flow: NDArray[np.float32]) -> Mask:
+    """A mask as seen from the frame that `flow` leads from."""
+    height, width = mask.shape
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    moved = cv2.remap(mask.astype(np.float32), x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
+    return np.asarray(moved >= 0.5, bool)
+
+
 def average_precision(scores: Sequence[float], hits: Sequence[bool], positives: int) -> float:
     """Area under the precision-recall curve, precision made monotone, 101 recall points (COCO's cocoeval).
 

@@ -77,6 +77,10 @@ class Motion:
         height, width = next(reversed(self._small.values())).shape
         return height, width
 
+    def picture(self, place: int) -> NDArray[np.uint8]:
+        """uint8 [h, w] luma of a frame at reduced size, as displayed."""
+        return self._small[place]
+
     @property
     def short_side(self) -> int:
         """Px of the displayed frame."""
@@ -114,12 +118,21 @@ class Motion:
             self._agreements[target, source] = agreed
         return self._agreements[target, source]
 
+    def agreed(self, corner: tuple[int, int], shape: tuple[int, int], target: int, source: int) -> NDArray[np.bool_]:
+        """bool `shape` px of the displayed frame from `corner` (y, x) on: where `agreement` is."""
+        agreement = self.agreement(target, source)
+        rows, columns = (
+            np.clip(((np.arange(start, start + side) + 0.5) * small / full).astype(int), 0, small - 1)
+            for start, side, small, full in zip(corner, shape, agreement.shape, self._size, strict=True)
+        )
+        return agreement[rows[:, None], columns[None]] > 0
+
     def carry(
-        self, mask: NDArray[np.bool_], corner: tuple[int, int], source: int, target: int, *, sure: bool = False
+        self, mask: NDArray[np.bool_], corner: tuple[int, int], source: int, target: int
     ) -> tuple[NDArray[np.float32], tuple[int, int]] | None:
         """A mask of frame `source` as it lies in frame `target`: (float32 [h, w] in [0, 1], its corner), None when it left.
 
-        mask: bool [h, w] at `corner` (y, x) of the displayed frame. sure: 0 where the two frames disagree.
+        mask: bool [h, w] at `corner` (y, x) of the displayed frame.
         """
         flow = self.between(target, source)
         height, width = self._size
@@ -140,8 +153,6 @@ class Motion:
         carried = cv2.remap(
             mask.astype(np.float32), grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
         )
-        if sure:
-            carried = carried * cv2.remap(self.agreement(target, source), at_x, at_y, cv2.INTER_NEAREST)
         return carried.astype(np.float32, copy=False), (y0, x0)
 
     def speed(self, mask: NDArray[np.bool_], corner: tuple[int, int], place: int, near: Collection[int]) -> float:

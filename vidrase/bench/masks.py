@@ -92,13 +92,18 @@ def _unboxed(mask: np.ndarray, picture: Rgb) -> np.ndarray:
 def finders() -> Iterator[tuple[str, Callable[[float | None], Finder]]]:
     """(name, make(conf)) of everything that can be compared here: ours as installed, COCO weights, plain ultralytics."""
     yield OURS, partial(OurFinder, None)
-    for shipped in sorted(Path(str(resources.files("vidrase.weights"))).glob("*seg*.safetensors")):
+    for shipped in shipped_weights():
         yield f"vidrase, {shipped.stem}", partial(OurFinder, str(shipped))
     try:
         coco = coco_weights()
     except VidraseError:
         return
     yield "ultralytics, COCO weights", partial(PlainFinder, coco)
+
+
+def shipped_weights() -> list[Path]:
+    """Detectors that come with the package."""
+    return sorted(Path(str(resources.files("vidrase.weights"))).glob("*seg*.safetensors"))
 
 
 def run_masks(data: Path, results: Results, *, quick: bool) -> None:
@@ -109,7 +114,7 @@ def run_masks(data: Path, results: Results, *, quick: bool) -> None:
         ("human_seg_150", lambda make: portrait_numbers(data, make(None), 40 if quick else 150)),
         *(
             (f"davis/{name}", lambda make, n=name: clip_numbers(data, n, make(None), 8 if quick else 40))
-            for name in _people(data)
+            for name in people_clips(data)
         ),
     ]
     for name, numbers_of in sets:
@@ -192,6 +197,11 @@ MASK_MEASURES = {
     "iou": ("union IoU", "all persons found against the annotation", 1),
     "recall": ("recall", "share of annotated pixels found; what is missed stays in the video", 1),
     "dropouts": ("dropouts", "share of frames where less than half of the person is found", -1),
+    "covered": ("covered", "share of the performer's pixels that the hole covers, mean over frames", 1),
+    "least": ("least", "the same in the frame where it is least", 1),
+    "area": ("area", "the hole's area over the performer's", -1),
+    "jumps": ("jumps", "change of the mask's area from frame to frame that motion does not explain", -1),
+    "blinks": ("blinks", "share of the mask that is on, or off, for one frame only", -1),
     "restless": ("restless", "mean change of recall from frame to frame", -1),
 }
 """name -> (heading, meaning, +1 higher is better / -1 lower is better)."""
@@ -202,7 +212,8 @@ def _best(found: Found, most: int) -> Found:
     return Found([found.masks[k] for k in order], [found.scores[k] for k in order])
 
 
-def _people(data: Path) -> Sequence[str]:
+def people_clips(data: Path) -> Sequence[str]:
+    """Clips of `PEOPLE` that are here."""
     try:
         names = clip_names(davis_root(data))
     except VidraseError:

@@ -162,9 +162,11 @@ def _removal(options: BenchOptions, data: Path | None, results: Results) -> None
 
 
 def _masks(options: BenchOptions, data: Path | None, results: Results) -> None:
+    from vidrase.bench.holes import run_holes
     from vidrase.bench.masks import run_masks
 
     run_masks(_needs(data, "masks"), results, quick=options.quick)
+    run_holes(_needs(data, "masks"), results, quick=options.quick)
 
 
 def _speed(options: BenchOptions, _: Path | None, results: Results) -> None:

@@ -77,8 +77,11 @@ class Bridge:
     """Reads a stream once, frame by frame; `things` then says what is where, with the frames around it at hand."""
 
     def __init__(self, flow: FlowModel | None, *, reach: int) -> None:
+        self._reach = reach
         self._motion = Motion(flow, reach=reach)
         self._trace = Trace(self._motion, reach=reach)
+        # (thing, from, to) -> its mask there, carried: asked for by the frame itself and by those beside it
+        self._moved: dict[tuple[int, int, int], tuple[Piece, tuple[NDArray[np.float32], tuple[int, int]] | None]] = {}
         self._checked: dict[tuple[int, int], Piece] = {}  # (frame, thing) -> its mask, cut back where it was swollen
 
     def add(self, place: int, frame: Frame, instances: Instances, others: Instances | None = None) -> Seen:
@@ -91,6 +94,10 @@ class Bridge:
                 instances.masks[k], (y, x), float(instances.scores[k])
             )
         self._motion.add(place, frame, _region(pieces))
+        for key in [key for key in self._checked if key[0] < place - 2 * self._reach]:
+            del self._checked[key]
+        for moved in [moved for moved in self._moved if min(moved[1:]) < place - self._reach - 2]:
+            del self._moved[moved]
         self._trace.add(place, frame, [] if others is None else _crops(others))
         return Seen(place, frame, pieces)
 
@@ -119,7 +126,7 @@ class Bridge:
             else:
                 beside = [] if exact else [p for p in places if p != now.place and abs(p - now.place) <= STEADY]
                 others = [
-                    self._carried(self._reasonable(number, place, near), place, now.place, sure=True)
+                    self._carried(number, self._reasonable(number, place, near), place, now.place, sure=True)
                     for place in beside
                 ]
                 own = here.crop if exact else self._reasonable(number, now.place, near).crop
@@ -131,7 +138,7 @@ class Bridge:
     def _bridged(self, number: int, now: Seen, near: dict[int, Seen], places: list[int]) -> list[Crop | None]:
         """Where a thing that was not found in `now` should be, as the frames `places` around say."""
         ends = _ends(places, now.place)
-        parts = [self._carried(self._reasonable(number, place, near), place, now.place) for place in ends]
+        parts = [self._carried(number, self._reasonable(number, place, near), place, now.place) for place in ends]
         if len(ends) < 2:
             return parts
         one, two = (self._reasonable(number, place, near) for place in ends)
@@ -158,29 +165,44 @@ class Bridge:
         if before is None or after is None:
             return piece
         beside = [near[p].pieces[number] for p in (before, after)]
-        if area(piece.crop) <= SWOLLEN * max(area(one.crop) for one in beside):
-            return piece
-        parts = [self._carried(one, p, place) for one, p in zip(beside, (before, after), strict=True)]
+        parts = [self._carried(number, one, p, place) for one, p in zip(beside, (before, after), strict=True)]
         support = united([part for part in parts if part is not None])
         if support is not None:
-            room = round(SUPPORT_SHARE * self._motion.short_side)
-            (y, x), (rows, columns) = piece.corner, piece.mask.shape
-            reach = grown(placed(support, (y - room, x - room), (rows + 2 * room, columns + 2 * room)), room)
-            cut = trimmed((piece.mask & reach[room : room + rows, room : room + columns], piece.corner))
-            if cut is not None and area(cut) >= KEPT_SHARE * area(support):
-                piece = Piece(*cut, piece.score)
+            kept = piece.mask
+            if area(piece.crop) > SWOLLEN * max(area(one.crop) for one in beside):
+                cut = kept & self._within(support, piece, SUPPORT_SHARE)
+                kept = cut if np.count_nonzero(cut) >= KEPT_SHARE * area(support) else kept
+            if after - before == 2:
+                # the same background, seen as such before and after: two against one
+                same = [self._motion.agreed(piece.corner, kept.shape, place, p) for p in (before, after)]
+                kept = kept & ~(same[0] & same[1] & ~self._within(support, piece, RIM_SHARE))
+            crop = trimmed((kept, piece.corner))
+            if crop is not None and np.count_nonzero(kept) < np.count_nonzero(piece.mask):
+                piece = Piece(*crop, piece.score)
         self._checked[place, number] = piece
         return piece
 
-    def _carried(
-        self, piece: Piece, source: int, target: int, *, sure: bool = False
-    ) -> tuple[NDArray[np.bool_], tuple[int, int]] | None:
-        carried = self._motion.carry(piece.mask, piece.corner, source, target, sure=sure)
-        if carried is None:
+    def _within(self, support: Crop, piece: Piece, share: float) -> NDArray[np.bool_]:
+        """bool of the piece's crop: where it is no farther from `support` than `share` of the frame's short side."""
+        room = round(share * self._motion.short_side) + 1
+        (y, x), (rows, columns) = piece.corner, piece.mask.shape
+        roomy = placed(support, (y - room, x - room), (rows + 2 * room, columns + 2 * room))
+        return grown(roomy, room)[room : room + rows, room : room + columns]
+
+    def _carried(self, number: int, piece: Piece, source: int, target: int, *, sure: bool = False) -> Crop | None:
+        """A thing's mask of frame `source` as it lies in `target`; sure: only well inside, and where the two frames agree."""
+        key = number, source, target
+        if key not in self._moved or self._moved[key][0] is not piece:
+            self._moved[key] = piece, self._motion.carry(piece.mask, piece.corner, source, target)
+        moved = self._moved[key][1]
+        if moved is None:
             return None
-        mask = carried[0] >= CERTAIN
-        # its rim is background that moves otherwise: only what is well inside says that something is missing
-        return shrunk(mask, RIM_SHARE * self._motion.short_side) if sure else mask, carried[1]
+        mask, corner = moved[0] >= CERTAIN, moved[1]
+        if sure:
+            mask &= self._motion.agreed(corner, mask.shape, target, source)
+            # its rim is background that moves otherwise: only what is well inside says that something is missing
+            mask = shrunk(mask, RIM_SHARE * self._motion.short_side)
+        return mask, corner
 
 
 def _crops(found: Instances) -> list[Crop]:

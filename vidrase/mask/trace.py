@@ -23,8 +23,10 @@ UNLIKE = 15.0  # grey levels of the most different channel (3x3 mean) from which
 RESTLESS = 95  # percentile of that over the background; where it is higher, leaves or the fit of the camera make the difference
 REACH_SHARE = 0.2  # of a thing's size: how far from its mask a trace may go
 LEAST_REACH = 3.0  # px of the reduced picture
+ENOUGH = 200  # px of background that tell how restless it is
 MOST_SHARE = 0.3  # of the things' area; more than that is no limb
 LIVELY = 0.25  # share of somebody else, above which it is they that move there, not a hand before them
+RIM = 2  # px of the reduced picture round a thing that are as doubtful as the mask's edge
 LEAST_SUPPORT = 0.3  # share of the background that has to follow one camera
 
 
@@ -34,6 +36,7 @@ class Trace:
     def __init__(self, motion: Motion, *, reach: int) -> None:
         self._motion, self._reach = motion, reach
         self._pictures: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._cameras: dict[tuple[int, int], CameraMotion] = {}
         self._others: dict[int, list[NDArray[np.bool_]]] = {}
 
     def add(self, place: int, frame: Frame, others: Sequence[Crop]) -> None:
@@ -43,6 +46,8 @@ class Trace:
         self._others[place] = [self._small([other], frame.displayed_size) for other in others]
         while self._pictures and next(iter(self._pictures)) < place - 2 * self._reach - 1:
             del self._others[self._pictures.popitem(last=False)[0]]
+        for pair in [pair for pair in self._cameras if min(pair) < place - self._reach - 2]:
+            del self._cameras[pair]
 
     def parts(self, place: int, near: Collection[int], things: Sequence[Crop], size: tuple[int, int]) -> list[Crop]:
         """What belongs to the `things` of frame `place` beside their masks, piece by piece.
@@ -53,36 +58,37 @@ class Trace:
         if not things or not beside:
             return []
         masks = [self._small([thing], size) for thing in things]
-        own = np.logical_or.reduce(masks)
-        others = self._others[place]
-        still = ~grown(np.logical_or.reduce([own, *others]), 2)
-        unlike = [self._unlike(place, other, still) for other in beside]
-        known = [one for one in unlike if one is not None]
+        own, others = np.logical_or.reduce(masks), self._others[place]
+        allowed = np.logical_or.reduce([_reached(mask) for mask in masks])
+        still = ~grown(np.logical_or.reduce([own, *others]), RIM)
+        known = [one for other in beside if (one := self._unlike(place, other, still)) is not None]
         if not known:
             return []
-        least = np.minimum.reduce(known)
-        background = least[still & (least > 0)]
-        level = max(UNLIKE, float(np.percentile(background, RESTLESS))) if len(background) else UNLIKE
-        moving = cv2.morphologyEx((least > level).view(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0
-        allowed = np.zeros_like(own)
-        for mask in masks:
-            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            if len(rows):
-                extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-                allowed |= grown(mask, max(REACH_SHARE * extent, LEAST_REACH))
+        least = np.minimum.reduce([unlike for unlike, _ in known])
+        seen = np.logical_or.reduce([where for _, where in known])
+        background = least[still & ~allowed & seen]
+        level = max(UNLIKE, float(np.percentile(background, RESTLESS))) if len(background) > ENOUGH else UNLIKE
+        moving = (
+            cv2.morphologyEx((seen & (least > level)).view(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0
+        )
         moving &= allowed
         for other in others:
             alone = other & ~own
             if np.count_nonzero(moving & alone) > LIVELY * np.count_nonzero(alone):
-                moving &= ~other
+                moving &= ~grown(other, 1)
         _, labels = cv2.connectedComponents((moving | own).view(np.uint8), connectivity=8)
         hanging = np.isin(labels, np.unique(labels[own])) & moving & ~own
         if not hanging.any() or np.count_nonzero(hanging) > MOST_SHARE * np.count_nonzero(own):
             return []
         return self._pieces(hanging, own, size)
 
-    def _unlike(self, place: int, other: int, still: NDArray[np.bool_]) -> NDArray[np.float32] | None:
-        """Float32 [h, w] grey levels by which frame `place` differs from `other` moved with the camera; None: unclear."""
+    def _unlike(
+        self, place: int, other: int, still: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+        """By how much frame `place` differs from `other` moved with the camera; None when the camera's motion is unclear.
+
+        Returns (float32 [h, w] grey levels, bool [h, w] where they are known; elsewhere they are infinite).
+        """
         rows, columns = self._motion.part(place, other)
         part = np.zeros_like(still)
         part[rows, columns] = True
@@ -96,10 +102,16 @@ class Trace:
         )
         seen = cv2.warpPerspective(np.ones((height, width), np.uint8), camera.homography, (width, height), flags=flags)
         unlike = cv2.blur(cv2.absdiff(moved, self._pictures[place]).max(2).astype(np.float32), (3, 3))
-        return np.where(part & (seen > 0), unlike, np.float32(0))
+        known = part & (seen > 0)
+        return np.where(known, unlike, np.float32(np.inf)), known
 
     def _camera(self, place: int, other: int, still: NDArray[np.bool_]) -> CameraMotion | None:
-        camera = fit_camera(self._motion.between(place, other), still)
+        """How the camera moved from `place` to `other`; None when that is unclear. The way there is the way back, once known."""
+        if (place, other) not in self._cameras:
+            back = self._cameras.get((other, place))
+            camera = fit_camera(self._motion.between(place, other), still) if back is None else back.inverse()
+            self._cameras[place, other] = camera
+        camera = self._cameras[place, other]
         return camera if camera.support >= LEAST_SUPPORT else None
 
     def _small(self, crops: Sequence[Crop], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -137,3 +149,12 @@ class Trace:
             if piece is not None:
                 out.append(piece)
         return out
+
+
+def _reached(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """bool: where a limb of the thing in `mask` may be."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return mask
+    extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    return grown(mask, max(REACH_SHARE * extent, LEAST_REACH))

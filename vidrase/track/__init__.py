@@ -20,11 +20,10 @@ from vidrase.motion import Motion
 from vidrase.report import Note
 from vidrase.streams import closing_all
 from vidrase.track.between import carried, region_of
-from vidrase.track.held import Carried
+from vidrase.track.held import InHand
+from vidrase.track.pace import LONGEST, Pace
 from vidrase.track.parts import KEPT_LOOKS, Parts
 from vidrase.track.tracker import Tracker
-
-EVERY = 1  # frames between two looks of the detector when nothing is asked for
 
 
 class Finder(Protocol):
@@ -40,7 +39,7 @@ class Finder(Protocol):
 
 def frames_held(batch: int, detect_every: int | None) -> int:
     """Most frames that `track` holds at once."""
-    return batch + (detect_every or EVERY) + 1
+    return batch + (detect_every or LONGEST) + 1
 
 
 def track(
@@ -58,16 +57,17 @@ def track(
     """Each frame with what is in it, ids >= 1 that last: one out for each in.
 
     batch: frames read at a time. conf: least confidence, None: the segmenter's own. classes: ids to look for, None: all.
-    detect_every: the detector looks at every n-th frame, and at both sides of a cut; None: at all of them. flow: for what lies
+    detect_every: the detector looks at every n-th frame, and at both sides of a cut; None: at every one, or every second where
+    little moves. flow: for what lies
     between, None: DIS. Raises OptionError for a tracker that does not exist.
     """
     if tracker not in ("bytetrack", "botsort"):
         raise OptionError(f"tracker: expected one of bytetrack, botsort, got '{tracker}'")
-    every = detect_every or EVERY
     wanted = None if classes is None else {segmenter.names[number] for number in classes}
+    every = detect_every or LONGEST
     motion = Motion(flow or DisFlow(), reach=every + batch + KEPT_LOOKS * every)
     looks = _Looks(segmenter, tracker, segmenter.recommended_conf if conf is None else conf, wanted, motion)
-    return _track(frames, looks, motion, max(batch, 1), every)
+    return _track(frames, looks, motion, max(batch, 1), Pace(motion, detect_every))
 
 
 class _Looks:
@@ -76,7 +76,7 @@ class _Looks:
     def __init__(self, segmenter: Finder, kind: str, conf: float, wanted: set[str] | None, motion: Motion) -> None:
         self._segmenter, self._kind, self._conf, self._wanted, self._motion = segmenter, kind, conf, wanted, motion
         self._tracker: Tracker | None = None
-        self._carried, self._parts = Carried(), Parts(motion)
+        self._in_hand, self._parts = InHand(), Parts(motion)
 
     def __call__(self, places: Sequence[int], frames: Sequence[Frame], starts: Sequence[bool]) -> list[Instances]:
         """What is in frames that follow each other, at `places` in the stream; starts: which of them begin a shot."""
@@ -86,18 +86,18 @@ class _Looks:
         for place, frame, found, start in zip(places, frames, self._segmenter(frames), starts, strict=True):
             if start:
                 self._tracker.new_shot()
-                self._carried.new_shot()
+                self._in_hand.new_shot()
                 self._parts.new_shot()
             if self._wanted is not None:
                 found = found.where(np.array([label in self._wanted for label in found.labels], bool))
             luma = _luma(frame) if self._kind == "botsort" else None
-            ids = self._carried.same(found, self._tracker.step(found, luma))
+            ids = self._in_hand.same(found, self._tracker.step(found, luma))
             out.append(self._parts.join(place, found, ids))
         return out
 
 
 def _track(
-    frames: Iterable[Frame], looks: _Looks, motion: Motion, batch: int, every: int
+    frames: Iterable[Frame], looks: _Looks, motion: Motion, batch: int, pace: Pace
 ) -> Generator[tuple[Frame, Instances], None, None]:
     waiting: deque[tuple[int, Frame]] = deque()
     known: dict[int, Instances] = {}  # of frames that were looked at: those waiting, and the last one before them
@@ -110,9 +110,7 @@ def _track(
             for frame in run:
                 if motion.add(place, frame):
                     starts.add(place)
-                    due |= {place - 1, place}
-                if place % every == 0:
-                    due.add(place)
+                due |= pace.due(place, start=place in starts)
                 waiting.append((place, frame))
                 place += 1
                 del frame
@@ -161,4 +159,4 @@ def _luma(frame: Frame) -> NDArray[np.uint8]:
     return np.ascontiguousarray(frame.orientation.to_display(frame.luma()))
 
 
-__all__ = ["EVERY", "Finder", "Tracker", "frames_held", "track"]
+__all__ = ["Finder", "Tracker", "frames_held", "track"]

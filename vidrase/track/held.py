@@ -29,7 +29,7 @@ class Held:
     """How long ago."""
 
 
-class Carried:
+class InHand:
     """One shot after another: `same` gives a frame's carried things the ids they had before."""
 
     def __init__(self) -> None:

@@ -173,14 +173,16 @@ class Parts:
         before = self._last
         self._last = {n: last._replace(looks=last.looks + 1) for n, last in before.items() if last.looks < KEPT_LOOKS}
         for number, (size, k) in largest.items():
-            where = self.expected(number, place) if number in self._last else None
-            if where is not None:
-                lasts = LACKING * area(where) <= size <= SWOLLEN * area(where)
+            last = self._last.get(number)
+            if last is not None and _like(size, area(last.part)):
+                lasts = True  # seen without carrying anything, which takes its time
+            elif last is not None and (where := self.expected(number, place)) is not None:
+                lasts = _like(size, area(where))
             else:
                 others = [
                     shared(parts[k], part)
-                    for n, last in before.items()
-                    if n != number and _near(parts[k], last.part) and (part := self.expected(n, place))
+                    for n, one in before.items()
+                    if n != number and _near(parts[k], one.part) and (part := self.expected(n, place))
                 ]
                 lasts = max(others, default=0) < PART * size
             if lasts:
@@ -203,6 +205,11 @@ def _overlap(a: Crop, b: Crop | None) -> float:
         return 0.0
     common = shared(a, b)
     return common / max(area(a) + area(b) - common, 1)
+
+
+def _like(size: int, before: int) -> bool:
+    """Whether a mask may be all of a thing and nothing else, by its area in px²."""
+    return LACKING * before <= size <= SWOLLEN * before
 
 
 def _near(a: Crop, b: Crop) -> bool:

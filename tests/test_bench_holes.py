@@ -1,0 +1,38 @@
+"""Judging the mask stage: the performer alone counts, whoever else is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fakes import FakeSegmenter, SceneSegmenter
+from synth import clip
+
+from vidrase.bench.holes import erased, hole_numbers
+
+
+def test_only_the_annotated_one_is_judged() -> None:
+    pictures, masks, _ = clip(5, 120, 216, step=(0, 0), size=40)
+    y, x = np.argwhere(masks[0])[0].tolist()
+    found = SceneSegmenter(("person", x, y, x + 40, y + 40), ("person", 150, 20, 190, 110))
+    holes = erased(pictures, masks, found)
+    assert all(hole[mask].all() and not hole[:, 140:].any() for hole, mask in zip(holes, masks, strict=True))
+
+
+def test_nobody_found_covers_nothing() -> None:
+    pictures, masks, _ = clip(4)
+    holes = erased(pictures, masks, FakeSegmenter(masks, missed=range(4)))
+    assert not any(hole.any() for hole in holes)
+
+
+def test_numbers_of_a_perfect_hole_and_of_one_that_flashes() -> None:
+    _, masks, _ = clip(4, step=(0, 0))
+    still = np.zeros((*masks[0].shape, 2), np.float32)
+    flows = [(still, still)] * 3
+    numbers = hole_numbers(masks, masks, flows)
+    assert numbers == {"covered": 1, "least": 1, "dropouts": 0, "area": 1, "jumps": 0, "blinks": 0}
+    flashing = [masks[0], np.zeros_like(masks[0]), masks[2], masks[3]]
+    numbers = hole_numbers(flashing, masks, flows)
+    assert numbers["covered"] == pytest.approx(0.75)
+    assert numbers["dropouts"] == pytest.approx(0.25)
+    assert numbers["jumps"] > 1
+    assert numbers["blinks"] > 0.3

@@ -1,0 +1,112 @@
+"""Masks after the mask stage: is the annotated performer covered in every frame, with how much more, and how steadily?
+
+What is judged: the tracks that lie mostly on the annotation, and what goes along with them. The rival is what the detector
+alone says of the same performer, frame by frame.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase import metrics
+from vidrase.bench.case import Mask, Rgb, as_frames
+from vidrase.bench.folders import davis_root, read_annotations, read_clip
+from vidrase.bench.masks import PlainFinder, people_clips, shipped_weights
+from vidrase.bench.peers import OURS
+from vidrase.bench.results import Results, Row
+from vidrase.bench.tools import coco_weights
+from vidrase.errors import VidraseError
+from vidrase.flow import DisFlow
+from vidrase.mask import mask
+from vidrase.options import MaskOptions, ModelOptions, SelectOptions
+from vidrase.report import Notes
+from vidrase.segment import Segmenter, load_segmenter
+from vidrase.select import select
+from vidrase.store import InstanceStore
+from vidrase.track import track
+
+COCO = "ultralytics, COCO weights"
+
+
+def run_holes(data: Path, results: Results, *, quick: bool) -> None:
+    """Every clip with people, by ours as installed, ours with the weights that come along, and the detector alone."""
+    for name in people_clips(data):
+        davis, count = davis_root(data), 12 if quick else 80
+        pictures, truths = read_clip(davis, name, count), read_annotations(davis, name, count)
+        flows = _flows(pictures)
+        for title, masks in _found(pictures, truths, results, f"holes/{name}"):
+            numbers = hole_numbers(masks, truths, flows)
+            results.add(Row("masks", "holes", f"holes/{name}", title, numbers))
+
+
+def erased(pictures: Sequence[Rgb], truths: Sequence[Mask], segmenter: Segmenter) -> list[Mask]:
+    """bool [H, W] for each picture: what `--remove` of the annotated performer changes."""
+    options, notes = ModelOptions(), Notes()
+    with InstanceStore() as store:
+        for frame, found in track(as_frames(pictures), segmenter, batch=options.batch, note=notes):
+            store.append(frame, found)
+        tracks = store.tracks()
+        on: dict[int, int] = dict.fromkeys((one.id for one in tracks), 0)
+        for found, truth in zip(store, truths, strict=True):
+            for k, number in enumerate(found.ids.tolist()):
+                shown = found.mask(k)
+                on[number] += 2 * int((shown & truth).sum()) - int(shown.sum())
+        performer = [f"id:{one.id}" for one in tracks if one.label == "person" and on[one.id] > 0]
+        if not performer:
+            return [np.zeros(truth.shape, bool) for truth in truths]
+        chosen = select(SelectOptions(remove=tuple(performer)), tracks, segmenter.names).chosen
+        seen = ((frame, store.get(frame.index)) for frame in as_frames(pictures))
+        holes = list(mask(seen, chosen=chosen, options=MaskOptions(), flow=DisFlow()))
+    return [hole.hole.full_area() if hole.hole else np.zeros(hole.frame.size, bool) for hole in holes]
+
+
+def hole_numbers(
+    masks: Sequence[Mask], truths: Sequence[Mask], flows: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
+) -> dict[str, float]:
+    """Measures of one clip; flows: for neighbouring frames, (there, back) float32 [H, W, 2] px."""
+    shares = np.array([metrics.recall(one, truth) for one, truth in zip(masks, truths, strict=True) if truth.any()])
+    return {
+        "covered": round(float(shares.mean()), 4),
+        "least": round(float(shares.min()), 4),
+        "dropouts": round(float((shares < 0.5).mean()), 4),
+        "area": round(sum(int(one.sum()) for one in masks) / max(sum(int(truth.sum()) for truth in truths), 1), 3),
+        "jumps": round(metrics.mask_jumps(masks, [back for _, back in flows]), 4),
+        "blinks": round(metrics.mask_blinks(masks, flows), 4),
+    }
+
+
+def _found(
+    pictures: Sequence[Rgb], truths: Sequence[Mask], results: Results, case: str
+) -> Iterator[tuple[str, list[Mask]]]:
+    """(method, its masks) of everything that can be compared here."""
+    coco: Path | None = None
+    try:
+        coco = coco_weights()
+    except VidraseError:
+        results.skipped.append(f"{case}: no COCO weights for the detector alone")
+    for title, model in ((OURS, None), *((f"vidrase, {path.stem}", str(path)) for path in shipped_weights())):
+        try:
+            yield title, erased(pictures, truths, load_segmenter(ModelOptions(model=model), note=Notes()))
+        except VidraseError as error:
+            results.fail("masks", case, title, error)
+    if coco:
+        plain = PlainFinder(coco, None)
+        yield COCO, [_on(plain(picture).masks, truth) for picture, truth in zip(pictures, truths, strict=True)]
+
+
+def _on(masks: Sequence[Mask], truth: Mask) -> Mask:
+    """Those that lie mostly on the annotation, as one."""
+    mine = [one for one in masks if 2 * int((one & truth).sum()) > int(one.sum())]
+    return np.logical_or.reduce(mine) if mine else np.zeros(truth.shape, bool)
+
+
+def _flows(pictures: Sequence[Rgb]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """(there, back) for every two neighbours, float32 [H, W, 2] px."""
+    flow = DisFlow()
+    lumas = [frame.luma() for frame in as_frames(pictures)]
+    return [(flow(a[None], b[None])[0], flow(b[None], a[None])[0]) for a, b in itertools.pairwise(lumas)]
