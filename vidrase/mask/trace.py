@@ -19,7 +19,7 @@ from vidrase.frames import Frame
 from vidrase.mask.grow import grown
 from vidrase.motion import Motion
 
-UNLIKE = 15.0  # grey levels of the most different channel (3x3 mean) from which a pixel is not what was there before
+UNLIKE = 18.0  # grey levels of the most different channel (3x3 mean) from which a pixel is not what was there before
 RESTLESS = 95  # percentile of that over the background; where it is higher, leaves or the fit of the camera make the difference
 REACH_SHARE = 0.2  # of a thing's size: how far from its mask a trace may go
 LEAST_REACH = 3.0  # px of the reduced picture
