@@ -45,7 +45,7 @@ def recall(options: Options) -> tuple[Options, SavedSelection | None]:
 def max_frames_in_flight(options: Options) -> int:
     """Most frames of a clip alive at once, whatever its length: prefetches, windows, and one in each hand between."""
     looking = 2 * (DEPTH + 2) + frames_held(options.models.batch, options.models.detect_every) + 2
-    erasing = 3 * (DEPTH + 2) + mask_stage.frames_held(options.masks) + fill_stage.frames_held(options.fill) + 2
+    erasing = 4 * (DEPTH + 2) + mask_stage.frames_held(options.masks) + fill_stage.frames_held(options.fill) + 2
     return max(looking, erasing)
 
 
@@ -209,17 +209,21 @@ def fill_frames(holes: Iterable[HoleFrame], run: Run, survey: Survey | None) -> 
     """The fill stage with this run's models: one frame out for each in."""
     untouched: dict[int, Frame] = {}  # frames in the fill that leave as they came
 
+    options = run.options.fill
+    if options.shadows is None:  # a drawn mask is taken at its word; what a detector found is seldom all of the thing
+        options = replace(options, shadows=run.models.segmenter is not None)
+    whole = fill_stage.shadowed(holes, options=options, flow=run.models.flow, survey=survey)
+    if options.shadows:
+        whole = prefetch(run.clock.stage("shadows", whole), depth=DEPTH, name="shadows")
+
     def remembered() -> Iterator[HoleFrame]:
-        with closing_all(holes) as source:
+        with closing_all(whole) as source:
             for found in source:
                 if found.passes and found.hole is not None:
                     untouched[found.frame.index] = found.frame
                 yield found
                 del found
 
-    options = run.options.fill
-    if options.shadows is None:  # a drawn mask is taken at its word; what a detector found is seldom all of the thing
-        options = replace(options, shadows=run.models.segmenter is not None)
     filled = fill_stage.fill(
         remembered(),
         options=options,

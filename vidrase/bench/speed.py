@@ -26,7 +26,7 @@ from vidrase.bench.spawn import measured
 from vidrase.errors import VidraseError
 
 SIZES = {"240p": (240, 432), "480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920)}
-FULL_WINDOWS = 168  # frames: more than can be alive at once with the defaults, so every window and queue is full
+FULL_WINDOWS = 208  # frames: more than can be alive at once with the defaults, so every window and queue is full
 UNAVOIDABLE = ("decode", "detect", "encode")
 
 
@@ -45,8 +45,8 @@ class Plan:
     """Sizes measured on one core too."""
 
 
-QUICK = Plan(("240p", "480p", "720p"), 24, 2, (0.02, 0.2), (24, 176, 352), ("240p",))
-FULL = Plan(tuple(SIZES), 48, 5, (0.02, 0.05, 0.1, 0.2, 0.3), (50, 176, 400, 800), ("240p", "480p", "720p"))
+QUICK = Plan(("240p", "480p", "720p"), 24, 2, (0.02, 0.2), (24, 216, 432), ("240p",))
+FULL = Plan(tuple(SIZES), 48, 5, (0.02, 0.05, 0.1, 0.2, 0.3), (50, 216, 432, 864), ("240p", "480p", "720p"))
 
 
 def run_speed(results: Results, plan: Plan, sample: Path | None) -> None:

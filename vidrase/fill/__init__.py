@@ -8,20 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 
-from vidrase.fill.filler import Filler, reach_of
+from vidrase.fill.filler import Filler, plate_of, reach_of
+from vidrase.fill.shadows import LOOK, with_shadows
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, HoleFrame
 from vidrase.inpaint import Inpainter
 from vidrase.options import FillOptions
 from vidrase.report import FillStats
+from vidrase.streams import iter_closable
 from vidrase.survey import Survey
 
-__all__ = ["fill", "frames_held", "reach_of"]
+__all__ = ["fill", "frames_held", "reach_of", "shadowed"]
 
 
 def frames_held(options: FillOptions) -> int:
     """The most frames that `fill` holds at once."""
-    return 2 * reach_of(options) + 2
+    return 2 * reach_of(options) + 2 + (LOOK + 2 if options.shadows is not False and options.mode != "image" else 0)
+
+
+def shadowed(
+    upstream: Iterable[HoleFrame], *, options: FillOptions, flow: FlowModel, survey: Survey | None
+) -> Generator[HoleFrame, None, None]:
+    """Holes with the shadows of what is in them, where the camera moves and the options want it: one out for each in.
+
+    What stands behind a still camera is known better: there `fill` sees to it itself.
+    """
+    if not options.shadows or options.mode == "image":
+        return iter_closable(upstream)
+    return with_shadows(upstream, flow, lambda frame: plate_of(survey, options, frame) is not None)
 
 
 def fill(

@@ -50,6 +50,16 @@ def reach_of(options: FillOptions) -> int:
     return 0 if options.mode == "image" else REACH[options.quality]
 
 
+def plate_of(survey: Survey | None, options: FillOptions, frame: Frame) -> Plate | None:
+    """The background plate to fill `frame` from, if its shot has one and the mode allows it."""
+    if survey is None or options.mode in ("flow", "image"):
+        return None
+    shot = survey.shot(frame.index)
+    if shot is None or shot.plate is None or shot.plate.planes[0].shape != frame.size:
+        return None
+    return shot.plate
+
+
 class Filler:
     """One run of the fill over one stream. `push` frames in order, `pop` them while `ready`."""
 
@@ -103,16 +113,7 @@ class Filler:
 
     def _chained(self, here: Moment) -> bool:
         """Whether pixels are followed through time around `here`; a still shot with a plate needs none of it."""
-        return self._reach > 0 and self._plate_of(here) is None
-
-    def _plate_of(self, here: Moment) -> Plate | None:
-        """The background plate to fill `here` from, if its shot has one and the mode allows it."""
-        if self._survey is None or self._options.mode in ("flow", "image"):
-            return None
-        shot = self._survey.shot(here.frame.index)
-        if shot is None or shot.plate is None or shot.plate.planes[0].shape != here.frame.size:
-            return None
-        return shot.plate
+        return self._reach > 0 and plate_of(self._survey, self._options, here.frame) is None
 
     def _still_shot(self, plate: Plate, here: Moment) -> StillShot:
         if self._still is None or self._still.plate is not plate:
@@ -194,7 +195,7 @@ class Filler:
         if self._reach and (here.number % LOOK_BACK_EVERY == 0 or self._looked_back < 0):
             self._look_back()
             self._looked_back = here.number
-        plate = self._plate_of(here)
+        plate = plate_of(self._survey, self._options, here.frame)
         if plate is not None:
             whole = with_traces(here.frame, here.hole, plate, here.kept) if self._options.shadows else here.hole
             return self._from_plate(here, plane_holes(whole, here.frame.layout), plate)

@@ -52,6 +52,8 @@ def mask(
             canvas = Canvas(now.frame.displayed_size)
             for thing in bridge.things(run.before, now, run.after, exact=options.dilate == 0):
                 shaped(canvas, thing.mask, thing.corner, thing.speed, options, whole=thing.whole)
+            if options.dilate != 0 and options.shape == "dilated":
+                canvas.joined()
             yield HoleFrame(now.frame, canvas.hole(now.frame.orientation))
             del run, now
 

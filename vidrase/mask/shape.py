@@ -15,6 +15,7 @@ CLOSE_SHARE = (
     0.025  # of a thing's height: gaps up to twice this wide are closed (between fingers, arm and body, bag and back)
 )
 FILL_SHARE = 0.04  # of a thing's area: larger holes inside it are background seen through it
+SLIT_SHARE = 0.01  # of the frame's short side: slits up to twice as wide are closed
 BORDER_SHARE = 0.012  # of the frame's short side: how near to the border a mask counts as reaching it
 
 
@@ -25,6 +26,20 @@ class Canvas:
         self.size = size
         self.core = np.zeros(size, bool)
         self.area = np.zeros(size, bool)
+
+    def joined(self) -> None:
+        """Close the slits between parts that were found one by one: a strip left standing between two filled ones is seen."""
+        rows, columns = np.flatnonzero(self.area.any(1)), np.flatnonzero(self.area.any(0))
+        if not len(rows):
+            return
+        radius = SLIT_SHARE * min(self.size)
+        spare = math.ceil(radius) + 1
+        part = np.s_[
+            max(int(rows[0]) - spare, 0) : int(rows[-1]) + 1 + spare,
+            max(int(columns[0]) - spare, 0) : int(columns[-1]) + 1 + spare,
+        ]
+        self.core[part] = grow.closed(self.core[part], radius)
+        self.area[part] = grow.closed(self.area[part], radius) | self.core[part]
 
     def hole(self, orientation: Orientation) -> Hole | None:
         """The hole in stored orientation; None when there is nothing in it."""
