@@ -105,3 +105,33 @@ def test_a_trace_as_large_as_the_thing_is_none() -> None:
         picture[20:150, 130:150] = (40 + 20 * t, 250 - 20 * t, 30 * (t % 2))  # beside it, all changes at once
     areas = covered(list(mask(seen_of(pictures, bodies), options=MaskOptions(), flow=DisFlow())))
     assert all(area.sum() < 1.3 * body.sum() for area, body in zip(areas[1:-1], bodies[1:-1], strict=True))
+
+
+def test_a_thing_of_another_class_keeps_what_moves_of_it() -> None:
+    pictures, bodies, arms = performer()
+    frames = as_frames(pictures)
+    dogs = [arm | body_beside for arm, body_beside in zip(arms, [still_part()] * len(arms), strict=True)]
+    found = [instances([b, d], labels=["person", "dog"], ids=[1, 2]) for b, d in zip(bodies, dogs, strict=True)]
+    areas = covered(list(mask(zip(frames, found, strict=True), chosen={1}, options=MaskOptions(), flow=DisFlow())))
+    assert all(share(areas[t], arms[t]) < 0.3 for t in range(1, len(pictures) - 1))
+
+
+def still_part() -> Mask:
+    """The larger part of somebody, that does not move: too little of them does for it to count as theirs by itself."""
+    mask_ = np.zeros((160, 240), bool)
+    mask_[60:150, 170:230] = True
+    return mask_
+
+
+def test_what_lies_apart_on_something_that_stays_is_not_the_things() -> None:
+    pictures, bodies, _ = performer(3, length=1)
+    dog = np.zeros_like(bodies[0])
+    dog[70:110, 150:200] = True
+    head = np.zeros_like(dog)
+    head[72:86, 152:166] = True
+    found = [instances([body | head, dog], labels=["person", "dog"], ids=[1, 2]) for body in bodies]
+    seen = list(zip(as_frames(pictures), found, strict=True))
+    areas = covered(list(mask(seen, chosen={1}, options=MaskOptions(), flow=DisFlow())))
+    assert not any((area & dog).any() for area in areas)
+    both = covered(list(mask(seen, chosen={1, 2}, options=MaskOptions(), flow=DisFlow())))
+    assert all(area[dog].all() for area in both)

@@ -58,7 +58,11 @@ how = _options(
     click.option("--imgsz", type=int, default=640, show_default=True, help="Long side that the detector sees, px."),
     click.option("--conf", type=float, help="Least confidence of a detection.  [the model's own]"),
     click.option("--tracker", type=click.Choice(["bytetrack", "botsort"]), default="bytetrack", show_default=True),
-    click.option("--detect-every", metavar="N|auto", help="Run the detector on every N-th frame.  [auto]"),
+    click.option(
+        "--detect-every",
+        metavar="N|auto",
+        help="Run the detector on every N-th frame.  [auto: 1, or 2 where little moves]",
+    ),
 )
 written = _options(
     click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder.  [<name>_erased]"),

@@ -32,6 +32,7 @@ SUPPORT_SHARE = 0.02  # of the frame's short side: how far beyond those a swolle
 LOOKED = 4  # frames to either side in which those are looked for
 KEPT_SHARE = 0.7  # of them that has to be left of it, or the motion between was not understood
 SWIFT = 0.3  # of its size a frame: motion beyond which a thing is looked for on the way between two sightings as well
+STRAY = 0.6  # share of a loose part of a mask that has to lie on something else for it to be that thing's
 ALONG = 0.5  # share of a carried mask that has to lie on the way, for one that is hidden or swift
 BRIEF = 3  # frames between two sightings, beyond which the thing was behind something rather than overlooked
 CERTAIN = 0.5  # share of a carried pixel that has to be mask
@@ -90,15 +91,20 @@ class Bridge:
         for k, number in enumerate(instances.ids.tolist()):
             y, x = instances.corners[k].tolist()
             # untracked instances have no past and no future; each gets a number of its own
-            pieces[number or -1 - k - 100_000 * (place + 1)] = Piece(
-                instances.masks[k], (y, x), float(instances.scores[k])
-            )
+            crop = (instances.masks[k], (y, x))
+            if others is not None:
+                crop = _without_strays(crop, _crops(others))
+            pieces[number or -1 - k - 100_000 * (place + 1)] = Piece(*crop, float(instances.scores[k]))
         self._motion.add(place, frame, _region(pieces))
         for key in [key for key in self._checked if key[0] < place - 2 * self._reach]:
             del self._checked[key]
         for moved in [moved for moved in self._moved if min(moved[1:]) < place - self._reach - 2]:
             del self._moved[moved]
-        self._trace.add(place, frame, [] if others is None else _crops(others))
+        if others is None:
+            others = Instances.none(frame.displayed_size)
+        alike = np.array([label in instances.labels for label in others.labels], bool)
+        apart = _crops(others.where(~alike))
+        self._trace.add(place, frame, _crops(others.where(alike)), apart)
         return Seen(place, frame, pieces)
 
     def things(
@@ -203,6 +209,22 @@ class Bridge:
             # its rim is background that moves otherwise: only what is well inside says that something is missing
             mask = shrunk(mask, RIM_SHARE * self._motion.short_side)
         return mask, corner
+
+
+def _without_strays(crop: Crop, others: list[Crop]) -> Crop:
+    """A thing's mask without what lies apart from its main part, on something that stays: a dog's head is no hand."""
+    mask, corner = crop
+    near = [other for other in others if shared(crop, other)]
+    if not near:
+        return crop
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    if count <= 2:
+        return crop
+    kept = np.logical_or.reduce([placed(other, corner, mask.shape) for other in near])
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    theirs = np.bincount(labels[kept], minlength=count) > STRAY * sizes
+    theirs[0], theirs[1 + int(sizes[1:].argmax())] = False, False
+    return trimmed((mask & ~theirs[labels], corner)) or crop
 
 
 def _crops(found: Instances) -> list[Crop]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FRAME_SHARE = 0.0025  # of the frame's geometric mean side: 1.6 px at 854x480; the detector's masks are generous already
-THING_SHARE = 0.008  # of its height or width, whichever is less: a near person's edge is softer than a far one's
+THING_SHARE = 0.005  # of its height or width, whichever is less: a near person's edge is softer than a far one's
 BLUR_SHARE = 0.05  # of its motion in px a frame: half of what a 180 degree shutter smears, less what is in the mask
 LEAST, MOST = 2.0, 48.0
 

@@ -19,7 +19,7 @@ from vidrase.frames import Frame
 from vidrase.mask.grow import grown
 from vidrase.motion import Motion
 
-UNLIKE = 15.0  # grey levels of the most different channel (3x3 mean) from which a pixel is not what was there before
+UNLIKE = 18.0  # grey levels of the most different channel (3x3 mean) from which a pixel is not what was there before
 RESTLESS = 95  # percentile of that over the background; where it is higher, leaves or the fit of the camera make the difference
 REACH_SHARE = 0.2  # of a thing's size: how far from its mask a trace may go
 LEAST_REACH = 3.0  # px of the reduced picture
@@ -36,16 +36,22 @@ class Trace:
     def __init__(self, motion: Motion, *, reach: int) -> None:
         self._motion, self._reach = motion, reach
         self._pictures: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._apart: dict[int, NDArray[np.bool_]] = {}
         self._cameras: dict[tuple[int, int], CameraMotion] = {}
         self._others: dict[int, list[NDArray[np.bool_]]] = {}
 
-    def add(self, place: int, frame: Frame, others: Sequence[Crop]) -> None:
-        """The next frame, after `Motion` has seen it; others: things in it that stay, whose movements are their own."""
+    def add(self, place: int, frame: Frame, others: Sequence[Crop], apart: Sequence[Crop]) -> None:
+        """The next frame, after `Motion` has seen it, and what stays in it.
+
+        others: things like those that go, which the detector does not always tell from them; apart: things of other classes.
+        """
         size = self._motion.reduced
         self._pictures[place] = frame.rgb(size=size)
         self._others[place] = [self._small([other], frame.displayed_size) for other in others]
+        self._apart[place] = self._small(apart, frame.displayed_size)
         while self._pictures and next(iter(self._pictures)) < place - 2 * self._reach - 1:
-            del self._others[self._pictures.popitem(last=False)[0]]
+            oldest, _ = self._pictures.popitem(last=False)
+            del self._others[oldest], self._apart[oldest]
         for pair in [pair for pair in self._cameras if min(pair) < place - self._reach - 2]:
             del self._cameras[pair]
 
@@ -58,9 +64,9 @@ class Trace:
         if not things or not beside:
             return []
         masks = [self._small([thing], size) for thing in things]
-        own, others = np.logical_or.reduce(masks), self._others[place]
+        own, others, apart = np.logical_or.reduce(masks), self._others[place], self._apart[place]
         allowed = np.logical_or.reduce([_reached(mask) for mask in masks])
-        still = ~grown(np.logical_or.reduce([own, *others]), RIM)
+        still = ~grown(np.logical_or.reduce([own, apart, *others]), RIM)
         known = [one for other in beside if (one := self._unlike(place, other, still)) is not None]
         if not known:
             return []
@@ -71,7 +77,7 @@ class Trace:
         moving = (
             cv2.morphologyEx((seen & (least > level)).view(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0
         )
-        moving &= allowed
+        moving &= allowed & ~grown(apart, 1)
         for other in others:
             alone = other & ~own
             if np.count_nonzero(moving & alone) > LIVELY * np.count_nonzero(alone):

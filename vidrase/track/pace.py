@@ -14,7 +14,7 @@ LONGEST = (
     2  # frames between two looks when nothing is asked for: what comes into the picture is seen a frame later at most
 )
 SIDE = 192  # px: long side of the picture on which motion is judged
-SWIFT_SHARE = 0.006  # of that side a frame: motion against the camera's, beyond which every frame is looked at
+SWIFT_SHARE = 0.005  # of that side a frame: motion against the camera's, beyond which every frame is looked at
 MOVING = 99  # percentile of the picture's motion that counts: a hand is not much of it
 
 
