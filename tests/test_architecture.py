@@ -40,7 +40,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
     {"streams", "timing", "options", "report", "labels", "phrase", "summary", "heal"},
     {"frames"},
-    {"colour", "crops", "part", "closable"},
+    {"colour", "crops", "part", "closable", "torchvision_ops"},
     {"errors"},
 ]
 OWNERS = {
@@ -48,10 +48,10 @@ OWNERS = {
     "PIL": {"source", "sink", "imagemeta"},
     "decord": {"source", "train"},
     "ultralytics": {"segment", "track", "train", "weights", "bench"},
-    "torchvision": {"segment", "flow", "weights"},
+    "torchvision": {"torchvision_ops", "segment", "flow", "weights"},
     "click": {"cli"},
     "maxflow": {"inpaint"},
-    "torch": {"segment", "inpaint", "weights", "train", "flow", "bench", "metrics"},
+    "torch": {"torchvision_ops", "segment", "inpaint", "weights", "train", "flow", "bench", "metrics"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

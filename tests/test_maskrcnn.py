@@ -19,7 +19,7 @@ from vidrase.frames import Instances
 from vidrase.options import ModelOptions, options_from
 from vidrase.segment import load_segmenter
 from vidrase.segment.maskrcnn import PUBLISHED, MaskRcnnSegmenter, build, coco_classes, load_network, paste
-from vidrase.segment.torchvision_ops import import_torchvision, pooled
+from vidrase.torchvision_ops import import_torchvision, pooled
 
 
 def quiet(text: str) -> None:

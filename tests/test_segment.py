@@ -18,8 +18,8 @@ from vidrase.segment import load_segmenter
 from vidrase.segment.checkpoint import load_network
 from vidrase.segment.device import choose_device, choose_precision
 from vidrase.segment.shapes import Grid, crop_of_logits
-from vidrase.segment.torchvision_ops import import_torchvision, suppress
 from vidrase.segment.yolo import YoloSegmenter, agreeing
+from vidrase.torchvision_ops import import_torchvision, suppress
 from vidrase.weights.embedded import build_segmenter, save_embedded
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 
 from vidrase.errors import OptionError
 
+FlowName = Literal["auto", "dis", "raft"]
 FillMode = Literal["auto", "plate", "flow", "image"]
 Quality = Literal["fast", "default", "best"]
 MaskShape = Literal["dilated", "mask", "box"]
@@ -138,12 +139,17 @@ class FillOptions:
     inpainter: str = "auto"
     inpainter_weights: Path | None = None
     """Of a learned inpainter: .safetensors of `vidrase train inpainter`, or a TorchScript LaMa."""
+    flow: FlowName = "auto"
+    """How motion is measured; "auto": RAFT on a GPU when its weights are at hand, else DIS."""
+    flow_weights: Path | None = None
+    """Of RAFT: a `.pth` of torchvision."""
     shadows: bool | None = None
     """None: on when the background is known well enough and the hole comes from a detector."""
 
     def __post_init__(self) -> None:
         _one_of("fill", self.mode, ("auto", "plate", "flow", "image"))
         _one_of("quality", self.quality, ("fast", "default", "best"))
+        _one_of("flow", self.flow, ("auto", "dis", "raft"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +196,8 @@ class Choices(TypedDict, total=False):
     quality: Quality
     inpainter: str
     inpainter_weights: Path | None
+    flow: FlowName
+    flow_weights: Path | None
     shadows: bool | None
     segmenter: Literal["yolo", "maskrcnn"]
     model: str | None

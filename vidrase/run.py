@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from vidrase import weights
 from vidrase.flow import FlowModel, load_flow
 from vidrase.inpaint import Inpainter, load_inpainter
 from vidrase.options import Options, Rectangle
@@ -35,12 +36,28 @@ class Models:
         found = load_segmenter(options.models, note=note) if wanted else None
         fill = options.fill
         inpainter = load_inpainter(fill.inpainter, fill.inpainter_weights, device=options.models.device, note=note)
-        return cls(load_flow("dis", note=note), inpainter, found)
+        return cls(_flow(options, note), inpainter, found)
 
     def described(self) -> dict[str, str]:
         """Role -> name and hash, for the report."""
         found = {"flow": self.flow.name, "inpainter": self.inpainter.name}
         return {**found, "segmenter": self.segmenter.description} if self.segmenter else found
+
+
+def _flow(options: Options, note: Note) -> FlowModel:
+    """RAFT when it is asked for, or when it is at hand and there is a GPU; otherwise DIS, without loading torch."""
+    fill = options.fill
+    found = weights.find_flow(fill.flow_weights) if fill.flow != "dis" else None
+    if fill.flow == "dis" or (fill.flow == "auto" and found is None):
+        return load_flow("dis", note=note)
+    if found is None:
+        return load_flow("raft", note=note)
+    from vidrase.segment.device import choose_device
+
+    device = choose_device(options.models.device)
+    if fill.flow == "auto" and fill.flow_weights is None and device.type == "cpu":
+        return load_flow("dis", note=note)
+    return load_flow("raft", weights=found, device=str(device), note=note)
 
 
 @dataclass(slots=True)

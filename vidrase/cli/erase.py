@@ -50,6 +50,10 @@ how = _options(
     click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", show_default=True),
     click.option("--inpainter", default="auto", show_default=True, help="For what no frame shows."),
     click.option("--inpainter-weights", type=click.Path(path_type=Path), help="Weights of a learned inpainter."),
+    click.option(
+        "--flow", type=click.Choice(["auto", "dis", "raft"]), default="auto", show_default=True, help="Motion by."
+    ),
+    click.option("--flow-weights", type=click.Path(path_type=Path), help="RAFT's .pth of torchvision."),
     click.option("--shadows/--no-shadows", default=None, help="Take cast shadows along."),
     click.option("--segmenter", type=click.Choice(["yolo", "maskrcnn"]), default="yolo", show_default=True),
     click.option("--model", help="Weights: a path, or a name from `vidrase models`."),

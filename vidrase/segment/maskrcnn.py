@@ -23,7 +23,7 @@ from vidrase.errors import ModelError, OptionError, OutOfMemory, WeightsCorrupt,
 from vidrase.frames import Frame, Instances
 from vidrase.options import ModelOptions
 from vidrase.segment.device import choose_device
-from vidrase.segment.torchvision_ops import import_torchvision
+from vidrase.torchvision_ops import import_torchvision
 
 PUBLISHED = "https://download.pytorch.org/models/maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth"
 CONF = 0.5  # it is surer of itself than YOLO is: below this lie double finds

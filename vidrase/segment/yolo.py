@@ -22,7 +22,7 @@ from vidrase.errors import OutOfMemory
 from vidrase.frames import Frame, Instances
 from vidrase.report import Note
 from vidrase.segment.shapes import Grid, crop_of_logits
-from vidrase.segment.torchvision_ops import suppress
+from vidrase.torchvision_ops import suppress
 
 GREY = 114  # what the network saw round its training pictures
 OVERLAP = 0.65  # IoU above which two boxes of a class are the same thing

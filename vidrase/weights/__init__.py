@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from vidrase.errors import ModelError, WeightsCorrupt, WeightsMissing
 from vidrase.weights.places import model_dir
@@ -35,6 +36,7 @@ class Known:
     url: str | None = None
     """None: comes with the package."""
     megabytes: float = 0.0
+    kind: Literal["detector", "flow"] = "detector"
 
 
 _ASSETS = "https://github.com/ultralytics/assets/releases/download/v8.3.0"
@@ -50,6 +52,20 @@ KNOWN: dict[str, Known] = {
             megabytes,
         )
         for size, megabytes in _SIZES.items()
+    },
+    **{
+        f"raft-{size}": Known(
+            f"raft-{size}",
+            "torchvision, motion (--flow raft)",
+            "BSD-3-Clause (torchvision); trained on public flow sets",
+            f"https://download.pytorch.org/models/{file}",
+            megabytes,
+            "flow",
+        )
+        for size, file, megabytes in (
+            ("large", "raft_large_C_T_SKHT_V2-ff5fadd5.pth", 20.1),
+            ("small", "raft_small_C_T_V2-01064c6d.pth", 3.8),
+        )
     },
 }
 
@@ -92,11 +108,34 @@ def find(model: str | None = None) -> Found:
             "or set VIDRASE_MODEL_DIR to a folder that holds them"
         )
     stem = wanted.removesuffix(".pt").removesuffix(".safetensors")
-    if stem in KNOWN and KNOWN[stem].url:
+    if stem in _detectors() and KNOWN[stem].url:
         raise WeightsMissing(f"{stem} is not on this machine; run `vidrase models pull {stem}` or give its path")
     raise WeightsMissing(
-        f"no weights called '{model}'; known are {', '.join(KNOWN)} (see `vidrase models`), or give a path"
+        f"no weights called '{model}'; known are {', '.join(_detectors())} (see `vidrase models`), or give a path"
     )
+
+
+def find_flow(path: Path | None = None) -> Path | None:
+    """The RAFT weights to use: the file named, else the first in VIDRASE_MODEL_DIR or the user cache, large before small.
+
+    Raises WeightsMissing when `path` is no file, WeightsCorrupt when a pulled file is no longer what was pulled.
+    """
+    if path is not None:
+        if not path.expanduser().is_file():
+            raise WeightsMissing(f"no weights at {path}; --flow-weights takes a raft_….pth of torchvision")
+        return path.expanduser()
+    for folder in (*(Path(folder).expanduser() for folder in _model_dirs()), model_dir()):
+        for size in ("large", "small"):
+            for found in (*sorted(folder.glob(f"raft_{size}*.pth")), folder / f"raft-{size}.pt"):
+                if found.is_file():
+                    if folder == model_dir():
+                        _check_pin(found, sha256_of(found))
+                    return found
+    return None
+
+
+def _detectors() -> list[str]:
+    return [known.name for known in KNOWN.values() if known.kind == "detector"]
 
 
 def _places(wanted: str | None) -> list[tuple[Path, str]]:

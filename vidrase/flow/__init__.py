@@ -70,16 +70,21 @@ class DisFlow:
 
 
 def load_flow(
-    name: str = "dis",
-    *,
-    device: str = "cpu",  # noqa: ARG001 - for models on a GPU, which come behind the same call
-    weights: Path | None = None,  # noqa: ARG001 - as above
-    note: Callable[[str], None],  # noqa: ARG001 - as above
+    name: str = "dis", *, weights: Path | None = None, device: str = "cpu", note: Callable[[str], None]
 ) -> FlowModel:
-    """The flow model called `name`: "dis" (OpenCV, CPU, nothing to download).
+    """The flow model called `name`: "dis" (OpenCV, CPU, nothing to download) or "raft" (torchvision, from `weights`).
 
-    Raises OptionError for a name that does not exist.
+    device: of RAFT, "cpu", "cuda", "cuda:1", "mps". Without weights RAFT is replaced by DIS, and `note` is told.
+    Raises OptionError for a name that does not exist, ModelError or WeightsCorrupt for a file that holds no RAFT.
     """
-    if name == "dis":
-        return DisFlow()
-    raise OptionError(f"no flow model '{name}'; there is dis")
+    if name == "raft" and weights is not None:
+        from vidrase.flow.raft import load_raft
+
+        return load_raft(weights, device)
+    if name == "raft":
+        note(
+            "no RAFT weights on this machine (--flow-weights FILE, or `vidrase models pull raft-large`): motion by DIS"
+        )
+    elif name != "dis":
+        raise OptionError(f"no flow model '{name}'; there are dis and raft")
+    return DisFlow()
