@@ -16,6 +16,7 @@ from vidrase.fill.composite import PlaneHole, composite, plane_holes
 from vidrase.fill.invent import canvas, thin
 from vidrase.fill.membrane import membrane
 from vidrase.fill.moment import GRID_SIDE, RIM, Box, Grid, Moment, Origins
+from vidrase.fill.seams import level_seams
 from vidrase.fill.selfcheck import EVERY, SelfCheck
 from vidrase.fill.still import StillShot
 from vidrase.fill.traces import with_traces
@@ -269,6 +270,8 @@ class Filler:
         reach = LIGHT_REACH * ((1 << frame.layout.bits) - 1)
         for candidate in found:
             match_light(candidate, places, planes, frame.planes, reach)
+            if self._options.quality != "fast":
+                level_seams(candidate, places, (1 << frame.layout.bits) - 1)
         return fused(found, places.count)
 
     def _invent(
