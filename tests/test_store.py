@@ -122,16 +122,3 @@ def test_things_found_later_join_those_of_their_frames() -> None:
             (3, "person", 0, 3),
             (4, "thing", 1, 2),
         ]
-
-
-@pytest.mark.parametrize(("step", "held"), [(2, True), (20, False)])
-def test_a_ball_that_flies_past_is_nobodys(step: int, held: bool) -> None:
-    pictures = [texture(120, 200)] * 5
-    with InstanceStore() as store:
-        for t, frame in enumerate(as_frames(pictures)):
-            person, ball = np.zeros((120, 200), bool), np.zeros((120, 200), bool)
-            person[20:110, 60 + 2 * t : 130 + 2 * t] = True
-            ball[50:62, 52 + step * t : 64 + step * t] = True
-            store.append(frame, instances([person, ball], labels=["person", "sports ball"], ids=[1, 2]))
-        summary = {track.id: track for track in store.tracks()}[2]
-    assert summary.with_others.get(1, 0) == (4 if held else 0)

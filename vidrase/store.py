@@ -30,8 +30,6 @@ __all__ = ["InstanceStore", "TrackSummary"]
 THUMBNAIL = 128  # px, long side
 BETTER = 1.3  # a new picture of a thing is taken only when it is this much better
 SURE = 0.2  # confidence below which a box says little of where a thing is: half hidden, it runs into its neighbours
-FLYING = ("sports ball", "frisbee")  # held or in the air: a ball on its way past somebody is not theirs
-FLIGHT = 0.5  # of its size a frame: motion against whoever is beside it, beyond which it flies
 REACH = 0.03  # of the frame's diagonal: how near a carried thing lies to who carries it
 
 
@@ -112,8 +110,6 @@ class InstanceStore(Closable):
         self._sums: dict[int, _Sums] = {}
         self._labels: dict[str, int] = {}
         self._names: dict[int, int] | None = None  # of tracks that broke off: id -> the id they had before
-        # (thing that flies, person) -> (frame, where it last was beside them, (x, y) px)
-        self._apart: dict[tuple[int, int], tuple[int, NDArray[np.float32]]] = {}
         self._rate = 25.0
         self._lock = threading.Lock()
 
@@ -202,21 +198,9 @@ class InstanceStore(Closable):
         parts = [(mask, (int(y), int(x))) for mask, (y, x) in zip(found.masks, found.corners, strict=True)]
         for k in things:
             for other, label in enumerate(found.labels):
-                if label == "person" and touching(parts[k], parts[other], reach) and self._goes_along(found, k, other):
+                if label == "person" and touching(parts[k], parts[other], reach):
                     met = self._sums[int(found.ids[k])].summary.with_others
                     met[int(found.ids[other])] = met.get(int(found.ids[other]), 0) + 1
-
-    def _goes_along(self, found: Instances, k: int, bearer: int) -> bool:
-        """Whether a thing is really with somebody: one that flies has to have moved as they did since they were last together."""
-        if found.labels[k] not in FLYING:
-            return True
-        index, pair = len(self._starts) - 1, (int(found.ids[k]), int(found.ids[bearer]))
-        mine, theirs = ((found.boxes[n][:2] + found.boxes[n][2:]) / 2 for n in (k, bearer))
-        before, self._apart[pair] = self._apart.get(pair), (index, mine - theirs)
-        if before is None:
-            return False
-        side = float(np.max(found.boxes[k][2:] - found.boxes[k][:2]))
-        return float(np.hypot(*(mine - theirs - before[1]))) <= FLIGHT * side * (index - before[0])
 
     def _pack(self, found: Instances) -> bytes:
         labels = [self._labels.setdefault(label, len(self._labels)) for label in found.labels]
