@@ -22,6 +22,8 @@ def test_nobody_found_covers_nothing() -> None:
     pictures, masks, _ = clip(4)
     holes = erased(pictures, masks, FakeSegmenter(masks, missed=range(4)))
     assert not any(hole.any() for hole in holes)
+    still = np.zeros((*masks[0].shape, 2), np.float32)
+    assert hole_numbers(holes, masks, [(still, still)] * 3) == {"covered": 0, "least": 0, "dropouts": 1, "area": 0}
 
 
 def test_numbers_of_a_perfect_hole_and_of_one_that_flashes() -> None:

@@ -70,7 +70,7 @@ def hole_numbers(
 ) -> dict[str, float]:
     """Measures of one clip; flows: for neighbouring frames, (there, back) float32 [H, W, 2] px."""
     shares = np.array([metrics.recall(one, truth) for one, truth in zip(masks, truths, strict=True) if truth.any()])
-    return {
+    numbers = {
         "covered": round(float(shares.mean()), 4),
         "least": round(float(shares.min()), 4),
         "dropouts": round(float((shares < 0.5).mean()), 4),
@@ -78,6 +78,7 @@ def hole_numbers(
         "jumps": round(metrics.mask_jumps(masks, [back for _, back in flows]), 4),
         "blinks": round(metrics.mask_blinks(masks, flows), 4),
     }
+    return {name: value for name, value in numbers.items() if np.isfinite(value)}  # nothing found: nothing that jumps
 
 
 def _found(
