@@ -44,8 +44,7 @@ bench: $(STAMP)
 
 demo: $(STAMP)
 	@mkdir -p demo
-	@echo "the walker goes by the masks that come with the sample; on your own clips: vidrase clip.mp4 --remove person"
-	$(BIN)/vidrase samples/walk.mp4 --mask samples/walk_masks.mkv --output demo/walk_erased.mp4 --preview demo/sheet.png --overwrite
+	$(BIN)/vidrase samples/walk.mp4 --remove person --output demo/walk_erased.mp4 --preview demo/sheet.png --overwrite
 	@echo "result: demo/walk_erased.mp4   before / mask / after: demo/sheet.png"
 
 clean:

@@ -125,6 +125,18 @@ def test_things_near_the_border_are_covered_to_it() -> None:
         assert not core[:, 50:].any()
 
 
+def test_of_a_thing_half_out_all_that_was_seen_goes_on() -> None:
+    pictures = [np.zeros((60, 90, 3), np.uint8)] * 8
+    whole, shoe = np.zeros((60, 90), bool), np.zeros((60, 90), bool)
+    whole[10:58, 86:] = True
+    shoe[50:58, 86:] = True
+    out = list(mask(seen_of(pictures, [whole] * 4 + [shoe] * 4), options=MaskOptions(), flow=None))
+    assert all(area(hole)[whole].all() for hole in out)
+    inside = [np.roll(m, -30, axis=1) for m in (whole, shoe)]  # away from the border a smaller mask is believed
+    out = list(mask(seen_of(pictures, [inside[0]] * 4 + [inside[1]] * 4), options=MaskOptions(), flow=None))
+    assert not area(out[7])[inside[0]].all()
+
+
 def test_growth_follows_frame_thing_and_speed() -> None:
     small = grow.auto_radius((480, 854), (100, 40))
     assert grow.auto_radius((1080, 1920), (100, 40)) > small

@@ -34,6 +34,10 @@ KEPT_SHARE = 0.7  # of them that has to be left of it, or the motion between was
 SWIFT = 0.3  # of its size a frame: motion beyond which a thing is looked for on the way between two sightings as well
 STRAY = 0.6  # share of a loose part of a mask that has to lie on something else for it to be that thing's
 ALONG = 0.5  # share of a carried mask that has to lie on the way, for one that is hidden or swift
+EDGE = 6  # frames to either side in which more of a thing at the border may have been seen
+EDGE_BAND = 0.05  # of the frame's long side: along the border, where that is believed
+EDGE_NEAR = 0.012  # of the frame's short side: how near to the border a mask counts as touching it
+FULLER = 1.25  # times what is seen now: more was seen
 BRIEF = 3  # frames between two sightings, beyond which the thing was behind something rather than overlooked
 CERTAIN = 0.5  # share of a carried pixel that has to be mask
 
@@ -137,6 +141,8 @@ class Bridge:
                 ]
                 own = here.crop if exact else self._reasonable(number, now.place, near).crop
                 parts = [own, _adjoining(own, _voted([part for part in others if part is not None]))]
+                if not exact:
+                    parts += self._leaving(number, now, near, places)
             whole = united([part for part in parts if part is not None])
             if whole is not None:
                 yield Thing(*whole, self._motion.speed(*whole, now.place, near))
@@ -158,6 +164,33 @@ class Bridge:
             *between,
             *(p for p in parts if p is not None and max(shared(p, b) for b in between) >= ALONG * area(p)),
         ]
+
+    def _leaving(self, number: int, now: Seen, near: dict[int, Seen], places: list[int]) -> list[Crop | None]:
+        """Of a thing that is half out of the picture detectors see a shoe and miss the coat: what was seen of it a little
+        further in, carried to `now`, as far as it lies along the borders that the thing touches."""
+        height, width = now.frame.displayed_size
+        band = round(EDGE_BAND * max(height, width))
+        strip = np.zeros((height, width), bool)
+        own = now.pieces[number]
+        (top, left), (rows, columns) = own.corner, own.mask.shape
+        reach = EDGE_NEAR * min(height, width)
+        strip[: band if top <= reach else 0] = True
+        strip[:, : band if left <= reach else 0] = True
+        strip[height - band if top + rows >= height - reach else height :] = True
+        strip[:, width - band if left + columns >= width - reach else width :] = True
+        fuller = [
+            p
+            for p in places
+            if 0 < abs(p - now.place) <= EDGE and area(near[p].pieces[number].crop) > FULLER * area(own.crop)
+        ]
+        if not fuller or not strip.any():
+            return []
+        best = min(fuller, key=lambda p: (abs(p - now.place), -area(near[p].pieces[number].crop)))
+        carried = self._carried(number, near[best].pieces[number], best, now.place)
+        if carried is None:
+            return []
+        mask, (y, x) = carried
+        return [trimmed((mask & placed((strip, (0, 0)), (y, x), mask.shape), (y, x)))]
 
     def _reasonable(self, number: int, place: int, near: dict[int, Seen]) -> Piece:
         """A thing's mask in frame `place`, without what nobody saw just before and just after if that is much."""
