@@ -51,3 +51,17 @@ def test_drifting_light_does_not_smear_the_plate() -> None:
     assert plate is not None
     first = as_frames(shown)[0].planes[0].astype(int)
     assert np.abs(plate.planes[0] - first).mean() < 2
+
+
+def test_who_stands_where_nobody_looked_moves_no_camera() -> None:
+    background = texture(96, 160, 1)
+    crowd = texture(96, 160, 9)
+    builder = SurveyBuilder()
+    for t, frame in enumerate(
+        as_frames([background] * 24 + [np.roll(crowd, 5 * t, 1) // 8 + background // 2 for t in range(24)])
+    ):
+        builder.add(frame, None, searched=t < 24)
+    (shot,) = builder.finish().shots[:1]
+    assert shot.camera == "still"
+    assert shot.plate is not None
+    assert np.abs(shot.plate.planes[0].astype(int) - as_frames([background])[0].planes[0]).max() <= 1

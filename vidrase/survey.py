@@ -80,12 +80,12 @@ class SurveyBuilder:
     def add(self, frame: Frame, hole: NDArray[np.bool_] | None, *, searched: bool = True) -> None:
         """Look at a frame; `hole` bool [H, W], stored orientation, full size: what may be in the way, undilated.
 
-        searched: False when nobody looked for things in it: it tells of the camera, but is no background.
+        searched: False when nobody looked for things in it: it is no background, and whoever stands in it looks like motion.
         """
         if self._cut(frame.luma(size=THUMB)):
             self._close()
-        if (self._count - self._start) % LOOK_EVERY == 0 and self._still:
-            self._look(frame, hole, searched)
+        if (self._count - self._start) % LOOK_EVERY == 0 and self._still and searched:
+            self._look(frame, hole)
         self._count += 1
 
     def finish(self) -> Survey:
@@ -93,7 +93,7 @@ class SurveyBuilder:
         self._close()
         return Survey(tuple(self._shots))
 
-    def _look(self, frame: Frame, hole: NDArray[np.bool_] | None, searched: bool) -> None:
+    def _look(self, frame: Frame, hole: NDArray[np.bool_] | None) -> None:
         """Judge the camera and, while it is still, collect the background."""
         height, width = frame.size
         scale = min(1.0, SIDE / max(height, width))
@@ -114,7 +114,7 @@ class SurveyBuilder:
         self._looks += 1
         if not self._still:
             self._plate = None
-        elif self._plate is not None and searched and not self._spoilt_run:
+        elif self._plate is not None and not self._spoilt_run:
             free = [
                 None if hole is None else ~chroma_hole(hole, frame.layout, number)
                 for number in range(len(frame.planes))
