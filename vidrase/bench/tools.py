@@ -92,7 +92,7 @@ def coco_weights() -> Path:
 
 def plain_yolo(weights: Path) -> Any:
     """`ultralytics.YOLO(weights)` as anybody calls it, but without its network traffic."""
-    from vidrase.segment.torchvision_ops import import_torchvision
+    from vidrase.torchvision_ops import import_torchvision
     from vidrase.weights.quiet import import_ultralytics
 
     import_torchvision()  # or predict() fails where torchvision was built for another torch
