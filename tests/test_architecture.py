@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,8 @@ def test_imports_go_down_and_libraries_have_owners(path: Path) -> None:
     here = _module(path)
     for module, name in _imports(path):
         parts = module.split(".")
+        if parts[0] == "vidrase":
+            assert importlib.util.find_spec(module), f"{path.name} imports {module}, which is not there"
         if parts[0] == "vidrase" and here != "__init__":
             there = parts[1] if len(parts) > 1 else name
             if there != here and (ROOT / there).with_suffix(".py").exists() | (ROOT / there).is_dir():
