@@ -208,6 +208,20 @@ class _Payload:
         return os.system, ("exit 7",)
 
 
+def test_the_model_inside_offers_what_it_learnt_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIDRASE_MODEL_DIR", raising=False)
+    monkeypatch.setenv("VIDRASE_CACHE_DIR", str(tmp_path))
+    said: list[str] = []
+    found = load_segmenter(ModelOptions(device="cpu"), note=said.append)
+    assert "person" in found.names.values()
+    assert "giraffe" not in found.names.values()
+    assert len(said) == 1
+    assert "person" in said[0]
+    assert "vidrase models pull" in said[0]
+    load_segmenter(ModelOptions(device="cpu", model="vidrase-seg"), note=said.append)  # asked for: nothing to say
+    assert len(said) == 1
+
+
 def test_a_pickle_cannot_run_code(tmp_path: Path) -> None:
     torch.save({"model": _Payload()}, tmp_path / "evil.pt")
     with pytest.raises(ModelError, match="which is no part of a YOLO network"):

@@ -87,7 +87,7 @@ def run_memory(results: Results, plan: Plan) -> None:
         for length in plan.lengths:
             clip, masks = _marked_clip(here, "240p", length, 0.06)
             _memory_row(results, "length", f"{length} frames 240p", length, clip, here, masks)
-        for size in plan.sizes[1:3] if plan is FULL else plan.sizes[1:2]:  # the first is among the lengths
+        for size in plan.sizes if plan is FULL else plan.sizes[1:2]:  # the first is among the lengths
             clip, masks = _marked_clip(here, size, FULL_WINDOWS, 0.06)
             _memory_row(results, "size", f"{FULL_WINDOWS} frames {size}", FULL_WINDOWS, clip, here, masks)
 

@@ -138,8 +138,11 @@ class YoloSegmenter:
     def _decode(self, raw: Raw, index: int, grid: Grid) -> Instances:
         """Instances of picture `index` of the batch."""
         logits = raw.scores[index]
-        if self.only is not None:
-            wanted = torch.tensor(sorted(self.only), device=logits.device)
+        known = self.names.keys() if self.only is None else self.only & self.names.keys()
+        if not known:
+            return Instances.none(grid.size)
+        if len(known) < len(logits):
+            wanted = torch.tensor(sorted(known), device=logits.device, dtype=torch.long)
             best, label = logits[wanted].max(0)
             label = wanted[label]
         else:
