@@ -98,3 +98,13 @@ def test_errors_come_through() -> None:
 
     with pytest.raises(OptionError, match="broken"):
         list(with_shadows(source(), DisFlow(), lambda _: False))
+
+
+def test_a_region_keeps_shadows_inside_it_too() -> None:
+    from vidrase.options import Rectangle
+    from vidrase.passes import _kept_beyond
+
+    clip, _ = _clip(0.55)
+    region = Rectangle(0, 0, 200, 72)
+    frames = [HoleFrame(f.frame, f.hole, kept=_kept_beyond(f, region)) for f in clip]
+    assert all(not found.hole.full_area()[72:].any() for found in _found(frames) if found.hole is not None)

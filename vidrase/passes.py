@@ -295,7 +295,8 @@ def _wanted(
                 hole = _union(hole, hole_of(found.frame, union, run.options))
             wanted = within(since, run.options.select.times)
             inside = limited(hole, found.frame, run.options.select.region) if wanted else hole
-            yield HoleFrame(found.frame, inside, passes=not wanted, kept=found.kept)
+            kept = _kept_beyond(found, run.options.select.region) if wanted and inside is not None else found.kept
+            yield HoleFrame(found.frame, inside, passes=not wanted, kept=kept)
         else:
             yield HoleFrame(found.frame, passes=True)
         del found, hole
@@ -360,6 +361,16 @@ def limited(hole: Hole | None, frame: Frame, region: Rectangle | None) -> Hole |
     )
     inside = frame.orientation.to_stored(shown)
     return Hole.of(hole.full_core() & inside, hole.full_area() & inside)
+
+
+def _kept_beyond(found: HoleFrame, region: Rectangle | None) -> Hole | None:
+    """What must stay, with all that lies outside `region`: shadows and traces, which are found later, end there too."""
+    if region is None:
+        return found.kept
+    everything = np.ones(found.frame.size, bool)
+    whole = limited(Hole.of(everything, everything), found.frame, region)
+    outside = everything if whole is None else ~whole.full_area()
+    return _union(found.kept, Hole.of(outside, outside))
 
 
 def _union(a: Hole | None, b: Hole | None) -> Hole | None:
