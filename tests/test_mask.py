@@ -15,6 +15,7 @@ from vidrase.errors import ShapeError
 from vidrase.flow import DisFlow
 from vidrase.frames import Frame, HoleFrame, Instances, Orientation
 from vidrase.mask import REACH, frames_held, grow, holes_from_masks, mask
+from vidrase.mask.shape import Canvas
 from vidrase.motion import Motion
 from vidrase.options import MaskOptions
 
@@ -123,6 +124,19 @@ def test_things_near_the_border_are_covered_to_it() -> None:
         assert core[42:, :28].all()
         assert not core[:30].any()
         assert not core[:, 50:].any()
+
+
+def test_slits_and_peepholes_between_things_are_closed_and_windows_are_not() -> None:
+    canvas = Canvas((200, 300))
+    canvas.core[50:150, 50:100] = canvas.core[50:150, 103:150] = True  # a slit of 3 px
+    canvas.core[100:105, 60:65] = False  # a peephole
+    canvas.core[60:90, 60:90] = False  # a window
+    canvas.area |= canvas.core
+    canvas.joined()
+    for part in (canvas.core, canvas.area):
+        assert part[60:140, 98:105].all()
+        assert part[100:105, 60:65].all()
+        assert not part[65:85, 65:85].any()
 
 
 def test_of_a_thing_half_out_all_that_was_seen_goes_on() -> None:

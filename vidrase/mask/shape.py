@@ -28,7 +28,7 @@ class Canvas:
         self.area = np.zeros(size, bool)
 
     def joined(self) -> None:
-        """Close the slits between parts that were found one by one: a strip left standing between two filled ones is seen."""
+        """Close slits and peepholes between parts that were found one by one: what stands between filled ones is seen."""
         rows, columns = np.flatnonzero(self.area.any(1)), np.flatnonzero(self.area.any(0))
         if not len(rows):
             return
@@ -38,8 +38,9 @@ class Canvas:
             max(int(rows[0]) - spare, 0) : int(rows[-1]) + 1 + spare,
             max(int(columns[0]) - spare, 0) : int(columns[-1]) + 1 + spare,
         ]
-        self.core[part] = grow.closed(self.core[part], radius)
-        self.area[part] = grow.closed(self.area[part], radius) | self.core[part]
+        largest = (3 * radius) ** 2  # px² of a peephole left between them
+        self.core[part] = grow.filled(grow.closed(self.core[part], radius), largest)
+        self.area[part] = grow.filled(grow.closed(self.area[part], radius) | self.core[part], largest)
 
     def hole(self, orientation: Orientation) -> Hole | None:
         """The hole in stored orientation; None when there is nothing in it."""
