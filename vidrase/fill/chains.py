@@ -7,11 +7,13 @@ sampled once, so nothing is blurred by repeated warping.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.fill.moment import Box, Moment, Origins
+from vidrase.fill.sampling import at
 
 Points = NDArray[np.float32]
 
@@ -86,32 +88,61 @@ CAMERA_SUPPORT = 0.5
 """Share of the surroundings that must move as the camera does, for an invention to be carried by that motion alone."""
 
 
-def spread(origins: Origins, x: Points, y: Points) -> tuple[NDArray[np.int32], Points, Points, Points]:
-    """(source, dx, dy, cost), each [N], at the points (x, y) between the pixels of the grid.
+@dataclass(frozen=True, slots=True, eq=False)
+class Between:
+    """Points between the pixels of a box of the working grid, worked out once for everything that is asked there."""
+
+    x: Points
+    y: Points
+    """px from the box's top left pixel."""
+    left: NDArray[np.int32]
+    top: NDArray[np.int32]
+    """The pixel above and left of the point."""
+    near: NDArray[np.int32]
+    """The nearest pixel, counted row by row."""
+
+    @classmethod
+    def of(cls, box: Box, x: Points, y: Points) -> Between:
+        """The points (x, y) px of the working grid; those outside `box` on its border."""
+        height, width = box.shape
+        x, y = np.clip(x - box.left, 0, width - 1), np.clip(y - box.top, 0, height - 1)
+        near = np.rint(y).astype(np.int32) * np.int32(width) + np.rint(x).astype(np.int32)
+        return cls(x, y, x.astype(np.int32), y.astype(np.int32), near)
+
+
+def spread(origins: Origins, points: Between) -> tuple[NDArray[np.int32], Points, Points, Points]:
+    """(source, dx, dy, cost), each [N], at points between the pixels of the origins' box.
 
     Displacements are interpolated among neighbours of the same source only: between two sources there is nothing.
     """
     height, width = origins.source.shape
-    fx = np.clip(x - origins.box.left, 0, width - 1)
-    fy = np.clip(y - origins.box.top, 0, height - 1)
-    near = np.rint(fy).astype(np.intp) * width + np.rint(fx).astype(np.intp)
-    flat = [a.ravel() for a in (origins.source, origins.dx, origins.dy, origins.cost)]
-    source = flat[0][near]
-    if np.array_equal(fx, np.rint(fx)) and np.array_equal(fy, np.rint(fy)):
-        return source, flat[1][near], flat[2][near], flat[3][near]
-    left, top = np.floor(fx).astype(np.intp), np.floor(fy).astype(np.intp)
-    wx, wy = fx - left, fy - top
-    total = np.zeros(len(x), np.float32)
-    sums = np.zeros((3, len(x)), np.float32)
-    for down in (0, 1):
-        for right in (0, 1):
-            corner = np.minimum(top + down, height - 1) * width + np.minimum(left + right, width - 1)
-            weight = (wx if right else 1 - wx) * (wy if down else 1 - wy) * (flat[0][corner] == source)
+    source = origins.source.ravel().take(points.near)
+    fields = np.dstack([origins.dx, origins.dy, origins.cost])
+    values = at(fields, points.x, points.y)  # right where all four corners have one source
+    left, top = points.left, points.top
+    mixed = np.flatnonzero(_seam(origins.source).ravel().take(top * np.int32(width) + left))
+    if len(mixed):
+        left, top, wx, wy = left[mixed], top[mixed], (points.x - left)[mixed], (points.y - top)[mixed]
+        rows, columns = (top, np.minimum(top + 1, height - 1)), (left, np.minimum(left + 1, width - 1))
+        corners = [row * width + column for row in rows for column in columns]
+        shares = ((1 - wx) * (1 - wy), wx * (1 - wy), (1 - wx) * wy, wx * wy)
+        total = np.zeros(len(mixed), np.float32)
+        sums = np.zeros((len(mixed), 3), np.float32)
+        for share, corner in zip(shares, corners, strict=True):
+            weight = share * (origins.source.ravel()[corner] == source[mixed])
             total += weight
-            for k in range(3):
-                sums[k] += weight * flat[k + 1][corner]
-    sums /= np.maximum(total, 1e-6)
-    return source, sums[0], sums[1], sums[2]
+            sums += weight[:, None] * fields.reshape(-1, 3)[corner]
+        values[mixed] = sums / np.maximum(total, 1e-6)[:, None]
+    return source, values[:, 0], values[:, 1], values[:, 2]
+
+
+def _seam(source: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """bool [h, w]: whether the pixel, the next one, the one below and the one below that differ in their source."""
+    out = np.zeros(source.shape, bool)
+    out[:, :-1] |= source[:, :-1] != source[:, 1:]
+    out[:-1] |= out[1:] | (source[:-1] != source[1:])
+    out[:-1, :-1] |= source[:-1, 1:] != source[1:, 1:]
+    return out
 
 
 def carried(previous: Moment, now: Moment) -> Origins:
@@ -134,7 +165,7 @@ def carried(previous: Moment, now: Moment) -> Origins:
         x, y = x0 + motion[:, 0], y0 + motion[:, 1]
     box = previous.invented.box
     inside = (x >= box.left) & (y >= box.top) & (x <= box.right - 1) & (y <= box.bottom - 1)
-    source, dx, dy, cost = spread(previous.invented, x, y)
+    source, dx, dy, cost = spread(previous.invented, Between.of(box, x, y))
     source = np.where(inside, source, -1)
     out.source[rows, columns] = source
     out.dx[rows, columns] = x + dx - x0

@@ -9,26 +9,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.fill.chains import Points, spread
+from vidrase.fill.chains import Between, Points, spread
 from vidrase.fill.complete import grown
 from vidrase.fill.composite import PlaneHole
 from vidrase.fill.membrane import membrane
-from vidrase.fill.moment import Grid, Origins
+from vidrase.fill.moment import Box, Grid, Origins
+from vidrase.fill.picture import Picture
 from vidrase.fill.sampling import at
 
 Values = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """Planes to sample from; a crop knows where it lies."""
-
-    planes: tuple[NDArray, ...]
-    y: int = 0
-    x: int = 0
-    """Luma px of the crop's top left corner, on the chroma grid."""
-    holes: list[PlaneHole] | None = None
-    """What of each plane must not be taken; None: everything may be."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +51,10 @@ class Places:
         rim_y = (rim_rows * grid_y + (grid_y - 1) / 2).astype(np.float32)
         return cls(hole, np.concatenate([x, rim_x]), np.concatenate([y, rim_y]), len(x), (rim_rows, rim_columns), rim)
 
+    def between(self, grid: Grid, box: Box) -> Between:
+        """The places on the working grid, within `box`."""
+        return Between.of(box, *grid.to_grid(self.x, self.y))
+
     def only(self, chosen: NDArray[np.intp]) -> Places:
         """Some of the hole's points, no rim."""
         nothing = np.zeros(0, np.intp)
@@ -91,60 +84,27 @@ def coloured(
     origins: Origins,
     places: Places,
     planes: list[int],
+    points: Between,
     grid: Grid,
     picture_of: Callable[[int], Picture],
 ) -> Candidate:
-    """The colours that `origins` promise for `places`, from the `planes` of the pictures they name."""
-    source, dx, dy, cost = spread(origins, *grid.to_grid(places.x, places.y))
+    """The colours that `origins` promise for `places`, from the `planes` of the pictures they name.
+
+    points: the places within the box of `origins`, see `Places.between`.
+    """
+    source, dx, dy, cost = spread(origins, points)
     x, y = places.x + dx / np.float32(grid.scale_x), places.y + dy / np.float32(grid.scale_y)
-    values = [np.zeros(len(x), np.float32) for _ in planes]
+    values = np.zeros((len(x), len(planes)), np.float32)
     order = np.argsort(source, kind="stable")
     sources, starts = np.unique(source[order], return_index=True)
     ends = np.append(starts[1:], len(order))
-    grid_y, grid_x = np.float32(1 << places.hole.shift_y), np.float32(1 << places.hole.shift_x)
     for number, start, end in zip(sources.tolist(), starts.tolist(), ends.tolist(), strict=True):
         if number < 0:
             continue
         chosen = order[start:end]
-        picture = picture_of(number)
-        plane_x = (x[chosen] - picture.x - (grid_x - 1) / 2) / grid_x
-        plane_y = (y[chosen] - picture.y - (grid_y - 1) / 2) / grid_y
-        for k, plane in enumerate(planes):
-            hole = None if picture.holes is None else picture.holes[plane]
-            values[k][chosen] = _taken(picture.planes[plane], hole, plane_x, plane_y)
-    return Candidate(source, cost, values)
-
-
-MOST = 0.9  # share of the bicubic weights that must be on free samples
-
-
-def _taken(plane: NDArray, hole: PlaneHole | None, x: Points, y: Points) -> Values:
-    """`plane` at the points (x, y): bicubic over what is free of the sixteen samples, bilinear where too little is."""
-    values = at(plane, x, y, cubic=True).astype(np.float32)
-    if hole is None:
-        return values
-    rows, columns = hole.area.shape
-    near = np.flatnonzero(
-        (x > hole.left - 2) & (y > hole.top - 2) & (x < hole.left + columns + 1) & (y < hole.top + rows + 1)
-    )
-    if not len(near):
-        return values
-    top, left = max(hole.top - 3, 0), max(hole.left - 3, 0)
-    crop = plane[top : hole.top + rows + 3, left : hole.left + columns + 3].astype(np.float32)
-    area = np.zeros(crop.shape, np.float32)
-    area[hole.top - top : hole.top - top + rows, hole.left - left : hole.left - left + columns] = hole.area
-    reach = cv2.dilate(area, np.ones((4, 4), np.uint8), anchor=(1, 1))  # of the bicubic taps of a pixel's cell
-    cell_x, cell_y = np.floor(x[near] - left).astype(np.intp), np.floor(y[near] - top).astype(np.intp)
-    cell_x, cell_y = np.clip(cell_x, 0, crop.shape[1] - 1), np.clip(cell_y, 0, crop.shape[0] - 1)
-    near = near[reach[cell_y, cell_x] > 0]
-    free = 1 - area
-    weighted = np.dstack([crop * free, free])
-    sums = at(weighted, x[near] - left, y[near] - top, cubic=True)
-    few = sums[:, 1] < MOST
-    sums[few] = at(weighted, x[near][few] - left, y[near][few] - top)
-    some = sums[:, 1] > 1e-3
-    values[near[some]] = sums[some, 0] / sums[some, 1]
-    return values
+        hole = places.hole
+        values[chosen] = picture_of(number).at(planes, x[chosen], y[chosen], hole.shift_y, hole.shift_x)
+    return Candidate(source, cost, [np.ascontiguousarray(values[:, k]) for k in range(len(planes))])
 
 
 CELL = 4  # samples a side over which the rim's difference is averaged: texture that does not quite match cancels out

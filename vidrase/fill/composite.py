@@ -105,4 +105,5 @@ def _largest(alpha: NDArray[np.float32], shape: tuple[int, ...], shift_y: int, s
     rows, columns = shape
     padded = np.zeros((rows << shift_y, columns << shift_x), np.float32)
     padded[: alpha.shape[0], : alpha.shape[1]] = alpha
-    return padded.reshape(rows, 1 << shift_y, columns, 1 << shift_x).max((1, 3))
+    cells = [padded[y :: 1 << shift_y, x :: 1 << shift_x] for y in range(1 << shift_y) for x in range(1 << shift_x)]
+    return np.maximum.reduce(cells)

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from vidrase.cuts import CutDetector
 from vidrase.fill.agree import reconcile
 from vidrase.fill.chains import carried, chase
-from vidrase.fill.colours import Candidate, Picture, Places, coloured, fused, match_light
+from vidrase.fill.colours import Candidate, Places, coloured, fused, match_light
 from vidrase.fill.complete import POLLUTION, Link, completed, grown, measured
 from vidrase.fill.composite import PlaneHole, composite, plane_holes
 from vidrase.fill.invent import canvas, thin
 from vidrase.fill.membrane import membrane
 from vidrase.fill.moment import GRID_SIDE, RIM, Box, Grid, Moment, Origins
+from vidrase.fill.picture import Picture
 from vidrase.fill.seams import level_seams
 from vidrase.fill.selfcheck import EVERY, SelfCheck
 from vidrase.fill.still import StillShot
@@ -77,6 +78,7 @@ class Filler:
         self._survey, self._stats, self._note = survey, stats, note
         self._moments: dict[int, Moment] = {}
         self._canvases: dict[int, Picture] = {}
+        self._calm: dict[int, NDArray[np.uint8]] = {}  # of the last two moments: each meets both its neighbours
         self._grid: Grid | None = None
         self._cut = CutDetector()
         self._shot = 0
@@ -107,7 +109,7 @@ class Filler:
         before = self._moments.get(now.number - 1)
         if before is not None and before.shot == now.shot and (before.hole or now.hole) and self._chained(now):
             before.link = self._linked(before, now)
-            if sum(m.link.nbytes for m in self._moments.values() if m.link is not None) > LINK_MEMORY:
+            if sum(m.nbytes for m in self._moments.values()) > LINK_MEMORY:
                 self._reach = max(self._reach - 2, min(LEAST_REACH, self._reach))
         self._moments[now.number] = now
         self._pushed += 1
@@ -164,7 +166,9 @@ class Filler:
             np.zeros(wide.shape, bool) if moment.blocked is None else grown(moment.blocked[wide.span], pollution)
             for moment in (before, now)
         ]
-        pair = np.stack([_calmed(before)[wide.span], _calmed(now)[wide.span]])
+        calm = {m.number: self._calm[m.number] if m.number in self._calm else _calmed(m) for m in (before, now)}
+        self._calm = calm
+        pair = np.stack([calm[before.number][wide.span], calm[now.number][wide.span]])
         ahead, back = self._flow(pair, pair[::-1])
         # a vector is the thing's if it starts near the thing or ends there
         trusted = ~(polluted[0] | polluted[1])
@@ -185,9 +189,9 @@ class Filler:
 
     def _picture(self, number: int) -> Picture:
         moment = self._moments[number]
-        if moment.hole is not None and moment.plane_holes is None:
-            moment.plane_holes = plane_holes(moment.hole, moment.frame.layout)
-        return Picture(moment.frame.planes, holes=moment.plane_holes)
+        if moment.picture is None:
+            moment.picture = Picture(moment.frame.planes, holes=moment.plane_holes)
+        return moment.picture
 
     def _filled(self, here: Moment) -> Frame:
         """`here` with its hole filled."""
@@ -200,7 +204,8 @@ class Filler:
         if plate is not None:
             whole = with_traces(here.frame, here.hole, plate, here.kept) if self._options.shadows else here.hole
             return self._from_plate(here, plane_holes(whole, here.frame.layout), plate)
-        holes = plane_holes(here.hole, here.frame.layout)
+        holes = here.plane_holes
+        assert holes is not None
         chains = [chase(self._moments, here, step, self._reach) for step in (-1, 1)] if self._reach else []
         self._count_mode(here, "flow" if self._reach else "image")
         if chains and self._with_hole % EVERY == 0:
@@ -215,7 +220,8 @@ class Filler:
         for hole, planes in _by_grid(holes):
             places = self._places(hole, here)
             if chains:
-                found = [coloured(chain, places, planes, self._grid, self._picture) for chain in chains]
+                points = places.between(self._grid, chains[0].box)
+                found = [coloured(chain, places, planes, points, self._grid, self._picture) for chain in chains]
                 new, sure = self._matched(found, places, planes, here.frame)
                 if 0 in planes:
                     self._doubt(here, found, sure)
@@ -326,7 +332,8 @@ class Filler:
             if not len(unknown):
                 continue
             places = self._places(hole, here).only(unknown)
-            found = coloured(origins, places, planes, self._grid, self._canvases.__getitem__)
+            points = places.between(self._grid, origins.box)
+            found = coloured(origins, places, planes, points, self._grid, self._canvases.__getitem__)
             use = unknown[found.valid]
             for k, plane in enumerate(planes):
                 values[plane][use] = found.values[k][found.valid]

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.colour import chroma_hole, from_rgb, to_rgb
-from vidrase.fill.colours import Picture
 from vidrase.fill.membrane import membrane
+from vidrase.fill.picture import Picture
 from vidrase.frames import Frame
 from vidrase.inpaint import Inpainter
 

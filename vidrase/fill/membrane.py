@@ -34,19 +34,32 @@ def _solve(weighted: NDArray[np.float32], weight: NDArray[np.float32], sweeps: i
         mean = weighted.sum((0, 1)) / max(float(weight.sum()), 1e-6)
         return np.where(weight[..., None] > 0, own, mean).astype(np.float32)
     size = ((width + 1) // 2, (height + 1) // 2)
-    padded = ((0, height % 2), (0, width % 2))
-    below_weight = cv2.resize(np.pad(weight, padded), size, interpolation=cv2.INTER_AREA) * 4
-    below = _channels(cv2.resize(np.pad(weighted, (*padded, (0, 0))), size, interpolation=cv2.INTER_AREA)) * 4
-    excess = np.maximum(below_weight, 1.0)  # saturate: a cell that is known is known, however many pixels say so
-    coarse = _solve(below / excess[..., None], below_weight / excess, sweeps)
+    below_weight = _quarter(weight, size)
+    below = _channels(_quarter(weighted, size))
+    # saturate: a cell that is known is known, however many pixels say so
+    excess = np.maximum(below_weight, 1.0).astype(np.float32, copy=False)
+    below /= excess[..., None]
+    below_weight /= excess
+    coarse = _solve(below, below_weight, sweeps)
     doubled = cv2.resize(coarse, (size[0] * 2, size[1] * 2), interpolation=cv2.INTER_LINEAR)[:height, :width]
     doubled = _channels(doubled)
     share = np.minimum(weight, 1.0)[..., None]
-    fixed = own * share
-    out = fixed + doubled * (1 - share)
+    fixed, rest = own * share, 1 - share
+    doubled *= rest
+    doubled += fixed
     for _ in range(sweeps):
-        out = fixed + _channels(cv2.filter2D(out, -1, _NEIGHBOURS, borderType=cv2.BORDER_REPLICATE)) * (1 - share)
-    return out
+        doubled = _channels(cv2.filter2D(doubled, -1, _NEIGHBOURS, borderType=cv2.BORDER_REPLICATE))
+        doubled *= rest
+        doubled += fixed
+    return doubled
+
+
+def _quarter(array: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Sums of 2 x 2 cells; nothing counts beyond the border."""
+    height, width = array.shape[:2]
+    if height % 2 or width % 2:
+        array = cv2.copyMakeBorder(array, 0, height % 2, 0, width % 2, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
+    return (cv2.resize(array, size, interpolation=cv2.INTER_AREA) * 4).astype(np.float32, copy=False)
 
 
 def _channels(array: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.fill.complete import Link, grown
-from vidrase.fill.composite import PlaneHole
+from vidrase.fill.composite import PlaneHole, plane_holes
+from vidrase.fill.picture import Picture
 from vidrase.frames import Frame, Hole
 
 GRID_SIDE = {"fast": 360, "default": 640, "best": 960}
@@ -151,10 +152,24 @@ class Moment:
     """Motion to the next moment; None at a cut, or where neither of the two has a hole."""
     invented: Origins | None = None
     """Which of the wanted pixels were made up, and on which canvas."""
-    plane_holes: list[PlaneHole] | None = None
+    holes: list[PlaneHole] | None = None
     """`hole` on every component, once asked for."""
+    picture: Picture | None = None
+    """The frame's planes without what must not be taken, once asked for."""
     kept: Hole | None = None
     """Things beside the hole that must stay."""
+
+    @property
+    def plane_holes(self) -> list[PlaneHole] | None:
+        """`hole` on every component."""
+        if self.holes is None and self.hole is not None:
+            self.holes = plane_holes(self.hole, self.frame.layout)
+        return self.holes
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held beside the frame."""
+        return (self.link.nbytes if self.link is not None else 0) + (self.picture.nbytes if self.picture else 0)
 
     def takes_from(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
         """bool [N]: whether the points (x, y) of the working grid show what may be taken."""
@@ -163,9 +178,12 @@ class Moment:
         if self.area is None:
             return inside
         x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
-        for rows in (np.floor(y).astype(np.intp), np.ceil(y).astype(np.intp)):
-            for columns in (np.floor(x).astype(np.intp), np.ceil(x).astype(np.intp)):
-                inside &= ~self.area[rows, columns]
+        left, top = x.astype(np.int32), y.astype(np.int32)
+        right, down = (x > left).astype(np.int32), (y > top) * np.int32(width)
+        corner = top * np.int32(width) + left
+        area = self.area.ravel()
+        for each in (corner, corner + right, corner + down, corner + right + down):
+            inside &= ~area.take(each)
         return inside
 
     @classmethod

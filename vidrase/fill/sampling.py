@@ -23,7 +23,16 @@ def at(picture: NDArray, x: NDArray[np.float32], y: NDArray[np.float32], *, cubi
         return np.zeros((0, *shape), picture.dtype)
     rows = -(-count // _ROW)
     width = min(count, _ROW)
-    map_x, map_y = (np.resize(np.ascontiguousarray(v, np.float32), (rows, width)) for v in (x, y))
+    map_x, map_y = _rows(x, rows, width), _rows(y, rows, width)
     how = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     values = cv2.remap(picture, map_x, map_y, how, borderMode=cv2.BORDER_REPLICATE)
     return values.reshape(rows * width, *shape)[:count]
+
+
+def _rows(points: NDArray[np.float32], rows: int, width: int) -> NDArray[np.float32]:
+    """[N] as [rows, width], zeros at the end."""
+    if rows * width == len(points):
+        return np.ascontiguousarray(points, np.float32).reshape(rows, width)
+    out = np.zeros(rows * width, np.float32)
+    out[: len(points)] = points
+    return out.reshape(rows, width)

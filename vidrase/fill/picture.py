@@ -1,0 +1,90 @@
+"""What colours are taken from: the planes of a frame, or of a part of it, with what must not be taken painted over.
+
+Interpolation reaches two samples beyond the cell that it lands in. Around a hole these are the thing's; they are replaced, once,
+by what lies on the near side of the edge, and every later sampling is a plain one.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.fill.composite import PlaneHole
+from vidrase.fill.sampling import at
+
+TAPS = 2  # samples that bicubic interpolation reaches beyond the cell
+NEAR = 24  # samples around a hole: most chains land there
+
+
+class Picture:
+    """Planes to sample from.
+
+    planes: of the frame, or crops of them.
+    y, x:   where the crops lie, in luma samples, on the chroma grid.
+    holes:  what of each plane must not be taken; None: everything may be.
+    """
+
+    def __init__(
+        self, planes: tuple[NDArray, ...], y: int = 0, x: int = 0, holes: list[PlaneHole] | None = None
+    ) -> None:
+        self.planes, self.y, self.x = planes, y, x
+        self._holes = holes
+        self._clean: dict[tuple[int, ...], tuple[int, int, NDArray]] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held beside the planes."""
+        return sum(crop.nbytes for _, _, crop in self._clean.values())
+
+    def at(
+        self, planes: list[int], x: NDArray[np.float32], y: NDArray[np.float32], shift_y: int, shift_x: int
+    ) -> NDArray[np.float32]:
+        """float32 [N, len(planes)]: the planes, which share a grid, at the points (x, y) luma px, bicubic.
+
+        shift_y, shift_x: how often the grid halves the luma's.
+        """
+        grid_y, grid_x = np.float32(1 << shift_y), np.float32(1 << shift_x)
+        x = (x - self.x - (grid_x - 1) / 2) / grid_x
+        y = (y - self.y - (grid_y - 1) / 2) / grid_y
+        if self._holes is None:
+            return self._plain(planes, x, y)
+        if tuple(planes) not in self._clean:
+            self._clean[tuple(planes)] = self._cleaned(planes, self._holes[planes[0]])
+        top, left, crop = self._clean[tuple(planes)]
+        height, width = self.planes[planes[0]].shape
+        bottom, right = top + crop.shape[0], left + crop.shape[1]
+        # the crop's border is not the picture's: nothing may be sampled across it
+        inside = x >= (left + TAPS if left else -1)
+        inside &= x <= (right - 1 - TAPS if right < width else width)
+        inside &= y >= (top + TAPS if top else -1)
+        inside &= y <= (bottom - 1 - TAPS if bottom < height else height)
+        if inside.all():
+            return at(crop, x - left, y - top, cubic=True).reshape(len(x), -1).astype(np.float32)
+        values = np.empty((len(x), len(planes)), np.float32)
+        values[inside] = at(crop, x[inside] - left, y[inside] - top, cubic=True).reshape(-1, len(planes))
+        values[~inside] = self._plain(planes, x[~inside], y[~inside])
+        return values
+
+    def _plain(self, planes: list[int], x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.stack([at(self.planes[plane], x, y, cubic=True) for plane in planes], axis=1).astype(np.float32)
+
+    def _cleaned(self, planes: list[int], hole: PlaneHole) -> tuple[int, int, NDArray]:
+        """(top, left, crop [h, w(, C)]) around `hole`: its outermost samples continue what lies beside them."""
+        shape = self.planes[planes[0]].shape
+        rows, columns = hole.area.shape
+        top, left = max(hole.top - NEAR, 0), max(hole.left - NEAR, 0)
+        bottom, right = min(hole.top + rows + NEAR, shape[0]), min(hole.left + columns + NEAR, shape[1])
+        crop = np.stack([self.planes[plane][top:bottom, left:right] for plane in planes], axis=2)
+        free = np.ones(crop.shape[:2], np.uint8)
+        free[hole.top - top : hole.top - top + rows, hole.left - left : hole.left - left + columns] = ~hole.area
+        values = crop.astype(np.float32)
+        for _ in range(TAPS):  # ring by ring
+            share = cv2.boxFilter(free.astype(np.float32), -1, (3, 3))
+            edge = (share > 1e-3) & (free == 0)
+            for k in range(len(planes)):
+                known = cv2.boxFilter(values[..., k] * free, -1, (3, 3))
+                values[..., k][edge] = known[edge] / share[edge]
+            crop[edge] = np.rint(values[edge]).astype(crop.dtype)
+            free[edge] = 1
+        return top, left, crop if len(planes) > 1 else np.ascontiguousarray(crop[..., 0])
