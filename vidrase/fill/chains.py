@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +39,7 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
     behind = np.zeros(len(x0), bool)  # something in front of it was met
     here = start
     height, width = start.luma.shape
+    own = _own_part(start, rows, columns)
     for hop in range(1, reach + 1):
         there = moments.get(here.number + step)
         if there is None or there.shot != start.shot:
@@ -45,12 +47,12 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
         link = (here if step > 0 else there).link
         if link is None:
             break
-        motion = link.flow(step, x, y)
+        motion = link.flow(step, x, y, own[live])
         if behind.any():
             camera = link.camera if step > 0 else link.camera.inverse()
             motion[behind] = np.stack(camera.points(x[behind], y[behind]), axis=1) - np.stack([x, y], axis=1)[behind]
         x, y = x + motion[:, 0], y + motion[:, 1]
-        gap = np.hypot(*(motion + link.flow(-step, x, y)).T)
+        gap = np.hypot(*(motion + link.flow(-step, x, y, own[live])).T)
         cost = cost + STEP_COST + np.minimum(gap, WORST_STEP)
         agree = gap < AGREE + AGREE_SHARE * np.hypot(*motion.T)
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
@@ -58,6 +60,9 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
         free = there.takes_from(x, y)
         if hop < least:
             free[:] = False
+        if there.front is not None:
+            # a thing that stays hides the background as the hole does, but may be what goes on behind the hole
+            free &= own[live] | ~there.front[np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)]
         landed = free & (agree | ~behind)
         found = live[landed]
         at_rows, at_columns = rows[found], columns[found]
@@ -74,6 +79,20 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
     return out
 
 
+def _own_part(start: Moment, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """bool [N]: which wanted pixels of `start`, counted in its box, may be a hidden part of a thing that stays."""
+    assert start.box is not None
+    if start.front is None:
+        return np.zeros(len(rows), bool)
+    reach = int(KEPT_REACH * start.luma.shape[0])
+    box = start.box.wider(reach + 1, start.luma.shape)
+    away = cv2.distanceTransform((~start.front[box.span]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
+    return away[rows + start.box.top - box.top, columns + start.box.left - box.left] < reach  # type: ignore[no-any-return]
+
+
+KEPT_REACH = 0.04
+"""How far into the hole a thing beside it that stays may go on, as a share of the picture's height. On twelve clips whose
+performer stays, 0.03 gave 24.1 dB over the background and 0.05 23.5; over the performer 0.05 gave 0.5 dB more."""
 STEP_COST = 0.05
 """px a frame: what a chain drifts even where forward and backward agree."""
 AGREE, AGREE_SHARE = 2.0, 0.1

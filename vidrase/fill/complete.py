@@ -45,6 +45,8 @@ class Measured:
     """[h, w, 2] px: what was measured beyond it."""
     trusted: NDArray[np.bool_]
     """[h, w]"""
+    front: NDArray[np.bool_] | None = None
+    """[h, w] where something moves in front of the background that is not to go; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,10 +61,15 @@ class Completed:
     """[h, w, 2] px: the part that is not the camera's."""
     belief: NDArray[np.float32]
     """[h, w] in [0, 1]: 1 where measured, less the longer a point has been hidden."""
+    beside: Flow | None = None
+    """[h, w, 2] px: as if the things that stay went on behind the hole; None: there are none."""
 
-    def at(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> Flow:
-        """Motion [N, 2] at the points (x, y)."""
-        return at(self.flow, x - self.x, y - self.y)
+    def at(self, x: NDArray[np.float32], y: NDArray[np.float32], own: NDArray[np.bool_] | None = None) -> Flow:
+        """Motion [N, 2] at the points (x, y). own: bool [N], which are taken for parts of a thing that stays."""
+        motion = at(self.flow, x - self.x, y - self.y)
+        if own is not None and self.beside is not None and own.any():
+            motion[own] = at(self.beside, x[own] - self.x, y[own] - self.y)
+        return motion
 
 
 @dataclass(slots=True, eq=False)
@@ -82,11 +89,14 @@ class Link:
     def nbytes(self) -> int:
         """Memory held."""
         size = int(self.back.flow.nbytes + self.back.residual.nbytes + self.back.belief.nbytes) * 2
+        size += sum(one.beside.nbytes for one in (self.back, self.ahead) if one.beside is not None)
         return size + (self.back.flow.nbytes if self.measured_ahead is not None else 0)
 
-    def flow(self, step: int, x: NDArray[np.float32], y: NDArray[np.float32]) -> Flow:
-        """Motion [N, 2] at the points (x, y); step +1: to the next picture, -1: from the next to this one."""
-        return (self.ahead if step > 0 else self.back).at(x, y)
+    def flow(
+        self, step: int, x: NDArray[np.float32], y: NDArray[np.float32], own: NDArray[np.bool_] | None = None
+    ) -> Flow:
+        """Motion [N, 2] at the points (x, y); step +1: to the next picture, -1: from the next to this one; own: see `at`."""
+        return (self.ahead if step > 0 else self.back).at(x, y, own)
 
 
 def grown(area: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
@@ -98,21 +108,25 @@ def grown(area: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
 
 
 def measured(
-    flow: Flow, trusted: NDArray[np.bool_], origin: tuple[int, int], wanted: tuple[slice, slice]
+    flow: Flow,
+    trusted: NDArray[np.bool_],
+    origin: tuple[int, int],
+    wanted: tuple[slice, slice],
+    front: NDArray[np.bool_] | None = None,
 ) -> tuple[Measured, CameraMotion]:
     """The region `wanted` (of the working grid) of a flow, split into the camera's motion and the rest.
 
-    flow: float32 [H, W, 2] px; trusted: bool [H, W]; origin: (y, x) of their top left pixel on the working grid.
+    flow: float32 [H, W, 2] px; trusted, front: bool [H, W]; origin: (y, x) of their top left pixel on the working grid.
     """
-    camera = fit_camera(flow, trusted, origin=origin)
+    camera = fit_camera(flow, trusted if front is None else trusted & ~front, origin=origin)
     rows, columns = wanted
     here = np.s_[rows.start - origin[0] : rows.stop - origin[0], columns.start - origin[1] : columns.stop - origin[1]]
     region = flow[here]
     base = camera.flow(rows.start, columns.start, *region.shape[:2])
     rest = np.clip(_beyond(region - base, trusted[here]), -1000, 1000).astype(np.float16)
-    return Measured(
-        rows.start, columns.start, np.clip(base, -1000, 1000).astype(np.float16), rest, trusted[here]
-    ), camera
+    ahead = None if front is None or not front[here].any() else front[here]
+    coarse = np.clip(base, -1000, 1000).astype(np.float16)
+    return Measured(rows.start, columns.start, coarse, rest, trusted[here], ahead), camera
 
 
 def _beyond(residual: Flow, trusted: NDArray[np.bool_]) -> Flow:
@@ -147,11 +161,16 @@ def completed(now: Measured, before: Completed | None) -> Completed:
         for _ in range(2):  # where it comes from depends on how it moves
             x, y = here_x + base[:, 0] + guess[:, 0] - before.x, here_y + base[:, 1] + guess[:, 1] - before.y
             guess = at(before.residual, x, y)
-        height, width = before.belief.shape
-        inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+        rows_before, columns_before = before.belief.shape
+        inside = (x >= 0) & (y >= 0) & (x <= columns_before - 1) & (y <= rows_before - 1)
         memory = at(before.belief, x, y) * FADE * inside
         residual[rows, columns] = guess
         belief[rows, columns] = memory
     soft = np.where(now.trusted, 1, TRUST_MEMORY * belief).astype(np.float32)
+    beside = None
+    if now.front is not None:
+        # the background knows nothing of what stands before it; a thing that stays goes on into the hole as far as it moves alone
+        beside = whole_base + membrane(np.where(now.trusted[..., None], residual, 0), now.trusted)
+        soft[now.front] = 0
     filled = membrane(residual, soft)
-    return Completed(now.y, now.x, whole_base + filled, filled, belief)
+    return Completed(now.y, now.x, whole_base + filled, filled, belief, beside)

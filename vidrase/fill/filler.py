@@ -11,10 +11,9 @@ from vidrase.cuts import CutDetector
 from vidrase.fill.agree import reconcile
 from vidrase.fill.chains import carried, chase
 from vidrase.fill.colours import Candidate, Places, coloured, fused, match_light
-from vidrase.fill.complete import POLLUTION, Link, completed, grown, measured
 from vidrase.fill.composite import PlaneHole, composite, plane_holes
 from vidrase.fill.invent import canvas, thin
-from vidrase.fill.membrane import membrane
+from vidrase.fill.links import Linker, look_back
 from vidrase.fill.moment import GRID_SIDE, RIM, Box, Grid, Moment, Origins
 from vidrase.fill.picture import Picture
 from vidrase.fill.seams import level_seams
@@ -37,8 +36,6 @@ LOOK_BACK_EVERY = 15  # frames: each time costs one completion for every frame a
 LINK_MEMORY = 256 << 20
 """Bytes of motion the window may hold; holes as large as the frame get a shorter reach."""
 LEAST_REACH = 8
-SURROUNDINGS = 0.15
-"""Width of the surroundings in which motion is measured, as a share of the frame's height."""
 MISFIT = 16 / 255
 """Mean difference at the rim, of full scale, from which a frame deserves a look; plain texture and noise stay below it."""
 SEEN_ENOUGH = 0.6
@@ -78,7 +75,7 @@ class Filler:
         self._survey, self._stats, self._note = survey, stats, note
         self._moments: dict[int, Moment] = {}
         self._canvases: dict[int, Picture] = {}
-        self._calm: dict[int, NDArray[np.uint8]] = {}  # of the last two moments: each meets both its neighbours
+        self._linker = Linker(flow)
         self._grid: Grid | None = None
         self._cut = CutDetector()
         self._shot = 0
@@ -103,12 +100,15 @@ class Filler:
             hole = None
         now = Moment.of(self._pushed, frame, hole, self._shot, self._grid)
         now.kept = found.kept
+        if found.kept is not None:
+            now.front = self._grid.shrink(found.kept.full_area())
         if self._cut(now.luma):
             self._shot += 1
             now.shot = self._shot
         before = self._moments.get(now.number - 1)
         if before is not None and before.shot == now.shot and (before.hole or now.hole) and self._chained(now):
-            before.link = self._linked(before, now)
+            earlier = self._moments.get(before.number - 1)
+            before.link = self._linker(before, now, earlier.link if earlier is not None else None)
             if sum(m.nbytes for m in self._moments.values()) > LINK_MEMORY:
                 self._reach = max(self._reach - 2, min(LEAST_REACH, self._reach))
         self._moments[now.number] = now
@@ -155,38 +155,6 @@ class Filler:
     def _last(self) -> Moment:
         return self._moments[self._pushed - 1]
 
-    def _linked(self, before: Moment, now: Moment) -> Link:
-        """The background's motion between two neighbours, in both directions, around both holes."""
-        pollution = max(round(POLLUTION * now.luma.shape[0]), 3)
-        boxes = [moment.box for moment in (before, now) if moment.box is not None]
-        box = boxes[0].joined(boxes[-1]).wider(2 * pollution, now.luma.shape)
-        # the camera's motion and the completion need surroundings, not the whole frame
-        wide = box.wider(max(round(SURROUNDINGS * now.luma.shape[0]), 32), now.luma.shape)
-        polluted = [
-            np.zeros(wide.shape, bool) if moment.blocked is None else grown(moment.blocked[wide.span], pollution)
-            for moment in (before, now)
-        ]
-        calm = {m.number: self._calm[m.number] if m.number in self._calm else _calmed(m) for m in (before, now)}
-        self._calm = calm
-        pair = np.stack([calm[before.number][wide.span], calm[now.number][wide.span]])
-        ahead, back = self._flow(pair, pair[::-1])
-        # a vector is the thing's if it starts near the thing or ends there
-        trusted = ~(polluted[0] | polluted[1])
-        forth, camera = measured(ahead, trusted, (wide.top, wide.left), box.span)
-        home, _ = measured(back, trusted, (wide.top, wide.left), box.span)
-        earlier = self._moments.get(before.number - 1)
-        memory = earlier.link.back if earlier is not None and earlier.link is not None else None
-        return Link(forth, completed(home, memory), completed(forth, None), camera)
-
-    def _look_back(self) -> None:
-        """Complete the motion ahead, from the end backward: what is uncovered later tells how it moved while hidden."""
-        later: Link | None = None
-        for number in range(self._pushed - 1, self._popped - 1, -1):
-            link = self._moments[number].link
-            if link is not None and link.measured_ahead is not None and later is not None:
-                link.ahead = completed(link.measured_ahead, later.ahead)
-            later = link
-
     def _picture(self, number: int) -> Picture:
         moment = self._moments[number]
         if moment.picture is None:
@@ -198,7 +166,7 @@ class Filler:
         assert here.hole is not None
         assert self._grid is not None
         if self._reach and (here.number % LOOK_BACK_EVERY == 0 or self._looked_back < 0):
-            self._look_back()
+            look_back([self._moments[number] for number in range(self._popped, self._pushed)])
             self._looked_back = here.number
         plate = plate_of(self._survey, self._options, here.frame)
         if plate is not None:
@@ -357,15 +325,3 @@ def _shown(picture: Picture, box: Box, grid: Grid) -> NDArray[np.bool_]:
     rows = (np.arange(box.top, box.bottom) + 0.5) / grid.scale_y - 0.5 - picture.y
     columns = (np.arange(box.left, box.right) + 0.5) / grid.scale_x - 0.5 - picture.x
     return ((rows >= 0) & (rows <= height - 1))[:, None] & ((columns >= 0) & (columns <= width - 1))
-
-
-def _calmed(moment: Moment) -> NDArray[np.uint8]:
-    """The luma with a smooth surface instead of the hole: what moves there would drag the flow around it along."""
-    if moment.blocked is None or moment.box is None:
-        return moment.luma
-    box = moment.box.wider(8, moment.luma.shape)
-    crop = moment.luma[box.span].astype(np.float32)[..., None]
-    calm = moment.luma.copy()
-    where = moment.blocked[box.span]
-    calm[box.span][where] = np.rint(membrane(crop, ~where)[..., 0]).astype(np.uint8)[where]
-    return calm

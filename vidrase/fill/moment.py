@@ -158,6 +158,8 @@ class Moment:
     """The frame's planes without what must not be taken, once asked for."""
     kept: Hole | None = None
     """Things beside the hole that must stay."""
+    front: NDArray[np.bool_] | None = None
+    """[h, w] working grid: `kept`, which covers the background as well; None: nothing of the kind."""
 
     @property
     def plane_holes(self) -> list[PlaneHole] | None:

@@ -1,0 +1,141 @@
+"""The background's motion between neighbours: measured around their holes, believed where it is the background's, completed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.camera import CameraMotion, fit_camera
+from vidrase.fill.complete import POLLUTION, Link, completed, grown, measured
+from vidrase.fill.membrane import membrane
+from vidrase.fill.moment import Moment
+from vidrase.flow import FlowModel
+
+SURROUNDINGS = 0.15
+"""Width of the surroundings in which motion is measured, as a share of the frame's height."""
+
+
+SUPPORT = 0.3
+"""Share of the flow that must follow the camera, for the flow to be measured beyond its motion."""
+
+Picture = NDArray[np.uint8]
+Hidden = NDArray[np.bool_]
+
+
+class Linker:
+    """Links one moment after the other.
+
+    Motion is measured twice: the camera's on pictures of half the size, then, between one picture and the other laid over it,
+    what is left. In the second look neither picture has an edge where its hole is: what one hides the other lends. Without that
+    the patches of the flow that touch a hole are dragged along by it, the farther the faster the camera moves.
+    """
+
+    def __init__(self, flow: FlowModel) -> None:
+        self._flow = flow
+        self._calm: dict[int, NDArray[np.uint8]] = {}  # of the last two moments: each meets both its neighbours
+
+    def __call__(self, before: Moment, now: Moment, earlier: Link | None) -> Link:
+        """The motion between two neighbours, in both directions, around both holes. earlier: the link that led to `before`."""
+        pollution = max(round(POLLUTION * now.luma.shape[0]), 3)
+        boxes = [moment.box for moment in (before, now) if moment.box is not None]
+        box = boxes[0].joined(boxes[-1]).wider(2 * pollution, now.luma.shape)
+        # the camera's motion and the completion need surroundings, not the whole frame
+        wide = box.wider(max(round(SURROUNDINGS * now.luma.shape[0]), 32), now.luma.shape)
+        polluted = [
+            np.zeros(wide.shape, bool) if moment.blocked is None else grown(moment.blocked[wide.span], pollution)
+            for moment in (before, now)
+        ]
+        calm = {m.number: self._calm[m.number] if m.number in self._calm else _calmed(m) for m in (before, now)}
+        self._calm = calm
+        pair = np.stack([calm[before.number][wide.span], calm[now.number][wide.span]])
+        fronts = [moment.front[wide.span] for moment in (before, now) if moment.front is not None]
+        front = grown(np.logical_or.reduce(fronts), pollution) if fronts else None
+        origin = (wide.top, wide.left)
+        hidden = [
+            np.zeros(wide.shape, bool) if moment.blocked is None else moment.blocked[wide.span]
+            for moment in (before, now)
+        ]
+        free = ~(polluted[0] | polluted[1])
+        camera = self._camera(pair, free if front is None else free & ~front, origin)
+        home_camera = camera.inverse()
+        ahead = self._beyond(camera, pair[0], pair[1], hidden[0], hidden[1], origin)
+        back = self._beyond(home_camera, pair[1], pair[0], hidden[1], hidden[0], origin)
+        sure = (
+            _trusted(polluted[0], polluted[1], origin, camera),
+            _trusted(polluted[1], polluted[0], origin, home_camera),
+        )
+        forth, camera = measured(ahead, sure[0], origin, box.span, front)
+        home, _ = measured(back, sure[1], origin, box.span, front)
+        memory = earlier.back if earlier is not None else None
+        return Link(forth, completed(home, memory), completed(forth, None), camera)
+
+    def _camera(self, pair: NDArray[np.uint8], trusted: NDArray[np.bool_], origin: tuple[int, int]) -> CameraMotion:
+        """The camera's motion, roughly, from pictures of half the size."""
+        half = np.stack([cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for picture in pair])
+        flow = self._flow(half[:1], half[1:])[0] * 2
+        rows, columns = half.shape[1:]
+        seen = cv2.resize(trusted.astype(np.uint8) * 255, (columns, rows), interpolation=cv2.INTER_AREA) == 255
+        whole = cv2.resize(flow, pair.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
+        sure = cv2.resize(seen.astype(np.uint8), pair.shape[:0:-1], interpolation=cv2.INTER_NEAREST) > 0
+        return fit_camera(whole, sure, origin=origin)
+
+    def _beyond(
+        self, camera: CameraMotion, a: Picture, b: Picture, a_hidden: Hidden, b_hidden: Hidden, origin: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """Flow [H, W, 2] from `a` to `b`, [H, W] each, measured beyond the camera's motion from `a` to `b`."""
+        if camera.support < SUPPORT:
+            return self._flow(a[None], b[None])[0]
+        moved = camera.flow(*origin, *a.shape)
+        columns, rows = np.meshgrid(np.arange(a.shape[1], dtype=np.float32), np.arange(a.shape[0], dtype=np.float32))
+        x, y = columns + moved[..., 0], rows + moved[..., 1]
+        there = cv2.remap(b, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        lost = (
+            cv2.remap(b_hidden.astype(np.uint8), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1)
+            > 0
+        )
+        # what one of the two does not show is lent by the other: an edge of nothing would drag the flow along
+        here = np.where(a_hidden & ~lost, there, a)
+        there = np.where(lost, here, there)
+        rest = self._flow(here[None], there[None])[0]
+        x, y = camera.points(columns + rest[..., 0] + origin[1], rows + rest[..., 1] + origin[0])
+        return np.dstack([x - columns - origin[1], y - rows - origin[0]]).astype(np.float32)
+
+
+def look_back(moments: Sequence[Moment]) -> None:
+    """Complete the motion ahead, from the end backward: what is uncovered later tells how it moved while hidden."""
+    later: Link | None = None
+    for moment in reversed(moments):
+        link = moment.link
+        if link is not None and link.measured_ahead is not None and later is not None:
+            link.ahead = completed(link.measured_ahead, later.ahead)
+        later = link
+
+
+def _trusted(here: Hidden, there: Hidden, origin: tuple[int, int], camera: CameraMotion) -> Hidden:
+    """bool [H, W]: where a flow is the background's.
+
+    here, there: bool [H, W] what lies near the thing in the first and in the second picture; camera: from one to the other.
+    A vector is the thing's if it starts near the thing. One that ends there, or beyond the region, has measured nothing, whatever
+    it says; where it should have ended the camera knows.
+    """
+    trusted = ~(here | there)
+    moved = camera.flow(*origin, *here.shape)
+    columns, rows = np.meshgrid(np.arange(here.shape[1], dtype=np.float32), np.arange(here.shape[0], dtype=np.float32))
+    x, y = columns + moved[..., 0], rows + moved[..., 1]
+    lost = cv2.remap(there.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=1)
+    return np.logical_and(trusted, lost == 0)
+
+
+def _calmed(moment: Moment) -> NDArray[np.uint8]:
+    """The luma with a smooth surface instead of the hole: what moves there would drag the flow around it along."""
+    if moment.blocked is None or moment.box is None:
+        return moment.luma
+    box = moment.box.wider(8, moment.luma.shape)
+    crop = moment.luma[box.span].astype(np.float32)[..., None]
+    calm = moment.luma.copy()
+    where = moment.blocked[box.span]
+    calm[box.span][where] = np.rint(membrane(crop, ~where)[..., 0]).astype(np.uint8)[where]
+    return calm
