@@ -10,7 +10,7 @@ from synth import as_frames, texture
 
 from vidrase.camera import CameraMotion
 from vidrase.fill import fill
-from vidrase.fill.links import Linker
+from vidrase.fill.links import Linker, movers
 from vidrase.fill.moment import Grid, Moment
 from vidrase.flow import load_flow
 from vidrase.frames import Hole, HoleFrame
@@ -89,3 +89,22 @@ def test_flow_beside_the_hole_is_the_backgrounds_in_fast_pans_too(step: float) -
     motion = link.flow(1, columns.astype(np.float32), rows.astype(np.float32))
     assert np.abs(motion - (-step, 0)).max() < 0.7
     assert isinstance(link.camera, CameraMotion)
+
+
+def test_what_stands_still_before_the_camera_is_background_and_what_walks_is_not() -> None:
+    beyond = np.zeros((*SIZE, 2), np.float32)
+    stands, walks = rectangle(20, 30, 20, 60), rectangle(90, 30, 20, 60)
+    beyond[walks] = (3, 0)
+    trusted = ~rectangle(120, 0, 40, 120)
+    moving = movers(stands | walks, beyond, trusted, speed=2.0, halo=4)
+    assert not moving[stands].any()
+    assert moving[walks].mean() > 0.9
+    assert not moving[~(stands | walks)].any()
+
+
+def test_a_foot_that_stands_for_a_moment_belongs_to_its_walker() -> None:
+    beyond = np.zeros((*SIZE, 2), np.float32)
+    walker, foot = rectangle(60, 20, 24, 80), rectangle(60, 88, 24, 12)
+    beyond[walker & ~foot] = (-4, 0)
+    moving = movers(walker, beyond, np.ones(SIZE, bool), speed=0.0, halo=4)
+    assert moving[foot].all()

@@ -101,7 +101,7 @@ class Filler:
         now = Moment.of(self._pushed, frame, hole, self._shot, self._grid)
         now.kept = found.kept
         if found.kept is not None:
-            now.front = self._grid.shrink(found.kept.full_area())
+            now.stays = self._grid.shrink(found.kept.full_area())
         if self._cut(now.luma):
             self._shot += 1
             now.shot = self._shot

@@ -21,6 +21,14 @@ SURROUNDINGS = 0.15
 SUPPORT = 0.3
 """Share of the flow that must follow the camera, for the flow to be measured beyond its motion."""
 
+ENOUGH = 0.3
+"""Share of the surroundings that must be left for the camera's motion when the things that stay are left out."""
+OWN_MOTION, OWN_SHARE = 0.6, 0.07
+"""px a frame, and share of the camera's speed, by which a thing must move apart from its surroundings to move on its own."""
+MOST = 0.5
+"""Share of a thing that must do so for all of it to count."""
+CALM = 9  # px over which motion is averaged for this
+
 Picture = NDArray[np.uint8]
 Hidden = NDArray[np.bool_]
 
@@ -51,15 +59,14 @@ class Linker:
         calm = {m.number: self._calm[m.number] if m.number in self._calm else _calmed(m) for m in (before, now)}
         self._calm = calm
         pair = np.stack([calm[before.number][wide.span], calm[now.number][wide.span]])
-        fronts = [moment.front[wide.span] for moment in (before, now) if moment.front is not None]
-        front = grown(np.logical_or.reduce(fronts), pollution) if fronts else None
         origin = (wide.top, wide.left)
         hidden = [
             np.zeros(wide.shape, bool) if moment.blocked is None else moment.blocked[wide.span]
             for moment in (before, now)
         ]
         free = ~(polluted[0] | polluted[1])
-        camera = self._camera(pair, free if front is None else free & ~front, origin)
+        stays = [None if moment.stays is None else moment.stays[wide.span] for moment in (before, now)]
+        camera = self._camera(pair, _apart_from(stays, free, pollution), origin)
         home_camera = camera.inverse()
         ahead = self._beyond(camera, pair[0], pair[1], hidden[0], hidden[1], origin)
         back = self._beyond(home_camera, pair[1], pair[0], hidden[1], hidden[0], origin)
@@ -67,6 +74,18 @@ class Linker:
             _trusted(polluted[0], polluted[1], origin, camera),
             _trusted(polluted[1], polluted[0], origin, home_camera),
         )
+        for moment, flow, by, trusted, mask in zip(
+            (before, now), (ahead, back), (camera, home_camera), sure, stays, strict=True
+        ):
+            if mask is not None:
+                moved = by.flow(*origin, *mask.shape)
+                speed = float(np.median(np.hypot(moved[..., 0], moved[..., 1])))
+                moving = movers(mask, flow - moved, trusted, speed, pollution)
+                if moment.front is None:
+                    moment.front = np.zeros(moment.luma.shape, bool)
+                moment.front[wide.span] |= moving
+        fronts = [moment.front[wide.span] for moment in (before, now) if moment.front is not None]
+        front = grown(np.logical_or.reduce(fronts), pollution) if fronts else None
         forth, camera = measured(ahead, sure[0], origin, box.span, front)
         home, _ = measured(back, sure[1], origin, box.span, front)
         memory = earlier.back if earlier is not None else None
@@ -127,6 +146,35 @@ def _trusted(here: Hidden, there: Hidden, origin: tuple[int, int], camera: Camer
     x, y = columns + moved[..., 0], rows + moved[..., 1]
     lost = cv2.remap(there.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=1)
     return np.logical_and(trusted, lost == 0)
+
+
+def _apart_from(stays: Sequence[Hidden | None], free: Hidden, pollution: int) -> Hidden:
+    """bool [H, W] `free` without the things that stay, if that leaves enough to tell the camera's motion from."""
+    for mask in stays:
+        if mask is not None:
+            less = free & ~grown(mask, pollution)
+            if np.count_nonzero(less) > ENOUGH * np.count_nonzero(free):
+                free = less
+    return free
+
+
+def movers(stays: Hidden, beyond: NDArray[np.float32], trusted: Hidden, speed: float, halo: int) -> Hidden:
+    """bool [H, W]: what of the things that stay moves on its own. A crowd, a chair, a parked car are background.
+
+    beyond: float32 [H, W, 2] px, the flow beyond the camera's; trusted: bool [H, W] where it was measured.
+    speed: px, the camera's. halo: px around a thing where the flow is neither its own nor the background's.
+    """
+    rest = np.where(trusted[..., None], beyond, 0).astype(np.float32)
+    around = membrane(rest, trusted & ~grown(stays, halo))
+    apart = np.hypot(*np.moveaxis(rest - around, 2, 0)) * (trusted & stays)
+    share = cv2.blur((trusted & stays).astype(np.float32), (CALM, CALM))
+    moves = stays & (cv2.blur(apart, (CALM, CALM)) > (OWN_MOTION + OWN_SHARE * speed) * share) & (share > 0)
+    count, labels = cv2.connectedComponents(stays.astype(np.uint8))
+    sizes = np.bincount(labels.ravel(), minlength=count)
+    moving = np.bincount(labels[moves], minlength=count)
+    whole = moving > MOST * sizes  # a walker's foot stands for a moment
+    whole[0] = False
+    return moves | whole[labels]  # type: ignore[no-any-return]
 
 
 def _calmed(moment: Moment) -> NDArray[np.uint8]:

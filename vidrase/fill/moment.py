@@ -158,8 +158,10 @@ class Moment:
     """The frame's planes without what must not be taken, once asked for."""
     kept: Hole | None = None
     """Things beside the hole that must stay."""
+    stays: NDArray[np.bool_] | None = None
+    """[h, w] working grid: `kept`; None: nothing of the kind."""
     front: NDArray[np.bool_] | None = None
-    """[h, w] working grid: `kept`, which covers the background as well; None: nothing of the kind."""
+    """[h, w] working grid: what of it moves before the background; None: nothing, or not known yet."""
 
     @property
     def plane_holes(self) -> list[PlaneHole] | None:
