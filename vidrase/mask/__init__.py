@@ -15,6 +15,7 @@ from vidrase.errors import ShapeError
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Hole, HoleFrame, Instances
 from vidrase.mask.bridge import Bridge, Seen
+from vidrase.mask.edge import refined
 from vidrase.mask.grow import auto_radius
 from vidrase.mask.shape import Canvas, shaped
 from vidrase.options import MaskOptions
@@ -50,8 +51,14 @@ def mask(
         for run in runs:
             now = run.core[0]
             canvas = Canvas(now.frame.displayed_size)
-            for thing in bridge.things(run.before, now, run.after, exact=options.dilate == 0):
-                shaped(canvas, thing.mask, thing.corner, thing.speed, options, whole=thing.whole)
+            things = list(bridge.things(run.before, now, run.after, exact=options.dilate == 0))
+            sharpen = options.dilate != 0 and options.shape == "dilated" and any(thing.whole for thing in things)
+            picture = now.frame.rgb() if sharpen else None
+            for thing in things:
+                shape, corner = thing.mask, thing.corner
+                if picture is not None and thing.whole:
+                    shape, corner = refined(picture, shape, corner)
+                shaped(canvas, shape, corner, thing.speed, options, whole=thing.whole)
             if options.dilate != 0 and options.shape == "dilated":
                 canvas.joined()
             yield HoleFrame(now.frame, canvas.hole(now.frame.orientation))
