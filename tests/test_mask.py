@@ -151,6 +151,41 @@ def test_of_a_thing_half_out_all_that_was_seen_goes_on() -> None:
     assert not area(out[7])[inside[0]].all()
 
 
+def test_what_two_frames_call_background_one_cannot_call_thing() -> None:
+    pictures, masks, _ = clip(9, height=120, width=160, step=(0, 3))
+    wrong = [m.copy() for m in masks]
+    beside = np.zeros_like(masks[4])
+    rows, columns = np.flatnonzero(masks[4].any(1)), np.flatnonzero(masks[4].any(0))
+    beside[rows[0] + 6 : rows[-1] - 6, columns[-1] + 8 : columns[-1] + 20] = True
+    beside[rows[0] + 8 : rows[0] + 12, columns[-1] : columns[-1] + 9] = True
+    wrong[4] |= beside
+    assert wrong[4].sum() < 1.4 * masks[4].sum()  # not so much that it is swollen
+    out = list(mask(seen_of(pictures, wrong), options=MaskOptions(), flow=DisFlow()))
+    far = beside.copy()
+    far[:, : columns[-1] + 12] = False
+    assert (area(out[4]) & far).sum() < 0.1 * far.sum()
+    assert area(out[4])[masks[4]].all()
+
+
+def test_a_swollen_mask_is_cut_back_to_what_its_neighbours_show() -> None:
+    pictures, masks, _ = clip(9, height=120, width=160, step=(0, 3))
+    # noise everywhere: no two frames agree on any background
+    noise = np.random.default_rng(0)
+    pictures = [np.clip(p.astype(int) + noise.integers(-30, 31, p.shape), 0, 255).astype(np.uint8) for p in pictures]
+    swollen = [m.copy() for m in masks]
+    swollen[4][10:110, 10:140] = True
+    out = list(mask(seen_of(pictures, swollen), options=MaskOptions(), flow=DisFlow()))
+    assert area(out[4]).sum() < 4 * masks[4].sum() < swollen[4].sum()
+    assert area(out[4])[masks[4]].mean() > 0.98
+
+
+def test_a_swift_thing_is_looked_for_on_its_way() -> None:
+    pictures, masks, _ = clip(9, height=96, width=400, step=(0, 40), size=24)
+    still = [pictures[0]] * 9  # too swift for the flow: it sees nothing move
+    out = list(mask(seen_of(still, masks, missed=(4,)), options=MaskOptions(), flow=DisFlow()))
+    assert area(out[4])[masks[4]].all()
+
+
 def test_growth_follows_frame_thing_and_speed() -> None:
     small = grow.auto_radius((480, 854), (100, 40))
     assert grow.auto_radius((1080, 1920), (100, 40)) > small
