@@ -82,12 +82,19 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
 def _own_part(start: Moment, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
     """bool [N]: which wanted pixels of `start`, counted in its box, may be a hidden part of a thing that stays."""
     assert start.box is not None
-    if start.front is None:
+    assert start.blocked is not None
+    if start.stays is None:
         return np.zeros(len(rows), bool)
-    reach = int(KEPT_REACH * start.luma.shape[0])
-    box = start.box.wider(reach + 1, start.luma.shape)
-    away = cv2.distanceTransform((~start.front[box.span]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
-    return away[rows + start.box.top - box.top, columns + start.box.left - box.left] < reach  # type: ignore[no-any-return]
+    hidden = np.pad(start.blocked[start.box.span], 1).astype(np.uint8)
+    half = float(cv2.distanceTransform(hidden, cv2.DIST_L2, cv2.DIST_MASK_3).max())  # of the hole's width
+    reach = KEPT_REACH * start.luma.shape[0]
+    box = start.box.wider(int(2 * half + reach) + 2, start.luma.shape)
+    away = cv2.distanceTransform((~start.stays[box.span]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
+    # close to a thing, or with the thing on both sides (a closing by half the hole's width)
+    spread_out = np.pad((away <= half + 1).astype(np.uint8), 1, mode="edge")
+    between = cv2.distanceTransform(spread_out, cv2.DIST_L2, cv2.DIST_MASK_3)[1:-1, 1:-1] > half + 1
+    near = (away < reach) | between
+    return near[rows + start.box.top - box.top, columns + start.box.left - box.left]  # type: ignore[no-any-return]
 
 
 KEPT_REACH = 0.04
