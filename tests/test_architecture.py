@@ -38,6 +38,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
         "thing",
     },
     {"survey", "inpaint", "motion", "written"},
+    {"album"},
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
     {"streams", "timing", "options", "report", "labels", "phrase", "summary", "heal"},
     {"frames"},

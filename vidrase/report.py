@@ -20,6 +20,8 @@ class FillStats:
 
     copied: int = 0
     """Seen in another frame of this clip."""
+    distant: int = 0
+    """Of these, those taken from pictures far off in time that were laid over the frame."""
     invented: int = 0
     """Never seen: made up by the inpainter, or carried from where it was made up."""
     unfilled: int = 0

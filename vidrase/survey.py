@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import album
+from vidrase.album import Album, AlbumBuilder
 from vidrase.camera import fit_camera
 from vidrase.colour import chroma_hole
 from vidrase.cuts import THUMB, CutDetector
@@ -30,6 +32,7 @@ MOST_SPOILT = 0.3
 """Share of a shot's looks that may be spoilt."""
 LOOK_EVERY = 4  # frames
 SHORTEST = 3  # looks: fewer do not tell that a camera is still
+LONG = 7  # looks: what is shorter the fill sees whole anyway
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +44,8 @@ class Shot:
     camera: Camera
     plate: Plate | None = None
     """The background, for a still camera."""
+    album: Album | None = None
+    """Pictures of the background, for one that moves."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +71,8 @@ class SurveyBuilder:
 
     MOST_PLATES = 24
     """Plates kept: a clip of hundreds of still shots keeps those of the longest."""
+    ALBUMS = 2 * album.MEMORY
+    """Bytes of albums kept, again those of the longest shots."""
 
     def __init__(self) -> None:
         self._cut = CutDetector()
@@ -76,6 +83,7 @@ class SurveyBuilder:
         self._still = True
         self._looks = self._spoilt = self._spoilt_run = 0
         self._plate: PlateBuilder | None = None
+        self._album: AlbumBuilder | None = None
 
     def add(self, frame: Frame, hole: NDArray[np.bool_] | None, *, searched: bool = True) -> None:
         """Look at a frame; `hole` bool [H, W], stored orientation, full size: what may be in the way, undilated.
@@ -84,7 +92,7 @@ class SurveyBuilder:
         """
         if self._cut(frame.luma(size=THUMB)):
             self._close()
-        if (self._count - self._start) % LOOK_EVERY == 0 and self._still and searched:
+        if (self._count - self._start) % LOOK_EVERY == 0 and searched:
             self._look(frame, hole)
         self._count += 1
 
@@ -94,7 +102,7 @@ class SurveyBuilder:
         return Survey(tuple(self._shots))
 
     def _look(self, frame: Frame, hole: NDArray[np.bool_] | None) -> None:
-        """Judge the camera and, while it is still, collect the background."""
+        """Judge the camera and collect the background: its median while the camera is still, pictures of it in any case."""
         height, width = frame.size
         scale = min(1.0, SIDE / max(height, width))
         size = (max(round(height * scale), 1), max(round(width * scale), 1))
@@ -106,12 +114,15 @@ class SurveyBuilder:
         if self._reference is None or self._reference[0].shape != size:
             self._reference = (luma, known)
             self._plate = PlateBuilder(frame)
-        else:
+            self._album = AlbumBuilder.of(frame, self._flow)
+        elif self._still:
             agrees = self._agrees(self._reference[0], luma, known & self._reference[1])
             self._spoilt_run = 0 if agrees else self._spoilt_run + 1
             self._spoilt += not agrees
             self._still = self._spoilt_run < PATIENCE
         self._looks += 1
+        if self._album is not None:
+            self._album.add(frame, hole, luma, known)
         if not self._still:
             self._plate = None
         elif self._plate is not None and not self._spoilt_run:
@@ -143,14 +154,23 @@ class SurveyBuilder:
         if self._count > self._start:
             still = self._still and self._looks >= SHORTEST and self._spoilt <= MOST_SPOILT * self._looks
             plate = self._plate.finish() if still and self._plate is not None else None
-            self._shots.append(Shot(self._start, self._count, "still" if still else "free", plate))
-            kept = [shot for shot in self._shots if shot.plate is not None]
-            if len(kept) > self.MOST_PLATES:
-                short = min(kept, key=lambda shot: shot.stop - shot.start)
-                self._shots[self._shots.index(short)] = Shot(short.start, short.stop, short.camera)
-        self._start, self._reference, self._plate = self._count, None, None
+            pages = self._album.finish() if not still and self._album is not None and self._looks >= LONG else None
+            self._shots.append(Shot(self._start, self._count, "still" if still else "free", plate, pages))
+            plates = [shot for shot in self._shots if shot.plate is not None]
+            if len(plates) > self.MOST_PLATES:
+                self._forget(plates)
+            albums = [shot for shot in self._shots if shot.album is not None]
+            while sum(shot.album.nbytes for shot in albums if shot.album is not None) > self.ALBUMS:
+                albums.remove(self._forget(albums))
+        self._start, self._reference, self._plate, self._album = self._count, None, None, None
         self._still = True
         self._looks = self._spoilt = self._spoilt_run = 0
+
+    def _forget(self, shots: list[Shot]) -> Shot:
+        """Leave the shortest of `shots` without plate and album; returns it as it was."""
+        short = min(shots, key=lambda shot: shot.stop - shot.start)
+        self._shots[self._shots.index(short)] = Shot(short.start, short.stop, short.camera)
+        return short
 
 
 def _grown(hole: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:

@@ -126,17 +126,36 @@ NAMES = ("static", "pan", "zoom", "rotation", "shake", "parallax", "exposure", "
 
 
 def synthetic_cases(frames: int, names: Sequence[str] = NAMES) -> list[CaseRef]:
-    """One case for each name, hole moving; plus a hole that never moves, before a panning and before a still camera."""
+    """One case for each name, hole moving; a hole that never moves, before a panning or still camera; one that stays for long."""
     looks = [CaseRef(f"synthetic/{name}", partial(_case, name, frames, moving=True)) for name in names]
     fixed = [("pan", "pan-fixed-hole"), ("static", "never-seen")]
     stay = [CaseRef(f"synthetic/{title}", partial(_case, n, frames, moving=False, title=title)) for n, title in fixed]
-    return looks + stay
+    return looks + stay + [CaseRef("synthetic/lingers", _lingers)]
 
 
 def moving_look() -> Look:
     """A panning camera whose view never leaves the world, however long: it swings to and fro."""
     world = texture(2 * HEIGHT, 2 * WIDTH, 1)
     return _camera(world, lambda t: _view(90 * np.sin(2.5 * t / 90), 40 * np.sin(t / 60)))
+
+
+def _lingers() -> Case:
+    """Somebody stands before a hand-held camera for four seconds and walks off: longer than a window of frames reaches."""
+    frames, leaves, step = 150, 100, 6
+    world = texture(2 * HEIGHT, 2 * WIDTH, 1)
+    outline = np.zeros((2 * HEIGHT, 2 * WIDTH), np.uint8)
+    outline[HEIGHT // 2 : HEIGHT // 2 + HEIGHT, WIDTH // 2 : WIDTH // 2 + WIDTH] = blob(
+        1, (HEIGHT, WIDTH), seed=7, moving=False
+    )[0]
+    truth, holes = [], []
+    for t in range(frames):
+        view = _view(25 * np.sin(t / 23), 10 * np.cos(t / 17), 0.03 * np.sin(t / 31))
+        truth.append(_camera(world, lambda _, view=view: view)(t))  # type: ignore[misc]
+        walked = np.array([[1, 0, -step * max(t - leaves, 0)], [0, 1, 0]], np.float64)
+        at_home = np.concatenate([walked, [[0, 0, 1]]]) @ np.concatenate([view, [[0, 0, 1]]])
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        holes.append(cv2.warpAffine(outline, at_home[:2], (WIDTH, HEIGHT), flags=flags) > 0)
+    return Case("synthetic/lingers", "synthetic", blanked(truth, holes), holes, truth, public=True)
 
 
 def _case(name: str, frames: int, *, moving: bool, title: str = "") -> Case:

@@ -107,3 +107,11 @@ def _largest(alpha: NDArray[np.float32], shape: tuple[int, ...], shift_y: int, s
     padded[: alpha.shape[0], : alpha.shape[1]] = alpha
     cells = [padded[y :: 1 << shift_y, x :: 1 << shift_x] for y in range(1 << shift_y) for x in range(1 << shift_x)]
     return np.maximum.reduce(cells)
+
+
+def by_grid(holes: list[PlaneHole]) -> list[tuple[PlaneHole, list[int]]]:
+    """Planes that share a sampling grid, together."""
+    grids: dict[int, tuple[PlaneHole, list[int]]] = {}
+    for number, hole in enumerate(holes):
+        grids.setdefault(id(hole), (hole, []))[1].append(number)
+    return list(grids.values())

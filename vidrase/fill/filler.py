@@ -9,17 +9,18 @@ from numpy.typing import NDArray
 
 from vidrase.cuts import CutDetector
 from vidrase.fill.agree import reconcile
-from vidrase.fill.chains import carried, chase
+from vidrase.fill.chains import chase
 from vidrase.fill.colours import Candidate, Places, coloured, fused, match_light
-from vidrase.fill.composite import PlaneHole, composite, plane_holes
-from vidrase.fill.invent import canvas, thin
+from vidrase.fill.composite import PlaneHole, by_grid, composite, plane_holes
+from vidrase.fill.distant import Distant
 from vidrase.fill.links import Linker, look_back
-from vidrase.fill.moment import GRID_SIDE, RIM, Box, Grid, Moment, Origins
+from vidrase.fill.moment import GRID_SIDE, RIM, Grid, Moment
 from vidrase.fill.picture import Picture
 from vidrase.fill.seams import level_seams
 from vidrase.fill.selfcheck import EVERY, SelfCheck
 from vidrase.fill.still import StillShot
 from vidrase.fill.traces import with_traces
+from vidrase.fill.unseen import Unseen
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, HoleFrame
 from vidrase.inpaint import Inpainter
@@ -36,6 +37,8 @@ LOOK_BACK_EVERY = 15  # frames: each time costs one completion for every frame a
 LINK_MEMORY = 256 << 20
 """Bytes of motion the window may hold; holes as large as the frame get a shorter reach."""
 LEAST_REACH = 8
+FAR = 10
+"""Frames: over longer ways a picture that is laid over this one directly is nearer the truth than a chain."""
 MISFIT = 16 / 255
 """Mean difference at the rim, of full scale, from which a frame deserves a look; plain texture and noise stay below it."""
 SEEN_ENOUGH = 0.6
@@ -74,7 +77,8 @@ class Filler:
         self._options, self._flow, self._inpainter = options, flow, inpainter
         self._survey, self._stats, self._note = survey, stats, note
         self._moments: dict[int, Moment] = {}
-        self._canvases: dict[int, Picture] = {}
+        self._unseen = Unseen(inpainter)
+        self._distant: Distant | None = None
         self._linker = Linker(flow)
         self._grid: Grid | None = None
         self._cut = CutDetector()
@@ -122,6 +126,18 @@ class Filler:
         if self._still is None or self._still.plate is not plate:
             self._still = StillShot.of(plate, here.frame, self._inpainter)
         return self._still
+
+    def _album(self, here: Moment) -> Distant | None:
+        """Distant pictures of the shot of `here`; None: there are none, or they are not wanted."""
+        assert self._grid is not None
+        if self._survey is None or self._options.mode in ("flow", "image"):
+            return None
+        shot = self._survey.shot(here.frame.index)
+        if shot is None or shot.album is None or shot.album.pages[0].frame.size != here.frame.size:
+            return None
+        if self._distant is None or self._distant.album is not shot.album or self._distant.grid is not self._grid:
+            self._distant = Distant(shot.album, self._grid, self._flow)
+        return self._distant
 
     def ready(self) -> bool:
         """Whether a frame may leave: it needs no filling, or all that it may look at is there."""
@@ -185,31 +201,41 @@ class Filler:
         chains = [chain for chain in chains if (chain.source >= 0).any()]
         values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(here.frame.planes)
         known: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * len(here.frame.planes)
-        for hole, planes in _by_grid(holes):
+        weak: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * len(here.frame.planes)
+        misfit = False
+        for hole, planes in by_grid(holes):
             places = self._places(hole, here)
+            found: list[Candidate] = []
             if chains:
                 points = places.between(self._grid, chains[0].box)
                 found = [coloured(chain, places, planes, points, self._grid, self._picture) for chain in chains]
                 new, sure = self._matched(found, places, planes, here.frame)
                 if 0 in planes:
-                    self._doubt(here, found, sure)
+                    misfit = self._misfits(here, found)
             else:
                 new = [np.zeros(places.count, np.float32) for _ in planes]
                 sure = np.zeros(places.count, bool)
+            late = sure & far_off(found, places.count, here.number)
             for plane, value in zip(planes, new, strict=True):
-                values[plane], known[plane] = value, sure
-        missing = int(known[0].size - known[0].sum())
-        self._stats.copied += int(known[0].sum())
-        self._stats.invented += missing
-        if missing:
-            self._invent(here, holes, values, known)
+                values[plane], known[plane], weak[plane] = value, sure, late
+        album = self._album(here) if weak[0].any() or not known[0].all() else None
+        seen, distant = int(known[0].sum()), 0
+        if album is not None or seen < known[0].size:
+            before = self._moments.get(here.number - 1)
+            distant, more = self._unseen.fill(here, before, holes, values, known, weak, self._grid, album)
+            seen += more
+        self._stats.copied += seen
+        self._stats.distant += distant
+        self._stats.invented += known[0].size - seen
+        if misfit or seen < SEEN_ENOUGH * known[0].size:
+            self._stats.doubtful.append(here.frame.index)
         return composite(here.frame, holes, values)
 
     def _from_plate(self, here: Moment, holes: list[PlaneHole], plate: Plate) -> Frame:
         shot = self._still_shot(plate, here)
         self._count_mode(here, "plate")
         values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(holes)
-        for hole, planes in _by_grid(holes):
+        for hole, planes in by_grid(holes):
             colours, seen = shot.colours(here.frame, hole, planes)
             for plane, value in zip(planes, colours, strict=True):
                 values[plane] = value
@@ -231,12 +257,10 @@ class Filler:
         rim = max(int(RIM / self._grid.scale_x) >> hole.shift_x, 1)
         return Places.of(hole, here.frame.planes[1 if hole.shift_x or hole.shift_y else 0].shape, rim)
 
-    def _doubt(self, here: Moment, found: list[Candidate], known: NDArray[np.bool_]) -> None:
-        """Remember frames whose rim does not fit what was found, or where much had to be made up."""
+    def _misfits(self, here: Moment, found: list[Candidate]) -> bool:
+        """Whether the rim does not fit what was found."""
         doubts = [float(candidate.doubt.mean()) for candidate in found if candidate.doubt is not None]
-        full = (1 << here.frame.layout.bits) - 1
-        if known.mean() < SEEN_ENOUGH or (doubts and min(doubts) > MISFIT * full):
-            self._stats.doubtful.append(here.frame.index)
+        return bool(doubts) and min(doubts) > MISFIT * ((1 << here.frame.layout.bits) - 1)
 
     def _matched(
         self, found: list[Candidate], places: Places, planes: list[int], frame: Frame
@@ -248,80 +272,10 @@ class Filler:
                 level_seams(candidate, places, (1 << frame.layout.bits) - 1)
         return fused(found, places.count)
 
-    def _invent(
-        self,
-        here: Moment,
-        holes: list[PlaneHole],
-        values: list[NDArray[np.float32]],
-        known: list[NDArray[np.bool_]],
-    ) -> None:
-        """Fill what no frame shows: from an earlier invention where there is one, else by a new one on this frame."""
-        assert here.box is not None
-        assert self._grid is not None
-        before = self._moments.get(here.number - 1)
-        memory = carried(before, here) if before is not None else Origins.empty(here.box)
-        if (memory.source >= 0).any():
-            self._add(memory, here, holes, values, known)
-        if not known[0].all():
-            frame = composite(here.frame, holes, values)
-            missing = np.zeros(here.frame.size, bool)
-            crop = missing[holes[0].span]
-            crop[holes[0].area] = ~known[0]
-            made = canvas(frame, missing, None if thin(missing) else self._inpainter)
-            self._canvases[here.number] = made
-            # what the canvas does not show must not point to it: it would be filled with its border, drawn out to stripes
-            lacking = (self._grid.shrink(missing)[here.box.span] | (memory.source < 0)) & _shown(
-                made, here.box, self._grid
-            )
-            fresh = Origins.empty(here.box)
-            fresh.source[:] = here.number
-            self._add(fresh, here, holes, values, known)
-            for name in ("source", "dx", "dy", "cost"):
-                getattr(memory, name)[lacking] = getattr(fresh, name)[lacking]
-        here.invented = memory
-        used = set(np.unique(memory.source).tolist())
-        if before is not None:
-            before.invented = None
-        for number in [n for n in self._canvases if n not in used]:
-            del self._canvases[number]
 
-    def _add(
-        self,
-        origins: Origins,
-        here: Moment,
-        holes: list[PlaneHole],
-        values: list[NDArray[np.float32]],
-        known: list[NDArray[np.bool_]],
-    ) -> None:
-        """Put invented colours where nothing is known yet."""
-        assert self._grid is not None
-        for hole, planes in _by_grid(holes):
-            unknown = np.flatnonzero(~known[planes[0]])
-            if not len(unknown):
-                continue
-            places = self._places(hole, here).only(unknown)
-            points = places.between(self._grid, origins.box)
-            found = coloured(origins, places, planes, points, self._grid, self._canvases.__getitem__)
-            use = unknown[found.valid]
-            for k, plane in enumerate(planes):
-                values[plane][use] = found.values[k][found.valid]
-            fresh = known[planes[0]].copy()
-            fresh[use] = True
-            for plane in planes:
-                known[plane] = fresh
-
-
-def _by_grid(holes: list[PlaneHole]) -> list[tuple[PlaneHole, list[int]]]:
-    """Planes that share a sampling grid, together."""
-    grids: dict[int, tuple[PlaneHole, list[int]]] = {}
-    for number, hole in enumerate(holes):
-        grids.setdefault(id(hole), (hole, []))[1].append(number)
-    return list(grids.values())
-
-
-def _shown(picture: Picture, box: Box, grid: Grid) -> NDArray[np.bool_]:
-    """bool [h, w] of the working grid's `box`: where `picture`, a crop of the frame, has something to show."""
-    height, width = picture.planes[0].shape
-    rows = (np.arange(box.top, box.bottom) + 0.5) / grid.scale_y - 0.5 - picture.y
-    columns = (np.arange(box.left, box.right) + 0.5) / grid.scale_x - 0.5 - picture.x
-    return ((rows >= 0) & (rows <= height - 1))[:, None] & ((columns >= 0) & (columns <= width - 1))
+def far_off(found: list[Candidate], count: int, number: int) -> NDArray[np.bool_]:
+    """bool [count]: which points are seen nowhere within `FAR` frames of the moment `number`."""
+    out = np.ones(count, bool)
+    for one in found:
+        out &= (one.source[:count] < 0) | (np.abs(one.source[:count] - number) > FAR)
+    return out

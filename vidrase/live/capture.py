@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from vidrase.avplanes import UNSPECIFIED, customary_matrix
 from vidrase.errors import CameraTimeout, DecodeError, SourceError, SourceNotFound, UnsupportedSource
 from vidrase.live.address import Address
+from vidrase.live.x11 import ScreenProcess
 from vidrase.report import Note
 
 ROOM = 2
@@ -91,6 +92,7 @@ class Capture:
         self._plays = False
         self._pace_start: float | None = None
         self._thread: threading.Thread | None = None
+        self._screen: ScreenProcess | None = None
 
     def start(self) -> Self:
         """Open the source and begin to read. Raises SourceNotFound, UnsupportedSource, CameraTimeout or SourceError."""
@@ -132,9 +134,14 @@ class Capture:
         self._stop.set()
         with self._state:
             self._state.notify_all()
+        if self._screen is not None:
+            self._screen.stop()
         if self._thread is not None:
             self._thread.join(self._timeout + 2.0)
             self._thread = None
+        if self._screen is not None:
+            self._screen.close()
+            self._screen = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -153,15 +160,18 @@ class Capture:
             return camera
         began = time.monotonic()
         patience = max(self._timeout, 2.0) * 2
+        url, form, options = address.url, address.format, dict(address.options)
+        if form == "x11grab":
+            if self._screen is not None:
+                self._screen.close()
+            self._screen = ScreenProcess(url, options)
+            url, form, options = self._screen.url, ScreenProcess.FORMAT, {"fflags": "nobuffer"}
         try:
             # opening a stream takes a few exchanges more than reading from it
-            container = av.open(
-                address.url,
-                format=address.format,
-                options=dict(address.options),
-                timeout=(patience, self._patience),
-            )
+            container = av.open(url, format=form, options=options, timeout=(patience, self._patience))
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            if self._screen is not None and (why := self._screen.why()):
+                raise SourceError(f"cannot open the screen {address.url}: {why}") from error
             # what FFmpeg makes of an open that was broken off varies
             broken_off = time.monotonic() - began > 0.9 * patience
             raise _explained(address, TimeoutError() if broken_off else error) from error

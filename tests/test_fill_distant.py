@@ -1,0 +1,129 @@
+"""What is seen only far from its frame in time: taken from the survey's album, in the right place and light."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from synth import as_frames, texture
+
+from vidrase.fill import fill
+from vidrase.flow import load_flow
+from vidrase.frames import Frame, Hole, HoleFrame
+from vidrase.inpaint import load_inpainter
+from vidrase.options import FillOptions
+from vidrase.report import FillStats
+from vidrase.survey import SurveyBuilder
+
+SIZE = (120, 200)
+RED = (225, 20, 30)
+
+
+def _lingering(frames: int = 90, leaves: int = 60, gain: float = 0.0) -> tuple[list[Frame], list[NDArray], list[Frame]]:
+    """Somebody who stands before a hand-held camera for longer than `fast` looks ahead, then is gone."""
+    world = texture(180, 280, 5)
+    shown, masks, truth = [], [], []
+    for t in range(frames):
+        x, y = 40 + 9 * np.sin(t / 7), 30 + 5 * np.cos(t / 5)
+        turn = np.float32([[1, 0.01 * np.sin(t / 9), x], [-0.01 * np.sin(t / 9), 1, y]])
+        background = cv2.warpAffine(world, turn, SIZE[::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+        background = np.clip(background * (1 + gain * t / frames), 0, 255).astype(np.uint8)
+        body = np.zeros(world.shape[:2], np.uint8)
+        if t < leaves:
+            cv2.ellipse(body, (140, 90), (13, 32), 0, 0, 360, 1, -1)
+        mask = cv2.warpAffine(body, turn, SIZE[::-1], flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0
+        picture = background.copy()
+        picture[mask] = RED
+        shown.append(picture)
+        masks.append(mask)
+        truth.append(background)
+    return as_frames(shown), masks, as_frames(truth)
+
+
+def _filled(frames: list[Frame], masks: list[NDArray], mode: str = "auto") -> tuple[list[Frame], FillStats]:
+    builder = SurveyBuilder()
+    for frame, mask in zip(frames, masks, strict=True):
+        builder.add(frame, mask)
+    stats = FillStats()
+    grown = [cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 for mask in masks]
+    holes = [HoleFrame(f, Hole.of(m, g) if m.any() else None) for f, m, g in zip(frames, masks, grown, strict=True)]
+    result = fill(
+        holes,
+        options=FillOptions(quality="fast", mode=mode),  # type: ignore[arg-type]
+        flow=load_flow(note=print),
+        inpainter=load_inpainter("telea"),
+        survey=builder.finish(),
+        stats=stats,
+        note=print,
+    )
+    return list(result), stats
+
+
+def _psnr(result: list[Frame], truth: list[Frame], masks: list[NDArray]) -> float:
+    errors = [np.square(r.rgb().astype(float) - t.rgb())[m] for r, t, m in zip(result, truth, masks, strict=True)]
+    return float(10 * np.log10(255**2 / np.concatenate(errors).mean()))
+
+
+def test_the_true_background_comes_from_beyond_the_window() -> None:
+    frames, masks, truth = _lingering()
+    result, stats = _filled(frames, masks)
+    invented, none = _filled(frames, masks, mode="flow")
+    assert stats.distant > 0.3 * (stats.copied + stats.invented)
+    assert none.distant == 0
+    assert none.invented > 0.3 * (stats.copied + stats.invented)
+    assert stats.invented == 0
+    assert _psnr(result, truth, masks) > 33
+    assert none.doubtful
+    assert not stats.doubtful
+    assert _psnr(result, truth, masks) > _psnr(invented, truth, masks) + 8
+    for before, after, mask in zip(frames, result, masks, strict=True):
+        outside = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
+        assert np.array_equal(before.planes[0][outside], after.planes[0][outside])
+
+
+def test_it_is_brought_to_the_light_of_its_new_frame() -> None:
+    frames, masks, truth = _lingering(gain=0.15)
+    result, stats = _filled(frames, masks)
+    assert stats.distant > 0
+    assert _psnr(result[:20], truth[:20], masks[:20]) > 30
+
+
+def test_nothing_of_what_is_to_go_comes_back() -> None:
+    frames, masks, _ = _lingering()
+    result, _ = _filled(frames, masks)
+    for frame, mask in zip(result, masks, strict=True):
+        red = np.abs(frame.rgb()[mask].astype(int) - RED).max(1) < 40
+        assert not red.any()
+
+
+def test_another_place_is_not_taken_for_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, masks, _ = _lingering()
+    other = as_frames([texture(*SIZE, 60 + t) for t in range(2)])
+    builder = SurveyBuilder()
+    for frame, mask in zip(frames, masks, strict=True):
+        builder.add(frame, mask)
+    survey = builder.finish()
+    album = survey.shots[0].album
+    assert album is not None
+    for page in album.pages:
+        object.__setattr__(page, "frame", other[page.frame.index % 2])
+    monkeypatch.setattr(SurveyBuilder, "finish", lambda self: survey)
+    _, stats = _filled(frames, masks)
+    assert stats.distant == 0
+    assert stats.invented > 0
+
+
+def test_what_is_carried_on_does_not_run_into_what_is_to_go() -> None:
+    world = texture(160, 520, 5)
+    mask = cv2.ellipse(np.zeros(SIZE, np.uint8), (100, 60), (38, 26), 0, 0, 360, 1, -1) > 0
+    shown = []
+    for t in range(60):
+        view = np.float32([[1, 0, 2.5 * t], [0, 1, 20 + 0.4 * t]])
+        picture = cv2.warpAffine(world, view, SIZE[::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+        picture[mask] = RED
+        shown.append(picture)
+    result, stats = _filled(as_frames(shown), [mask] * len(shown))
+    assert stats.distant > 0
+    for frame in result:
+        assert not (np.abs(frame.rgb()[mask].astype(int) - RED).max(1) < 60).any()
