@@ -21,6 +21,7 @@ from vidrase.fill.moment import Grid, Moment, Origins
 from vidrase.fill.picture import Picture
 from vidrase.fill.sampling import at
 from vidrase.flow import FlowModel
+from vidrase.frames import Frame, Hole
 
 FIRST = 1 << 30
 """The source number of the album's first page."""
@@ -31,8 +32,8 @@ WORTH = 0.02
 SHOWN = 0.8
 """Share of what the best page shows, from which another one counts as equal."""
 AGAIN = 10  # frames until a page that did not fit is tried again
-BORDER = 0.01
-"""What is not taken around what may be in the way in a page, as a share of the height, beyond the survey's own border."""
+BORDER = 0.03
+"""What is not taken around what may be in the way in a page, as a share of the height, while its shadows are not known."""
 SUPPORT = 0.25
 """Share of the surroundings that must fit the page, laid over, as a whole: little, as parallax is measured beyond it."""
 BEARABLE = 20.0
@@ -68,10 +69,22 @@ class Distant:
     _sheets: dict[int, _Sheet] = field(default_factory=dict)
     _failed: dict[int, int] = field(default_factory=dict)
     """Pages that did not fit, and the moment from which they are tried again."""
+    _numbers: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._numbers = {page.frame.index: number for number, page in enumerate(self.album.pages)}
 
     def picture(self, number: int) -> Picture:
         """The planes of the page with the source number `number`."""
         return self._sheet(number - FIRST).picture
+
+    def learn(self, frame: Frame, hole: Hole | None) -> None:
+        """Take note of what goes in `frame`: if it is a page, its shadows and what hangs on things is known only now."""
+        number = self._numbers.get(frame.index)
+        if number is not None and hole is not None:
+            sheet = self._sheet(number)
+            near = grown(self.grid.shrink(self.album.pages[number].hidden() | hole.full_area()), 2)
+            self._sheets[number] = _Sheet(sheet.luma, near, sheet.picture)
 
     def origins(self, here: Moment, missing: NDArray[np.bool_]) -> Origins:
         """Where pixels of `here` are seen in the album; `missing`: bool [h, w], in the box of `here`, those that are wanted."""

@@ -78,7 +78,7 @@ class Filler:
         self._survey, self._stats, self._note = survey, stats, note
         self._moments: dict[int, Moment] = {}
         self._unseen = Unseen(inpainter)
-        self._distant: Distant | None = None
+        self._distant: dict[int, Distant] = {}  # by the start of the shot
         self._linker = Linker(flow)
         self._grid: Grid | None = None
         self._cut = CutDetector()
@@ -109,6 +109,9 @@ class Filler:
         if self._cut(now.luma):
             self._shot += 1
             now.shot = self._shot
+        album = self._album(now)
+        if album is not None:
+            album.learn(frame, hole)
         before = self._moments.get(now.number - 1)
         if before is not None and before.shot == now.shot and (before.hole or now.hole) and self._chained(now):
             earlier = self._moments.get(before.number - 1)
@@ -135,9 +138,11 @@ class Filler:
         shot = self._survey.shot(here.frame.index)
         if shot is None or shot.album is None or shot.album.pages[0].frame.size != here.frame.size:
             return None
-        if self._distant is None or self._distant.album is not shot.album or self._distant.grid is not self._grid:
-            self._distant = Distant(shot.album, self._grid, self._flow)
-        return self._distant
+        if shot.start not in self._distant or self._distant[shot.start].grid is not self._grid:
+            for start in [start for start in self._distant if start < shot.start][:-1]:
+                del self._distant[start]  # the window spans two long shots at most
+            self._distant[shot.start] = Distant(shot.album, self._grid, self._flow)
+        return self._distant[shot.start]
 
     def ready(self) -> bool:
         """Whether a frame may leave: it needs no filling, or all that it may look at is there."""
