@@ -298,7 +298,7 @@ def _wanted(
             kept = _kept_beyond(found, run.options.select.region) if wanted and inside is not None else found.kept
             yield HoleFrame(found.frame, inside, passes=not wanted, kept=kept)
         else:
-            yield HoleFrame(found.frame, passes=True)
+            yield HoleFrame(found.frame, passes=True, searched=False)
         del found, hole
 
 

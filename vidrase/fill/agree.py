@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase.fill.links import calmed
 from vidrase.fill.moment import Moment, Origins
 from vidrase.fill.sampling import at
 from vidrase.flow import FlowModel
@@ -48,10 +49,13 @@ def reconcile(past: Origins, future: Origins, here: Moment, moments: Mapping[int
     wide = past.box.wider(MARGIN, here.luma.shape)
     inner = np.s_[past.box.top - wide.top :, past.box.left - wide.left :]
     inner = np.s_[inner[0].start : inner[0].start + both.shape[0], inner[1].start : inner[1].start + both.shape[1]]
+    # what neither shows must not show what is to go
+    lacking = here.blocked is not None and (here.blocked[past.box.span] & (past.source < 0) & (future.source < 0)).any()
+    ground = calmed(here) if lacking else here.luma
     pictures = []
     for one, other in ((past, future), (future, past)):
         # where only one side shows something, both paintings show that: no difference, no drift
-        canvas = here.luma[wide.span].copy()
+        canvas = ground[wide.span].copy()
         crop = painted(other, moments, canvas[inner])
         canvas[inner] = painted(one, moments, crop)
         pictures.append(canvas)

@@ -110,6 +110,8 @@ MISPLACED = 2.0
 """px: cost of a place on something in front."""
 
 
+BEYOND = 0.1
+"""How far the camera may move in a frame, as a share of the height, for what comes into view to continue what was there."""
 CAMERA_SUPPORT = 0.5
 """Share of the surroundings that must move as the camera does, for an invention to be carried by that motion alone."""
 
@@ -176,6 +178,8 @@ def carried(previous: Moment, now: Moment) -> Origins:
 
     Not by the completed flow: what it interpolates into the hole is right to a tenth of a pixel, but carried on for hundreds of
     frames such errors tear an invention into stripes. One homography a frame keeps it whole.
+    What comes into view at the border continues what lies there: beyond its own border a canvas is mirrored. Invented by
+    itself, line by line, it would be the last line drawn out.
     """
     assert now.box is not None
     assert now.wanted is not None
@@ -190,7 +194,11 @@ def carried(previous: Moment, now: Moment) -> Origins:
         motion = previous.link.flow(-1, x0, y0)
         x, y = x0 + motion[:, 0], y0 + motion[:, 1]
     box = previous.invented.box
-    inside = (x >= box.left) & (y >= box.top) & (x <= box.right - 1) & (y <= box.bottom - 1)
+    height, width = now.luma.shape
+    beyond = BEYOND * height
+    left, top = box.left - beyond * (box.left == 0), box.top - beyond * (box.top == 0)
+    right, bottom = box.right - 1 + beyond * (box.right == width), box.bottom - 1 + beyond * (box.bottom == height)
+    inside = (x >= left) & (y >= top) & (x <= right) & (y <= bottom)
     source, dx, dy, cost = spread(previous.invented, Between.of(box, x, y))
     source = np.where(inside, source, -1)
     out.source[rows, columns] = source

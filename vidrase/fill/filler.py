@@ -37,8 +37,8 @@ LOOK_BACK_EVERY = 15  # frames: each time costs one completion for every frame a
 LINK_MEMORY = 256 << 20
 """Bytes of motion the window may hold; holes as large as the frame get a shorter reach."""
 LEAST_REACH = 8
-FAR = 10
-"""Frames: over longer ways a picture that is laid over this one directly is nearer the truth than a chain."""
+FAR = {"fast": REACH["fast"], "default": 10, "best": 10}
+"""Frames: over longer ways a picture that is laid over this one directly is nearer the truth than a chain. It takes time."""
 MISFIT = 16 / 255
 """Mean difference at the rim, of full scale, from which a frame deserves a look; plain texture and noise stay below it."""
 SEEN_ENOUGH = 0.6
@@ -89,6 +89,7 @@ class Filler:
         self._still: StillShot | None = None
         self._check = SelfCheck()
         self._with_hole = 0
+        self._searched = True
         self._counted_shot = 0
 
     def push(self, found: HoleFrame) -> None:
@@ -106,9 +107,11 @@ class Filler:
         now.kept = found.kept
         if found.kept is not None:
             now.stays = self._grid.shrink(found.kept.full_area())
-        if self._cut(now.luma):
+        # where nobody looked for it the thing may stand unmasked: nothing is taken from there, as from beyond a cut
+        if self._cut(now.luma) or found.searched != self._searched:
             self._shot += 1
             now.shot = self._shot
+        self._searched = found.searched
         album = self._album(now)
         if album is not None:
             album.learn(frame, hole)
@@ -220,7 +223,7 @@ class Filler:
             else:
                 new = [np.zeros(places.count, np.float32) for _ in planes]
                 sure = np.zeros(places.count, bool)
-            late = sure & far_off(found, places.count, here.number)
+            late = sure & far_off(found, places.count, here.number, FAR[self._options.quality])
             for plane, value in zip(planes, new, strict=True):
                 values[plane], known[plane], weak[plane] = value, sure, late
         album = self._album(here) if weak[0].any() or not known[0].all() else None
@@ -278,9 +281,9 @@ class Filler:
         return fused(found, places.count)
 
 
-def far_off(found: list[Candidate], count: int, number: int) -> NDArray[np.bool_]:
-    """bool [count]: which points are seen nowhere within `FAR` frames of the moment `number`."""
+def far_off(found: list[Candidate], count: int, number: int, far: int) -> NDArray[np.bool_]:
+    """bool [count]: which points are seen nowhere within `far` frames of the moment `number`."""
     out = np.ones(count, bool)
     for one in found:
-        out &= (one.source[:count] < 0) | (np.abs(one.source[:count] - number) > FAR)
+        out &= (one.source[:count] < 0) | (np.abs(one.source[:count] - number) > far)
     return out

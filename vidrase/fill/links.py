@@ -59,7 +59,7 @@ class Linker:
             np.zeros(wide.shape, bool) if moment.blocked is None else grown(moment.blocked[wide.span], pollution)
             for moment in (before, now)
         ]
-        calm = {m.number: self._calm[m.number] if m.number in self._calm else _calmed(m) for m in (before, now)}
+        calm = {m.number: self._calm[m.number] if m.number in self._calm else calmed(m) for m in (before, now)}
         self._calm = calm
         pair = np.stack([calm[before.number][wide.span], calm[now.number][wide.span]])
         origin = (wide.top, wide.left)
@@ -184,7 +184,7 @@ def movers(stays: Hidden, beyond: NDArray[np.float32], trusted: Hidden, speed: f
     return (moves | whole[labels]) & ~large[labels]  # type: ignore[no-any-return]
 
 
-def _calmed(moment: Moment) -> NDArray[np.uint8]:
+def calmed(moment: Moment) -> NDArray[np.uint8]:
     """The luma with a smooth surface instead of the hole: what moves there would drag the flow around it along."""
     if moment.blocked is None or moment.box is None:
         return moment.luma

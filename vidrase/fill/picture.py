@@ -18,7 +18,7 @@ NEAR = 24  # samples around a hole: most chains land there
 
 
 class Picture:
-    """Planes to sample from.
+    """Planes to sample from; beyond their borders they go on mirrored.
 
     planes: of the frame, or crops of them.
     y, x:   where the crops lie, in luma samples, on the chroma grid.
@@ -67,6 +67,8 @@ class Picture:
         return values
 
     def _plain(self, planes: list[int], x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+        height, width = self.planes[planes[0]].shape
+        x, y = _mirrored(x, width), _mirrored(y, height)
         return np.stack([at(self.planes[plane], x, y, cubic=True) for plane in planes], axis=1).astype(np.float32)
 
     def _cleaned(self, planes: list[int], hole: PlaneHole) -> tuple[int, int, NDArray]:
@@ -79,7 +81,9 @@ class Picture:
         free = np.ones(crop.shape[:2], np.uint8)
         free[hole.top - top : hole.top - top + rows, hole.left - left : hole.left - left + columns] = ~hole.area
         values = crop.astype(np.float32)
-        for _ in range(TAPS):  # ring by ring
+        for _ in range(
+            TAPS + 1
+        ):  # ring by ring; one more, as between two points beside a corner of the hole lies one inside it
             share = cv2.boxFilter(free.astype(np.float32), -1, (3, 3))
             edge = (share > 1e-3) & (free == 0)
             for k in range(len(planes)):
@@ -88,3 +92,11 @@ class Picture:
             crop[edge] = np.rint(values[edge]).astype(crop.dtype)
             free[edge] = 1
         return top, left, crop if len(planes) > 1 else np.ascontiguousarray(crop[..., 0])
+
+
+def _mirrored(x: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Positions along a side of `size` samples, those beyond its ends folded back."""
+    if not len(x) or (x.min() >= -1 and x.max() <= size):
+        return x
+    last = np.float32(max(size - 1, 1))
+    return (last - np.abs(np.mod(x, 2 * last) - last)).astype(np.float32)  # type: ignore[no-any-return]
