@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from synth import as_frames, texture
+from synth import YUV420, as_frames, texture
 
+from vidrase.colour import PixelLayout
 from vidrase.fill import fill
 from vidrase.flow import load_flow
 from vidrase.frames import Frame, Hole, HoleFrame
@@ -20,7 +21,9 @@ SIZE = (120, 200)
 RED = (225, 20, 30)
 
 
-def _lingering(frames: int = 90, leaves: int = 60, gain: float = 0.0) -> tuple[list[Frame], list[NDArray], list[Frame]]:
+def _lingering(
+    frames: int = 90, leaves: int = 60, gain: float = 0.0, layout: PixelLayout = YUV420
+) -> tuple[list[Frame], list[NDArray], list[Frame]]:
     """Somebody who stands before a hand-held camera for longer than `fast` looks ahead, then is gone."""
     world = texture(180, 280, 5)
     shown, masks, truth = [], [], []
@@ -38,7 +41,7 @@ def _lingering(frames: int = 90, leaves: int = 60, gain: float = 0.0) -> tuple[l
         shown.append(picture)
         masks.append(mask)
         truth.append(background)
-    return as_frames(shown), masks, as_frames(truth)
+    return as_frames(shown, layout), masks, as_frames(truth, layout)
 
 
 def _filled(frames: list[Frame], masks: list[NDArray], mode: str = "auto") -> tuple[list[Frame], FillStats]:
@@ -80,6 +83,22 @@ def test_the_true_background_comes_from_beyond_the_window() -> None:
     for before, after, mask in zip(frames, result, masks, strict=True):
         outside = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
         assert np.array_equal(before.planes[0][outside], after.planes[0][outside])
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        PixelLayout("yuv420p10le", "yuv", 10, 1, 1),
+        PixelLayout("rgb24", "rgb", 8, full_range=True),
+        PixelLayout("gray", "gray", 8, full_range=True),
+    ],
+    ids=lambda layout: layout.name,
+)
+def test_it_works_in_every_layout(layout: PixelLayout) -> None:
+    frames, masks, truth = _lingering(70, 46, layout=layout)
+    result, stats = _filled(frames, masks)
+    assert stats.distant > 0
+    assert _psnr(result, truth, masks) > 32
 
 
 def test_it_is_brought_to_the_light_of_its_new_frame() -> None:
