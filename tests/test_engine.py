@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import fakes
@@ -21,7 +22,7 @@ from vidrase import engine, passes
 from vidrase.colour import chroma_hole
 from vidrase.errors import OptionError, SourceError, VidraseError
 from vidrase.flow import load_flow
-from vidrase.frames import Frame, SourceInfo
+from vidrase.frames import Frame, HoleFrame, SourceInfo
 from vidrase.inpaint import load_inpainter
 from vidrase.options import Options, SelectOptions, options_from
 from vidrase.passes import max_frames_in_flight
@@ -258,3 +259,13 @@ def test_ten_bit_422_keeps_its_format(tmp_path: Path) -> None:
     assert after[0].layout.name == "yuv422p10le"
     outside = ~np.logical_or.reduce(masks)
     assert all(np.array_equal(a.planes[0][outside], b.planes[0][outside]) for a, b in zip(before, after, strict=True))
+
+
+def test_frames_far_from_the_wanted_times_count_as_not_searched() -> None:
+    # nobody asks where the thing is there; it must not be taken for background
+    frames = synth.as_frames([synth.texture(24, 32)] * 100)
+    select = SelectOptions(times=((2.0, 2.4),))
+    run = SimpleNamespace(options=Options(select=select))
+    found = list(passes._wanted(map(HoleFrame, frames), [], run, ((1.0, 3.4),)))  # type: ignore[arg-type]
+    assert [f.frame.index for f in found if f.searched] == list(range(25, 85))
+    assert [f.frame.index for f in found if not f.passes] == list(range(50, 60))
