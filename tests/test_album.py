@@ -99,6 +99,20 @@ def test_pictures_that_have_nothing_in_common_lie_in_different_parts() -> None:
     assert before[0] != after[0]
 
 
+def test_a_long_zoom_goes_on_in_a_new_part() -> None:
+    world = texture(600, 1000, 3)
+    pictures = []
+    for t in range(200):
+        scale = 0.984**t * 6
+        view = np.float32([[scale, 0, 500 - 80 * scale], [0, scale, 300 - 48 * scale]])
+        pictures.append(cv2.warpAffine(world, view, SIZE[::-1], flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP))
+    found = _album(pictures)
+    assert found is not None
+    parts = [found.place(index) for index in range(0, 200, 4)]
+    assert all(lies is not None and np.isfinite(lies[1]).all() for lies in parts)
+    assert len({lies[0] for lies in parts if lies is not None}) > 1
+
+
 def test_far_from_any_look_nothing_is_known() -> None:
     world = texture(140, 320, 3)
     builder = SurveyBuilder()

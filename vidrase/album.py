@@ -36,6 +36,8 @@ LEAST_SEEN = 0.15
 """Share of a look that must be seen in both, for a homography between them to be measured."""
 NEAR = 8
 """Frames from the nearest look beyond which nothing is known of a frame's place."""
+LEAST_SCALE = 1 / 16
+"""Area that a look may show, as a multiple or a share of what the first one of its part shows."""
 COARSE = 8  # small px a side of the cells in which is counted what is shown
 
 Matrix = NDArray[np.float64]
@@ -204,11 +206,11 @@ class AlbumBuilder:
         for page in dict.fromkeys((*over[:1], *over[-1:])):  # the oldest first: the fewer steps, the fewer errors
             found = laid_over(self.flow, luma, known, page.luma, page.known, _inverse(page.place) @ guess)
             if found is not None and found.support > SUPPORT:
-                return _unit(page.place @ found.homography)
+                return _sound(page.place @ found.homography)
         found = laid_over(self.flow, luma, known, before, before_known, self._motion)
         if found is None or found.support < LEAST_SUPPORT:
             return None
-        return _unit(before_place @ found.homography)
+        return _sound(before_place @ found.homography)
 
     def _new(self, known: Known, part: int, place: Matrix) -> float:
         """Share of the look that no kept picture shows."""
@@ -234,8 +236,13 @@ def _inverse(matrix: Matrix) -> Matrix:
     return np.linalg.inv(matrix).astype(np.float64)
 
 
-def _unit(matrix: Matrix) -> Matrix:
-    return (matrix / matrix[2, 2]).astype(np.float64)  # type: ignore[no-any-return]
+def _sound(place: Matrix) -> Matrix | None:
+    """`place` with a 1 at the end; None where it is no view of the part's first picture any more, but a sum of errors."""
+    if not np.isfinite(place).all() or abs(place[2, 2]) < LEAST_SCALE:
+        return None
+    place = place / place[2, 2]
+    scale = float(np.linalg.det(place[:2, :2]))
+    return place.astype(np.float64) if LEAST_SCALE < scale < 1 / LEAST_SCALE else None
 
 
 def _shrunk(known: Known) -> Known:
