@@ -158,7 +158,7 @@ class AlbumBuilder:
         else:
             part = self._part
         if self._last is not None and self._last[2] == part:
-            self._motion = np.linalg.inv(self._last[3]) @ place
+            self._motion = _inverse(self._last[3]) @ place
         else:
             self._motion = np.eye(3)
         self._last = luma, known, part, place

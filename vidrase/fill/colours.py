@@ -107,6 +107,8 @@ def coloured(
     return Candidate(source, cost, [np.ascontiguousarray(values[:, k]) for k in range(len(planes))])
 
 
+LIGHT_REACH = 24 / 255
+"""Largest difference of light between two moments that is evened out, of full scale."""
 CELL = 4  # samples a side over which the rim's difference is averaged: texture that does not quite match cancels out
 
 

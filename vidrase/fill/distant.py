@@ -148,11 +148,10 @@ class Distant:
         """
         assert here.box is not None
         sheet = self._sheet(number)
-        moved = camera.flow(0, 0, *here.luma.shape)
         columns, rows = np.meshgrid(
             np.arange(here.luma.shape[1], dtype=np.float32), np.arange(here.luma.shape[0], dtype=np.float32)
         )
-        x, y = columns + moved[..., 0], rows + moved[..., 1]
+        x, y = camera.points(columns, rows)
         over = Moment(-1 - number, here.frame, here.hole, here.shot, cv2.remap(sheet.luma, x, y, cv2.INTER_LINEAR))
         lost = cv2.remap(sheet.hidden.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderValue=1) > 0
         over.blocked, over.area, over.box = lost, lost, here.box

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vidrase.cuts import CutDetector
 from vidrase.fill.agree import reconcile
 from vidrase.fill.chains import chase
-from vidrase.fill.colours import Candidate, Places, coloured, fused, match_light
+from vidrase.fill.colours import LIGHT_REACH, Candidate, Places, coloured, fused, match_light
 from vidrase.fill.composite import PlaneHole, by_grid, composite, plane_holes
 from vidrase.fill.distant import Distant
 from vidrase.fill.links import Linker, look_back
@@ -43,8 +43,6 @@ MISFIT = 16 / 255
 """Mean difference at the rim, of full scale, from which a frame deserves a look; plain texture and noise stay below it."""
 SEEN_ENOUGH = 0.6
 """Share of the hole that was seen, below which a frame deserves a look."""
-LIGHT_REACH = 24 / 255
-"""Largest difference of light between two moments that is evened out, of full scale."""
 
 
 def reach_of(options: FillOptions) -> int:
@@ -223,7 +221,7 @@ class Filler:
             else:
                 new = [np.zeros(places.count, np.float32) for _ in planes]
                 sure = np.zeros(places.count, bool)
-            late = sure & far_off(found, places.count, here.number, FAR[self._options.quality])
+            late = sure & _far_off(found, places.count, here.number, FAR[self._options.quality])
             for plane, value in zip(planes, new, strict=True):
                 values[plane], known[plane], weak[plane] = value, sure, late
         album = self._album(here) if weak[0].any() or not known[0].all() else None
@@ -281,7 +279,7 @@ class Filler:
         return fused(found, places.count)
 
 
-def far_off(found: list[Candidate], count: int, number: int, far: int) -> NDArray[np.bool_]:
+def _far_off(found: list[Candidate], count: int, number: int, far: int) -> NDArray[np.bool_]:
     """bool [count]: which points are seen nowhere within `far` frames of the moment `number`."""
     out = np.ones(count, bool)
     for one in found:

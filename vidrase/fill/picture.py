@@ -81,9 +81,7 @@ class Picture:
         free = np.ones(crop.shape[:2], np.uint8)
         free[hole.top - top : hole.top - top + rows, hole.left - left : hole.left - left + columns] = ~hole.area
         values = crop.astype(np.float32)
-        for _ in range(
-            TAPS + 1
-        ):  # ring by ring; one more, as between two points beside a corner of the hole lies one inside it
+        for _ in range(TAPS):  # ring by ring
             share = cv2.boxFilter(free.astype(np.float32), -1, (3, 3))
             edge = (share > 1e-3) & (free == 0)
             for k in range(len(planes)):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.fill.chains import carried
-from vidrase.fill.colours import Places, coloured, match_light
+from vidrase.fill.colours import LIGHT_REACH, Places, coloured, match_light
 from vidrase.fill.complete import grown
 from vidrase.fill.composite import PlaneHole, by_grid, composite
 from vidrase.fill.distant import FIRST, Distant
@@ -26,8 +26,6 @@ PULL = 0.5
 """How far it is moved there then. All the way in each frame it flickers (1.35 times as much as a lawn did); never, it drifts."""
 LOOK = 4
 """Frames after which it is looked for something better than chains over many frames."""
-LIGHT_REACH = 24 / 255
-"""Largest difference of light that is evened out, of full scale."""
 
 
 class Unseen:
