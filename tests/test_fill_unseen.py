@@ -24,7 +24,7 @@ def _filled(holes: list[HoleFrame]) -> list[Frame]:
         holes,
         options=FillOptions(quality="fast"),
         flow=load_flow(note=print),
-        inpainter=load_inpainter("telea"),
+        inpainter=load_inpainter(),
         survey=None,
         stats=FillStats(),
         note=print,

@@ -43,6 +43,10 @@ class CameraMotion:
         moved_x, moved_y = (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / w, (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / w
         return moved_x.astype(np.float32), moved_y.astype(np.float32)
 
+    def after(self, first: CameraMotion) -> CameraMotion:
+        """This motion, `first` before it."""
+        return CameraMotion(self.homography @ first.homography, min(self.support, first.support))
+
     def inverse(self) -> CameraMotion:
         """The way back."""
         return CameraMotion(np.linalg.inv(self.homography).astype(np.float64), self.support)

@@ -173,13 +173,13 @@ def _seam(source: NDArray[np.int32]) -> NDArray[np.bool_]:
     return out
 
 
-def carried(previous: Moment, now: Moment) -> Origins:
+def carried(previous: Moment, now: Moment, reach: float = 0.0) -> Origins:
     """What was invented for `previous`, brought to the wanted pixels of `now` as the camera moves.
 
     Not by the completed flow: what it interpolates into the hole is right to a tenth of a pixel, but carried on for hundreds of
     frames such errors tear an invention into stripes. One homography a frame keeps it whole.
-    What comes into view at the border continues what lies there: beyond its own border a canvas is mirrored. Invented by
-    itself, line by line, it would be the last line drawn out.
+    reach: share of the height beyond the frame's border up to which what comes into view continues what lies there: beyond its
+    own border a canvas is mirrored. Invented by itself, line by line, it would be the last line drawn out.
     """
     assert now.box is not None
     assert now.wanted is not None
@@ -195,7 +195,7 @@ def carried(previous: Moment, now: Moment) -> Origins:
         x, y = x0 + motion[:, 0], y0 + motion[:, 1]
     box = previous.invented.box
     height, width = now.luma.shape
-    beyond = BEYOND * height
+    beyond = reach * height
     left, top = box.left - beyond * (box.left == 0), box.top - beyond * (box.top == 0)
     right, bottom = box.right - 1 + beyond * (box.right == width), box.bottom - 1 + beyond * (box.bottom == height)
     inside = (x >= left) & (y >= top) & (x <= right) & (y <= bottom)

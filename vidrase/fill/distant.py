@@ -68,7 +68,7 @@ class Distant:
     flow: FlowModel
     _sheets: dict[int, _Sheet] = field(default_factory=dict)
     _failed: dict[int, int] = field(default_factory=dict)
-    """Pages that did not fit, and the moment from which they are tried again."""
+    """Pages that did not fit, and on which moment."""
     _numbers: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class Distant:
             return out
         part, place = lies
         left = missing.copy()
-        tried = {number for number, again in self._failed.items() if here.number < again}
+        tried = {number for number, when in self._failed.items() if abs(here.number - when) < AGAIN}
         for _ in range(PAGES):
             best = self._best(here, left, part, place, tried)
             if best is None:
@@ -158,7 +158,7 @@ class Distant:
         link = Linker(self.flow)(replace(here, front=None), over, None)
         misfit = _misfit(here, over, link) if link.camera.support >= SUPPORT else None
         if misfit is None:
-            self._failed[number] = here.number + AGAIN
+            self._failed[number] = here.number
             return
         at_rows, at_columns = np.nonzero(wanted)
         x0, y0 = (at_columns + here.box.left).astype(np.float32), (at_rows + here.box.top).astype(np.float32)

@@ -8,15 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.cuts import CutDetector
-from vidrase.fill.agree import reconcile
-from vidrase.fill.chains import chase
-from vidrase.fill.colours import LIGHT_REACH, Candidate, Places, coloured, fused, match_light
 from vidrase.fill.composite import PlaneHole, by_grid, composite, plane_holes
 from vidrase.fill.distant import Distant
 from vidrase.fill.links import Linker, look_back
-from vidrase.fill.moment import GRID_SIDE, RIM, Grid, Moment
-from vidrase.fill.picture import Picture
-from vidrase.fill.seams import level_seams
+from vidrase.fill.moment import GRID_SIDE, Grid, Moment
+from vidrase.fill.seen import Seen, look
 from vidrase.fill.selfcheck import EVERY, SelfCheck
 from vidrase.fill.still import StillShot
 from vidrase.fill.traces import with_traces
@@ -37,10 +33,6 @@ LOOK_BACK_EVERY = 15  # frames: each time costs one completion for every frame a
 LINK_MEMORY = 256 << 20
 """Bytes of motion the window may hold; holes as large as the frame get a shorter reach."""
 LEAST_REACH = 8
-FAR = {"fast": REACH["fast"], "default": 10, "best": 10}
-"""Frames: over longer ways a picture that is laid over this one directly is nearer the truth than a chain. It takes time."""
-MISFIT = 16 / 255
-"""Mean difference at the rim, of full scale, from which a frame deserves a look; plain texture and noise stay below it."""
 SEEN_ENOUGH = 0.6
 """Share of the hole that was seen, below which a frame deserves a look."""
 
@@ -177,12 +169,6 @@ class Filler:
     def _last(self) -> Moment:
         return self._moments[self._pushed - 1]
 
-    def _picture(self, number: int) -> Picture:
-        moment = self._moments[number]
-        if moment.picture is None:
-            moment.picture = Picture(moment.frame.planes, holes=moment.plane_holes)
-        return moment.picture
-
     def _filled(self, here: Moment) -> Frame:
         """`here` with its hole filled."""
         assert here.hole is not None
@@ -194,48 +180,28 @@ class Filler:
         if plate is not None:
             whole = with_traces(here.frame, here.hole, plate, here.kept) if self._options.shadows else here.hole
             return self._from_plate(here, plane_holes(whole, here.frame.layout), plate)
-        holes = here.plane_holes
-        assert holes is not None
-        chains = [chase(self._moments, here, step, self._reach) for step in (-1, 1)] if self._reach else []
+        seen = self._look(here)
         self._count_mode(here, "flow" if self._reach else "image")
-        if chains and self._with_hole % EVERY == 0:
-            self._check.try_chains(here, chains, self._moments, self._reach)
+        if seen.chains and self._with_hole % EVERY == 0:
+            self._check.try_chains(here, seen.chains, self._moments, self._reach)
             self._stats.self_check_db = self._check.psnr
         self._with_hole += 1
-        if len(chains) == 2 and self._options.quality != "fast":
-            reconcile(chains[0], chains[1], here, self._moments, self._flow)
-        chains = [chain for chain in chains if (chain.source >= 0).any()]
-        values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(here.frame.planes)
-        known: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * len(here.frame.planes)
-        weak: list[NDArray[np.bool_]] = [np.zeros(0, bool)] * len(here.frame.planes)
-        misfit = False
-        for hole, planes in by_grid(holes):
-            places = self._places(hole, here)
-            found: list[Candidate] = []
-            if chains:
-                points = places.between(self._grid, chains[0].box)
-                found = [coloured(chain, places, planes, points, self._grid, self._picture) for chain in chains]
-                new, sure = self._matched(found, places, planes, here.frame)
-                if 0 in planes:
-                    misfit = self._misfits(here, found)
-            else:
-                new = [np.zeros(places.count, np.float32) for _ in planes]
-                sure = np.zeros(places.count, bool)
-            late = sure & _far_off(found, places.count, here.number, FAR[self._options.quality])
-            for plane, value in zip(planes, new, strict=True):
-                values[plane], known[plane], weak[plane] = value, sure, late
-        album = self._album(here) if weak[0].any() or not known[0].all() else None
-        seen, distant = int(known[0].sum()), 0
-        if album is not None or seen < known[0].size:
-            before = self._moments.get(here.number - 1)
-            distant, more = self._unseen.fill(here, before, holes, values, known, weak, self._grid, album)
-            seen += more
-        self._stats.copied += seen
-        self._stats.distant += distant
-        self._stats.invented += known[0].size - seen
-        if misfit or seen < SEEN_ENOUGH * known[0].size:
+        album = self._album(here) if seen.weak[0].any() or not seen.known[0].all() else None
+        shown = int(seen.known[0].sum())
+        if album is not None or shown < seen.known[0].size:
+            distant, learned = self._unseen.fill(here, seen, self._moments, self._reach, self._grid, album, self._look)
+            self._stats.distant += distant
+            shown += learned
+        self._stats.copied += shown
+        self._stats.invented += seen.known[0].size - shown
+        if seen.misfits or shown < SEEN_ENOUGH * seen.known[0].size:
             self._stats.doubtful.append(here.frame.index)
-        return composite(here.frame, holes, values)
+        return composite(here.frame, seen.holes, seen.values)
+
+    def _look(self, moment: Moment) -> Seen:
+        """What the window shows of the hole of `moment`, which need not be the next to leave."""
+        assert self._grid is not None
+        return look(self._moments, moment, self._grid, self._reach, self._options.quality, self._flow)
 
     def _from_plate(self, here: Moment, holes: list[PlaneHole], plate: Plate) -> Frame:
         shot = self._still_shot(plate, here)
@@ -257,31 +223,3 @@ class Filler:
             self._stats.modes[mode] = self._stats.modes.get(mode, 0) + 1
             if self._options.mode == "plate" and mode != "plate":
                 self._note(f"no background plate where the camera moves; filled by {mode} instead")
-
-    def _places(self, hole: PlaneHole, here: Moment) -> Places:
-        assert self._grid is not None
-        rim = max(int(RIM / self._grid.scale_x) >> hole.shift_x, 1)
-        return Places.of(hole, here.frame.planes[1 if hole.shift_x or hole.shift_y else 0].shape, rim)
-
-    def _misfits(self, here: Moment, found: list[Candidate]) -> bool:
-        """Whether the rim does not fit what was found."""
-        doubts = [float(candidate.doubt.mean()) for candidate in found if candidate.doubt is not None]
-        return bool(doubts) and min(doubts) > MISFIT * ((1 << here.frame.layout.bits) - 1)
-
-    def _matched(
-        self, found: list[Candidate], places: Places, planes: list[int], frame: Frame
-    ) -> tuple[list[NDArray[np.float32]], NDArray[np.bool_]]:
-        reach = LIGHT_REACH * ((1 << frame.layout.bits) - 1)
-        for candidate in found:
-            match_light(candidate, places, planes, frame.planes, reach)
-            if self._options.quality != "fast":
-                level_seams(candidate, places, (1 << frame.layout.bits) - 1)
-        return fused(found, places.count)
-
-
-def _far_off(found: list[Candidate], count: int, number: int, far: int) -> NDArray[np.bool_]:
-    """bool [count]: which points are seen nowhere within `far` frames of the moment `number`."""
-    out = np.ones(count, bool)
-    for one in found:
-        out &= (one.source[:count] < 0) | (np.abs(one.source[:count] - number) > far)
-    return out

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.fill.chains import carried
+from vidrase.camera import CameraMotion
+from vidrase.fill.chains import BEYOND, carried
 from vidrase.fill.colours import LIGHT_REACH, Places, coloured, match_light
 from vidrase.fill.complete import grown
 from vidrase.fill.composite import PlaneHole, by_grid, composite
 from vidrase.fill.distant import FIRST, Distant
 from vidrase.fill.invent import canvas, thin
+from vidrase.fill.key import IDENTITY, choose, way
 from vidrase.fill.moment import RIM, Box, Grid, Moment, Origins
 from vidrase.fill.picture import Picture
+from vidrase.fill.seen import Seen
 from vidrase.inpaint import Inpainter
 
 Values = list[NDArray[np.float32]]
-Known = list[NDArray[np.bool_]]
 
 REALIGN = 2
 """Frames after which what comes from distant pictures is laid over anew."""
@@ -26,6 +29,10 @@ PULL = 0.5
 """How far it is moved there then. All the way in each frame it flickers (1.35 times as much as a lawn did); never, it drifts."""
 LOOK = 4
 """Frames after which it is looked for something better than chains over many frames."""
+AGAIN = 8
+"""Frames after which a better frame to invent on is looked for again."""
+KEPT = 4
+"""Canvases that are kept though nothing of them is in sight: what they show may come back."""
 
 
 class Unseen:
@@ -33,104 +40,170 @@ class Unseen:
 
     def __init__(self, inpainter: Inpainter) -> None:
         self._inpainter = inpainter
-        self._canvases: dict[int, Picture] = {}
+        self._canvases: dict[int, Picture] = {}  # by the moment they were painted on
+        self._ways: dict[int, CameraMotion] = {}  # from the moment `_at` to those of the canvases, where known
+        self._at = 0
+        self._chosen = -AGAIN
         self._picture = _Pictures(self._canvases, None)
 
     def fill(
         self,
         here: Moment,
-        before: Moment | None,
-        holes: list[PlaneHole],
-        values: Values,
-        known: Known,
-        weak: Known,
+        seen: Seen,
+        moments: Mapping[int, Moment],
+        reach: int,
         grid: Grid,
         distant: Distant | None,
+        look: Callable[[Moment], Seen],
     ) -> tuple[int, int]:
-        """Fill what is not `known` of the hole of `here`. Returns how many luma samples come from distant pictures, and how many
-        of these were not known.
+        """Fill what `seen` does not know of the hole of `here`. Returns how many luma samples come from distant pictures, and how
+        many of these were not known.
 
-        before: the moment before, filled; None: none. values, known: [N] a plane, in the order of `PlaneHole.points`, updated.
-        weak: what is known, but would be better from a distant picture. distant: the shot's album, if there is one.
+        distant: the shot's album, if there is one. look: what the window shows of the hole of another moment.
         """
         assert here.box is not None
+        before = moments.get(here.number - 1)
         self._picture = _Pictures(self._canvases, distant)
+        self._advance(moments, here)
         memory = carried(before, here) if before is not None else Origins.empty(here.box)
-        shown, before_that = 0, int(known[0].sum())
+        shown, before_that = 0, int(seen.known[0].sum())
         if distant is not None:
-            shown = self._from_distant(memory, here, holes, values, known, weak, grid, distant)
+            shown = self._from_distant(memory, here, seen, grid, distant)
         else:
             memory.source[memory.source >= FIRST] = -1
-        learned = int(known[0].sum()) - before_that
+        learned = int(seen.known[0].sum()) - before_that
         if (memory.source >= 0).any():
-            self._add(memory, here, holes, values, known, grid)
-        if not known[0].all():
-            frame = composite(here.frame, holes, values)
-            missing = np.zeros(here.frame.size, bool)
-            crop = missing[holes[0].span]
-            crop[holes[0].area] = ~known[0]
-            made = canvas(frame, missing, None if thin(missing) else self._inpainter)
-            self._canvases[here.number] = made
+            self._add(memory, here, seen, grid)
+        self._recalled(memory, here, seen, grid, IDENTITY)
+        missing = seen.missing(here.frame.size)
+        if self._worth_choosing(here, missing):
+            self._chosen = here.number
+            number = choose(moments, here, grid.shrink(missing), reach)
+            ahead = way(moments, here.number, number)
+            if number != here.number and ahead is not None:
+                self._paint_ahead(moments[number], ahead, grid, distant, look)
+                self._recalled(memory, here, seen, grid, IDENTITY)
+        if not seen.known[0].all() and before is not None:
+            mirrored = carried(before, here, BEYOND)
+            mirrored.source[mirrored.source >= FIRST] = -1
+            self._add(mirrored, here, seen, grid)
+            _merge(memory, mirrored, memory.source < 0)
+        if not seen.known[0].all():
+            made = self._paint(here, seen)
+            self._ways[here.number] = IDENTITY
             # what the canvas does not show must not point to it: it would be filled with its border, drawn out to stripes
+            missing = seen.missing(here.frame.size)
             lacking = (grid.shrink(missing)[here.box.span] | (memory.source < 0)) & _shown(made, here.box, grid)
             fresh = Origins.empty(here.box)
             fresh.source[:] = here.number
-            self._add(fresh, here, holes, values, known, grid)
+            self._add(fresh, here, seen, grid)
             _merge(memory, fresh, lacking)
         here.invented = memory
-        used = set(np.unique(memory.source).tolist())
         if before is not None:
             before.invented = None
-        for number in [n for n in self._canvases if n not in used]:
-            del self._canvases[number]
+        self._forget(set(np.unique(memory.source).tolist()))
         return shown, learned
+
+    def _advance(self, moments: Mapping[int, Moment], here: Moment) -> None:
+        """Let the ways to the canvases begin at `here`."""
+        back = way(moments, here.number, self._at) if self._ways else None
+        self._ways = {} if back is None else {number: to.after(back) for number, to in self._ways.items()}
+        self._at = here.number
+
+    def _forget(self, used: set[int]) -> None:
+        """Leave out canvases that nothing comes from, but for the last ones."""
+        for number in list(self._canvases)[:-KEPT]:
+            if number not in used:
+                del self._canvases[number]
+                self._ways.pop(number, None)
+
+    def _recalled(self, memory: Origins, here: Moment, seen: Seen, grid: Grid, back: CameraMotion) -> None:
+        """Put in what canvases show of what is not known; `memory` learns of it. back: from `here` to the moment at hand."""
+        if seen.known[0].all() or not self._ways:
+            return
+        assert here.box is not None
+        rows, columns = np.nonzero(grown(grid.shrink(seen.missing(here.frame.size))[here.box.span], RIM + 1))
+        x0, y0 = (columns + here.box.left).astype(np.float32), (rows + here.box.top).astype(np.float32)
+        found = Origins.empty(here.box)
+        for number, to in self._ways.items():  # the last one wins
+            x, y = to.after(back).points(x0, y0)
+            shows = _shows(self._canvases[number], x, y, grid)
+            found.source[rows[shows], columns[shows]] = number
+            found.dx[rows[shows], columns[shows]] = (x - x0)[shows]
+            found.dy[rows[shows], columns[shows]] = (y - y0)[shows]
+        found.source[memory.source >= 0] = -1
+        self._add(found, here, seen, grid)
+        _merge(memory, found, found.source >= 0)
+
+    def _worth_choosing(self, here: Moment, missing: NDArray[np.bool_]) -> bool:
+        """Whether to look for a better frame to invent on. Slivers are no matter, unless they are the beginning of more."""
+        if not missing.any() or here.number < self._chosen + AGAIN:
+            return False
+        edges = (missing[0], missing[-1], missing[:, 0], missing[:, -1])
+        return any(edge.any() for edge in edges) or not thin(missing)
+
+    def _paint_ahead(
+        self, there: Moment, ahead: CameraMotion, grid: Grid, distant: Distant | None, look: Callable[[Moment], Seen]
+    ) -> None:
+        """Invent on a moment to come; `ahead` leads to it from the moment at hand."""
+        assert there.box is not None
+        seen, memory = look(there), Origins.empty(there.box)
+        if distant is not None:
+            self._from_distant(memory, there, seen, grid, distant)
+        self._recalled(memory, there, seen, grid, ahead.inverse())
+        if not seen.known[0].all():
+            self._paint(there, seen)
+            self._ways[there.number] = ahead
+
+    def _paint(self, there: Moment, seen: Seen) -> Picture:
+        """The canvas of a moment, from what is known of it."""
+        missing = seen.missing(there.frame.size)
+        inpainter = None if thin(missing) else self._inpainter
+        self._canvases.pop(there.number, None)  # the newest one comes last
+        made = canvas(composite(there.frame, seen.holes, seen.values), missing, inpainter)
+        self._canvases[there.number] = made
+        return made
 
     def _from_distant(
         self,
         memory: Origins,
         here: Moment,
-        holes: list[PlaneHole],
-        values: Values,
-        known: Known,
-        weak: Known,
+        seen: Seen,
         grid: Grid,
         distant: Distant,
     ) -> int:
-        """Put in what the album shows, also over what is `weak`; `memory` learns where it lies."""
-        sure = [k & ~w for k, w in zip(known, weak, strict=True)]
+        """Put in what the album shows, also over what is weak; `memory` learns where it lies."""
+        assert here.box is not None
+        known = seen.known
+        sure = replace(seen, known=[k & ~w for k, w in zip(known, seen.weak, strict=True)])
         if here.number % REALIGN == 0 and (memory.source >= FIRST).any():
             distant.realigned(here, memory, PULL)
         distant.forget_hidden(memory)
         shown = 0
         if (memory.source >= FIRST).any():
-            shown += self._add(_far(memory), here, holes, values, sure, grid)
-        if not sure[0].all():
+            shown += self._add(_far(memory), here, sure, grid)
+        if not sure.known[0].all():
             # what was invented stays as it is: it would change under the eyes
-            lacking = self._lacking(here, holes, sure, grid) & (memory.source < FIRST)
-            unknown = self._lacking(here, holes, known, grid)
+            lacking = grid.shrink(sure.missing(here.frame.size))[here.box.span] & (memory.source < FIRST)
+            unknown = grid.shrink(seen.missing(here.frame.size))[here.box.span]
             lacking &= ~(unknown & (memory.source >= 0))
             if (lacking & unknown).any() or (here.number % LOOK == 0 and lacking.any()):
-                seen = distant.origins(here, grown(lacking, RIM + 1))
-                if (seen.source >= 0).any():
-                    shown += self._add(seen, here, holes, values, sure, grid)
-                    _merge(memory, seen, (seen.source >= 0) & (lacking | (memory.source < 0)))
-        for number, also in enumerate(sure):
+                found = distant.origins(here, grown(lacking, RIM + 1))
+                if (found.source >= 0).any():
+                    shown += self._add(found, here, sure, grid)
+                    _merge(memory, found, (found.source >= 0) & (lacking | (memory.source < 0)))
+        for number, also in enumerate(sure.known):
             known[number] = known[number] | also
         return shown
 
-    def _lacking(self, here: Moment, holes: list[PlaneHole], known: Known, grid: Grid) -> NDArray[np.bool_]:
-        """bool [h, w] in the box of `here`: what is not known, on the working grid."""
-        assert here.box is not None
-        missing = np.zeros(here.frame.size, bool)
-        missing[holes[0].span][holes[0].area] = ~known[0]
-        return grid.shrink(missing)[here.box.span]
-
-    def _add(
-        self, origins: Origins, here: Moment, holes: list[PlaneHole], values: Values, known: Known, grid: Grid
-    ) -> int:
+    def _add(self, origins: Origins, here: Moment, seen: Seen, grid: Grid) -> int:
         """Put colours where nothing is known yet. Returns how many luma samples come from distant pictures."""
-        distant = 0
-        around = composite(here.frame, holes, values).planes if (origins.source >= FIRST).any() else ()
+        distant, holes, values, known = 0, seen.holes, seen.values, seen.known
+        around = (
+            composite(here.frame, holes, values).planes
+            if ((origins.source >= 0) & (origins.source != here.number)).any()
+            else ()
+        )
         for hole, planes in by_grid(holes):
             unknown = np.flatnonzero(~known[planes[0]])
             if not len(unknown):
@@ -139,12 +212,12 @@ class Unseen:
             rim = max(int(RIM / grid.scale_x) >> hole.shift_x, 1)
             places = Places.of(hole, (shape[0], shape[1]), rim).only(unknown)
             found = coloured(origins, places, planes, places.between(grid, origins.box), grid, self._picture)
-            far = found.source >= FIRST
+            far = (found.source >= 0) & (found.source != here.number)
             if far.any():
                 lit = self._lit(origins, far, hole, unknown, rim, around, planes, grid, here.frame.layout.bits)
                 for k, value in enumerate(lit):
                     found.values[k][far] = value
-                distant += int(far.sum()) if planes[0] == 0 else 0
+                distant += int((found.source >= FIRST).sum()) if planes[0] == 0 else 0
             use = unknown[found.valid]
             for k, plane in enumerate(planes):
                 values[plane][use] = found.values[k][found.valid]
@@ -207,7 +280,14 @@ def _merge(into: Origins, other: Origins, where: NDArray[np.bool_]) -> None:
 
 def _shown(picture: Picture, box: Box, grid: Grid) -> NDArray[np.bool_]:
     """bool [h, w] of the working grid's `box`: where `picture`, a crop of the frame, has something to show."""
+    rows, columns = np.indices(box.shape, np.float32)
+    return _shows(picture, columns + box.left, rows + box.top, grid)
+
+
+def _shows(picture: Picture, x: NDArray[np.float32], y: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
+    """bool, the shape of x: whether `picture`, a crop of a frame, has something to show at points of the working grid."""
     height, width = picture.planes[0].shape
-    rows = (np.arange(box.top, box.bottom) + 0.5) / grid.scale_y - 0.5 - picture.y
-    columns = (np.arange(box.left, box.right) + 0.5) / grid.scale_x - 0.5 - picture.x
-    return ((rows >= 0) & (rows <= height - 1))[:, None] & ((columns >= 0) & (columns <= width - 1))
+    rows = (y + 0.5) / grid.scale_y - 0.5 - picture.y
+    columns = (x + 0.5) / grid.scale_x - 0.5 - picture.x
+    inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
+    return np.asarray(inside, bool)

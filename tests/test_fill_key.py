@@ -1,0 +1,159 @@
+"""Where what no frame shows is invented: on the frame that serves the shot, and carried from there both ways."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from synth import as_frames, texture
+
+from vidrase.camera import CameraMotion
+from vidrase.fill import fill
+from vidrase.fill.complete import Completed, Link
+from vidrase.fill.key import choose, way
+from vidrase.fill.moment import Grid, Moment
+from vidrase.flow import load_flow
+from vidrase.frames import Frame, Hole, HoleFrame
+from vidrase.inpaint import load_inpainter
+from vidrase.options import FillOptions
+from vidrase.report import FillStats
+
+SIZE = (60, 100)
+RED = (225, 20, 30)
+
+
+def _camera(x: float, zoom: float = 1.0) -> CameraMotion:
+    return CameraMotion(np.array([[zoom, 0, x], [0, zoom, 0], [0, 0, 1.0]]), 1.0)
+
+
+def _moments(areas: list[tuple[slice, slice]], motion: CameraMotion) -> dict[int, Moment]:
+    """Moments whose holes nothing shows: whoever leaves the hole comes back to it."""
+    frames = as_frames([np.zeros((*SIZE, 3), np.uint8)] * len(areas))
+    moments: dict[int, Moment] = {}
+    for frame, area in zip(frames, areas, strict=True):
+        mask = np.zeros(SIZE, bool)
+        mask[area] = True
+        moments[frame.index] = Moment.of(frame.index, frame, Hole.of(mask), 0, Grid.of(*SIZE, 200))
+
+    def completed(by: CameraMotion) -> Completed:
+        flow = by.flow(0, 0, *SIZE)
+        return Completed(0, 0, flow, flow, np.ones(SIZE, np.float32))
+
+    for number in range(len(areas) - 1):
+        moments[number].link = Link(None, completed(motion.inverse()), completed(motion), motion)
+    return moments
+
+
+def _chosen(moments: dict[int, Moment]) -> int:
+    first = moments[0]
+    assert first.area is not None
+    return choose(moments, first, first.area, 60)
+
+
+def test_what_comes_in_at_the_border_is_invented_where_it_has_come_in() -> None:
+    # a pillar, cut off by the right border at first
+    areas = [np.s_[10:50, 90 - 4 * t : min(120 - 4 * t, 100)] for t in range(13)]
+    assert _chosen(_moments(areas, _camera(-4))) >= 6
+
+
+def test_what_goes_out_at_the_border_is_invented_at_once() -> None:
+    areas = [np.s_[10:50, 55 + 4 * t : min(75 + 4 * t, 100)] for t in range(11)]
+    assert _chosen(_moments(areas, _camera(4))) == 0
+
+
+def test_a_camera_that_stands_still_has_no_better_frame() -> None:
+    assert _chosen(_moments([np.s_[10:50, 40:60]] * 9, _camera(0))) == 0
+
+
+def test_what_comes_nearer_is_invented_where_it_is_larger() -> None:
+    areas = []
+    for t in range(9):
+        half = round(6 * 1.08**t)
+        areas.append(np.s_[30 - half : 30 + half, 50 - half : 50 + half])
+    zoom = CameraMotion(np.array([[1.08, 0, -0.08 * 50], [0, 1.08, -0.08 * 30], [0, 0, 1.0]]), 1.0)
+    assert _chosen(_moments(areas, zoom)) > 3
+
+
+def test_the_way_between_two_moments_leads_there_and_back() -> None:
+    moments = _moments([np.s_[10:50, 40:60]] * 5, _camera(-3, 1.01))
+    there, back = way(moments, 0, 4), way(moments, 4, 0)
+    assert there is not None
+    assert back is not None
+    assert np.allclose(there.after(back).homography, np.eye(3))
+    x, _ = there.points(np.float32([50]), np.float32([20]))
+    expected = 50.0
+    for _ in range(4):
+        expected = 1.01 * expected - 3
+    assert x[0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_there_is_no_way_beyond_a_cut_or_where_the_motion_is_not_one() -> None:
+    moments = _moments([np.s_[10:50, 40:60]] * 5, _camera(-3))
+    link = moments[2].link
+    assert link is not None
+    moments[2].link = Link(None, link.back, link.ahead, CameraMotion(link.camera.homography, 0.2))
+    assert way(moments, 0, 2) is not None
+    assert way(moments, 0, 4) is None
+    moments[1].shot = 1
+    assert way(moments, 0, 2) is None
+
+
+def _filled(shown: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]]) -> list[Frame]:
+    holes = [HoleFrame(f, Hole.of(m) if m.any() else None) for f, m in zip(as_frames(shown), masks, strict=True)]
+    return list(
+        fill(
+            holes,
+            options=FillOptions(quality="fast"),
+            flow=load_flow(note=print),
+            inpainter=load_inpainter("telea"),
+            survey=None,
+            stats=FillStats(),
+            note=print,
+        )
+    )
+
+
+def _pillar(light: float = 0.0) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]], list[NDArray[np.uint8]]]:
+    """A camera that pans to a pillar; behind it a blue wall ends and a yellow one begins. light: gain a frame."""
+    world = texture(90, 330, 7).astype(np.float32) * 0.3
+    world[:, :190, 2] += 120
+    world[:, 190:, :2] += 120
+    post = np.zeros(world.shape[:2], np.uint8)
+    post[15:80, 172:208] = 1
+    shown, masks, truth = [], [], []
+    for t in range(44):
+        view = np.float32([[1, 0, 30 + 2.5 * t], [0, 1, 5 + np.sin(t)]])
+        flags = cv2.WARP_INVERSE_MAP
+        picture = cv2.warpAffine(world, view, (150, 80), flags=flags | cv2.INTER_LINEAR) * (1 + light * t)
+        mask = cv2.warpAffine(post, view, (150, 80), flags=flags | cv2.INTER_NEAREST) > 0
+        truth.append(np.clip(picture, 0, 255).astype(np.uint8))
+        masks.append(mask)
+        shown.append(np.where(mask[..., None], np.uint8(RED), truth[-1]))
+    return shown, masks, truth
+
+
+def test_an_invention_knows_both_sides_of_what_it_closes() -> None:
+    shown, masks, truth = _pillar()
+    result = _filled(shown, masks)
+    for t in (9, 10, 11):  # what hides where the yellow wall begins is in sight, the yellow wall is not
+        assert masks[t][40, -1]
+        found, wanted = (picture[20:60, -6:].reshape(-1, 3).mean(0) for picture in (result[t].rgb(), truth[t]))
+        assert np.abs(found - wanted).max() < 30, t
+
+
+def test_an_invention_stays_where_it_is_in_the_world() -> None:
+    shown, masks, _ = _pillar()
+    result = [frame.rgb() for frame in _filled(shown, masks)]
+    core = [cv2.erode(mask.astype(np.uint8), np.ones((9, 9))) > 0 for mask in masks]
+    for t in (14, 20, 30):
+        back = np.float32([[1, 0, 2.5], [0, 1, np.sin(t + 1) - np.sin(t)]])
+        before = cv2.warpAffine(result[t], back, (150, 80), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        assert np.abs(before.astype(float) - result[t + 1])[core[t + 1]].mean() < 3
+
+
+def test_an_invention_follows_the_light() -> None:
+    shown, masks, truth = _pillar(light=0.008)
+    result = _filled(shown, masks)
+    core = cv2.erode(masks[40].astype(np.uint8), np.ones((5, 5))) > 0
+    assert abs(result[40].rgb()[core].mean() - truth[40][core].mean()) < 10
