@@ -95,7 +95,8 @@ def coloured(
     source, dx, dy, cost = spread(origins, points)
     x, y = places.x + dx / np.float32(grid.scale_x), places.y + dy / np.float32(grid.scale_y)
     values = np.zeros((len(x), len(planes)), np.float32)
-    order = np.argsort(source, kind="stable")
+    # short numbers are sorted several times as fast
+    order = np.argsort(source.astype(np.int16) if source.max(initial=0) < 1 << 15 else source, kind="stable")
     sources, starts = np.unique(source[order], return_index=True)
     ends = np.append(starts[1:], len(order))
     for number, start, end in zip(sources.tolist(), starts.tolist(), ends.tolist(), strict=True):

@@ -95,7 +95,9 @@ def composite(frame: Frame, holes: list[PlaneHole], values: list[NDArray[np.floa
         crop = new[hole.span]
         share = hole.alpha[hole.area]
         old = crop[hole.area].astype(np.float32)
-        mixed = old + share * (values[number] - old)
+        mixed = (
+            share * values[number] + (1 - share) * old
+        )  # of the old nothing where the share is 1, not even a rounding
         crop[hole.area] = np.clip(np.rint(mixed), 0, (1 << frame.layout.bits) - 1).astype(plane.dtype)
         planes.append(new)
     return frame.with_planes(tuple(planes))

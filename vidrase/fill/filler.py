@@ -17,7 +17,7 @@ from vidrase.fill.selfcheck import EVERY, SelfCheck
 from vidrase.fill.still import StillShot
 from vidrase.fill.traces import with_traces
 from vidrase.fill.unseen import Unseen
-from vidrase.flow import FlowModel
+from vidrase.flow import FlowModel, rough, swift
 from vidrase.frames import Frame, HoleFrame
 from vidrase.inpaint import Inpainter
 from vidrase.options import FillOptions
@@ -64,12 +64,13 @@ class Filler:
         stats: FillStats,
         note: Callable[[str], None],
     ) -> None:
-        self._options, self._flow, self._inpainter = options, flow, inpainter
+        fast = options.quality == "fast"
+        self._options, self._flow, self._inpainter = options, swift(flow) if fast else flow, inpainter
         self._survey, self._stats, self._note = survey, stats, note
         self._moments: dict[int, Moment] = {}
         self._unseen = Unseen(inpainter)
         self._distant: dict[int, Distant] = {}  # by the start of the shot
-        self._linker = Linker(flow)
+        self._linker = Linker(self._flow, rough(flow) if fast else None)
         self._grid: Grid | None = None
         self._cut = CutDetector()
         self._shot = 0

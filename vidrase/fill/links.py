@@ -34,6 +34,7 @@ CALM = 9  # px over which motion is averaged for this
 
 Picture = NDArray[np.uint8]
 Hidden = NDArray[np.bool_]
+Map = NDArray[np.float32]
 
 
 class Linker:
@@ -42,10 +43,12 @@ class Linker:
     Motion is measured twice: the camera's on pictures of half the size, then, between one picture and the other laid over it,
     what is left. In the second look neither picture has an edge where its hole is: what one hides the other lends. Without that
     the patches of the flow that touch a hole are dragged along by it, the farther the faster the camera moves.
+
+    rough: another model for the first look.
     """
 
-    def __init__(self, flow: FlowModel) -> None:
-        self._flow = flow
+    def __init__(self, flow: FlowModel, rough: FlowModel | None = None) -> None:
+        self._flow, self._rough = flow, rough or flow
         self._calm: dict[int, NDArray[np.uint8]] = {}  # of the last two moments: each meets both its neighbours
 
     def __call__(self, before: Moment, now: Moment, earlier: Link | None) -> Link:
@@ -72,12 +75,10 @@ class Linker:
         stays = [None if moment.stays is None else moment.stays[wide.span] for moment in (before, now)]
         camera = self._camera(pair, _apart_from(stays, free, pollution), origin)
         home_camera = camera.inverse()
-        ahead = self._beyond(camera, pair[0], pair[1], hidden[0], hidden[1], origin)
-        back = self._beyond(home_camera, pair[1], pair[0], hidden[1], hidden[0], origin)
-        sure = (
-            _trusted(polluted[0], polluted[1], origin, camera),
-            _trusted(polluted[1], polluted[0], origin, home_camera),
-        )
+        way, way_home = _where(camera, origin, wide.shape), _where(home_camera, origin, wide.shape)
+        ahead = self._beyond(camera, way, pair[0], pair[1], hidden[0], hidden[1], origin)
+        back = self._beyond(home_camera, way_home, pair[1], pair[0], hidden[1], hidden[0], origin)
+        sure = _trusted(polluted[0], polluted[1], way), _trusted(polluted[1], polluted[0], way_home)
         for moment, flow, by, trusted, mask in zip(
             (before, now), (ahead, back), (camera, home_camera), sure, stays, strict=True
         ):
@@ -98,7 +99,7 @@ class Linker:
     def _camera(self, pair: NDArray[np.uint8], trusted: NDArray[np.bool_], origin: tuple[int, int]) -> CameraMotion:
         """The camera's motion, roughly, from pictures of half the size."""
         half = np.stack([cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for picture in pair])
-        flow = self._flow(half[:1], half[1:])[0] * 2
+        flow = self._rough(half[:1], half[1:])[0] * 2
         rows, columns = half.shape[1:]
         seen = cv2.resize(trusted.astype(np.uint8) * 255, (columns, rows), interpolation=cv2.INTER_AREA) == 255
         whole = cv2.resize(flow, pair.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
@@ -106,14 +107,19 @@ class Linker:
         return fit_camera(whole, sure, origin=origin)
 
     def _beyond(
-        self, camera: CameraMotion, a: Picture, b: Picture, a_hidden: Hidden, b_hidden: Hidden, origin: tuple[int, int]
+        self,
+        camera: CameraMotion,
+        way: tuple[Map, Map],
+        a: Picture,
+        b: Picture,
+        a_hidden: Hidden,
+        b_hidden: Hidden,
+        origin: tuple[int, int],
     ) -> NDArray[np.float32]:
-        """Flow [H, W, 2] from `a` to `b`, [H, W] each, measured beyond the camera's motion from `a` to `b`."""
+        """Flow [H, W, 2] from `a` to `b`, [H, W] each, measured beyond the camera's motion from `a` to `b`; way: see `_where`."""
         if camera.support < SUPPORT:
             return self._flow(a[None], b[None])[0]
-        moved = camera.flow(*origin, *a.shape)
-        columns, rows = np.meshgrid(np.arange(a.shape[1], dtype=np.float32), np.arange(a.shape[0], dtype=np.float32))
-        x, y = columns + moved[..., 0], rows + moved[..., 1]
+        x, y = way
         there = cv2.remap(b, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         lost = (
             cv2.remap(b_hidden.astype(np.uint8), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1)
@@ -123,6 +129,7 @@ class Linker:
         here = np.where(a_hidden & ~lost, there, a)
         there = np.where(lost, here, there)
         rest = self._flow(here[None], there[None])[0]
+        columns, rows = np.meshgrid(np.arange(a.shape[1], dtype=np.float32), np.arange(a.shape[0], dtype=np.float32))
         x, y = camera.points(columns + rest[..., 0] + origin[1], rows + rest[..., 1] + origin[0])
         return np.dstack([x - columns - origin[1], y - rows - origin[0]]).astype(np.float32)
 
@@ -137,19 +144,22 @@ def look_back(moments: Sequence[Moment]) -> None:
         later = link
 
 
-def _trusted(here: Hidden, there: Hidden, origin: tuple[int, int], camera: CameraMotion) -> Hidden:
+def _where(camera: CameraMotion, origin: tuple[int, int], shape: tuple[int, int]) -> tuple[Map, Map]:
+    """(x, y), float32 [H, W] px each, counted from `origin`: where the camera's motion takes the pixels of the region there."""
+    moved = camera.flow(*origin, *shape)
+    columns, rows = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
+    return columns + moved[..., 0], rows + moved[..., 1]
+
+
+def _trusted(here: Hidden, there: Hidden, way: tuple[Map, Map]) -> Hidden:
     """bool [H, W]: where a flow is the background's.
 
-    here, there: bool [H, W] what lies near the thing in the first and in the second picture; camera: from one to the other.
+    here, there: bool [H, W] what lies near the thing in the first and in the second picture; way: see `_where`, between the two.
     A vector is the thing's if it starts near the thing. One that ends there, or beyond the region, has measured nothing, whatever
     it says; where it should have ended the camera knows.
     """
-    trusted = ~(here | there)
-    moved = camera.flow(*origin, *here.shape)
-    columns, rows = np.meshgrid(np.arange(here.shape[1], dtype=np.float32), np.arange(here.shape[0], dtype=np.float32))
-    x, y = columns + moved[..., 0], rows + moved[..., 1]
-    lost = cv2.remap(there.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=1)
-    return np.logical_and(trusted, lost == 0)
+    lost = cv2.remap(there.astype(np.uint8), *way, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=1)
+    return np.logical_and(~(here | there), lost == 0)
 
 
 def _apart_from(stays: Sequence[Hidden | None], free: Hidden, pollution: int) -> Hidden:

@@ -43,7 +43,8 @@ def _solve(weighted: NDArray[np.float32], weight: NDArray[np.float32], sweeps: i
     coarse = _solve(below, below_weight, sweeps)
     doubled = cv2.resize(coarse, (size[0] * 2, size[1] * 2), interpolation=cv2.INTER_LINEAR)[:height, :width]
     doubled = _channels(doubled)
-    share = np.minimum(weight, 1.0)[..., None]
+    # as many channels as the values have: products along one of length 1 are slow
+    share = _channels(cv2.merge([np.minimum(weight, 1.0)] * own.shape[2]))
     fixed, rest = own * share, 1 - share
     doubled *= rest
     doubled += fixed

@@ -162,6 +162,8 @@ class Moment:
     """[h, w] working grid: `kept`; None: nothing of the kind."""
     front: NDArray[np.bool_] | None = None
     """[h, w] working grid: what of it moves before the background; None: nothing, or not known yet."""
+    touched: NDArray[np.uint8] | None = None
+    """[h, w] see `_touched`, once asked for."""
 
     @property
     def plane_holes(self) -> list[PlaneHole] | None:
@@ -181,14 +183,19 @@ class Moment:
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
         if self.area is None:
             return inside
-        x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+        if self.touched is None:
+            self.touched = _touched(self.area)
+        if not inside.all():
+            x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
         left, top = x.astype(np.int32), y.astype(np.int32)
-        right, down = (x > left).astype(np.int32), (y > top) * np.int32(width)
-        corner = top * np.int32(width) + left
-        area = self.area.ravel()
-        for each in (corner, corner + right, corner + down, corner + right + down):
-            inside &= ~area.take(each)
-        return inside
+        touched = self.touched.ravel().take(top * np.int32(width) + left)
+        free = touched == 0
+        near = np.flatnonzero(free != (touched < TOUCHED))  # here alone it matters where between the pixels it lies
+        if len(near):
+            corners = (x.take(near) > left.take(near)) + np.uint8(2) * (y.take(near) > top.take(near))
+            free[near] = (touched.take(near) >> corners) & 1 == 0
+        free &= inside
+        return free
 
     @classmethod
     def of(cls, number: int, frame: Frame, hole: Hole | None, shot: int, grid: Grid) -> Moment:
@@ -200,3 +207,16 @@ class Moment:
             moment.wanted = grown(moment.blocked, RIM)
             moment.box = Box.around(moment.wanted, 1)
         return moment
+
+
+TOUCHED = 0b1111
+"""Wherever between the pixels."""
+
+
+def _touched(area: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """uint8 [h, w]: whether the hole is touched by what is interpolated at a pixel (bit 0), between it and the next one to the
+    right (bit 1), the next one below (bit 2), or all four (bit 3).
+    """
+    wide = np.pad(area, ((0, 1), (0, 1))).astype(np.uint8)
+    here, right, below, across = wide[:-1, :-1], wide[:-1, 1:], wide[1:, :-1], wide[1:, 1:]
+    return np.asarray(here | (here | right) << 1 | (here | below) << 2 | (here | right | below | across) << 3, np.uint8)

@@ -78,17 +78,27 @@ class Picture:
         top, left = max(hole.top - NEAR, 0), max(hole.left - NEAR, 0)
         bottom, right = min(hole.top + rows + NEAR, shape[0]), min(hole.left + columns + NEAR, shape[1])
         crop = np.stack([self.planes[plane][top:bottom, left:right] for plane in planes], axis=2)
-        free = np.ones(crop.shape[:2], np.uint8)
-        free[hole.top - top : hole.top - top + rows, hole.left - left : hole.left - left + columns] = ~hole.area
-        values = crop.astype(np.float32)
+        # a pixel of margin, so that every pixel has eight neighbours
+        free = np.zeros((crop.shape[0] + 2, crop.shape[1] + 2), np.uint8)
+        free[1:-1, 1:-1] = 1
+        free[
+            hole.top - top + 1 : hole.top - top + rows + 1, hole.left - left + 1 : hole.left - left + columns + 1
+        ] = ~hole.area
+        values = np.pad(crop, ((1, 1), (1, 1), (0, 0))).astype(np.float32).reshape(-1, len(planes))
+        width = free.shape[1]
+        around = [dy * width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
         for _ in range(TAPS):  # ring by ring
-            share = cv2.boxFilter(free.astype(np.float32), -1, (3, 3))
-            edge = (share > 1e-3) & (free == 0)
-            for k in range(len(planes)):
-                known = cv2.boxFilter(values[..., k] * free, -1, (3, 3))
-                values[..., k][edge] = known[edge] / share[edge]
-            crop[edge] = np.rint(values[edge]).astype(crop.dtype)
-            free[edge] = 1
+            reached = cv2.dilate(free, np.ones((3, 3), np.uint8))[1:-1, 1:-1] > free[1:-1, 1:-1]
+            edge_rows, edge_columns = np.nonzero(reached)
+            edge = (edge_rows + 1) * width + edge_columns + 1
+            share, known = np.zeros((len(edge), 1), np.float32), np.zeros((len(edge), len(planes)), np.float32)
+            for step in around:
+                beside = free.ravel().take(edge + step).astype(np.float32)[:, None]
+                share += beside
+                known += beside * values.take(edge + step, axis=0)
+            values[edge] = known / share
+            crop[edge_rows, edge_columns] = np.rint(values[edge]).astype(crop.dtype)
+            free.ravel()[edge] = 1
         return top, left, crop if len(planes) > 1 else np.ascontiguousarray(crop[..., 0])
 
 

@@ -69,6 +69,16 @@ class DisFlow:
         return flow[:, :height, :width]
 
 
+def swift(flow: FlowModel) -> FlowModel:
+    """The same model in less time, where there is a way that costs little."""
+    return DisFlow(iterations=8, refinements=2) if isinstance(flow, DisFlow) else flow
+
+
+def rough(flow: FlowModel) -> FlowModel:
+    """The same model without the finest detail, where that saves time: enough for the motion of a whole picture."""
+    return DisFlow(finest_scale=2, iterations=8, refinements=0) if isinstance(flow, DisFlow) else flow
+
+
 def load_flow(
     name: str = "dis", *, weights: Path | None = None, device: str = "cpu", note: Callable[[str], None]
 ) -> FlowModel:
