@@ -26,6 +26,7 @@ Camera = Literal["still", "turning", "free"]
 SIDE = 320  # px: long side of the luma on which the camera's motion is judged
 STILL = 0.2 / 320
 """Motion against the shot's first frame, as a share of the width, that still counts as still."""
+STEADY = 0.3  # px within which flow follows the same motion
 PATIENCE = 3
 """Looks in a row that must say that the camera moved: somebody walking by close, or a change of light, spoils single ones."""
 MOST_SPOILT = 0.3
@@ -141,13 +142,14 @@ class SurveyBuilder:
         use = both & textured
         if use.sum() < 200:
             return float(np.abs(a.astype(int) - b)[both].mean()) < 12
-        moved = float(np.median(np.hypot(flow[..., 0], flow[..., 1])[use]))
-        camera = fit_camera(flow, use)
+        speed = np.hypot(flow[..., 0], flow[..., 1])[use]
+        camera = fit_camera(flow, use, threshold=STEADY)
         height, width = a.shape
-        # where there is something to see: at a corner of plain wall the fit is a guess
-        fitted = camera.flow(0, 0, height, width)[use]
-        turned = float(np.percentile(np.hypot(fitted[..., 0], fitted[..., 1]), 90))
-        return moved < STILL * width * 1.5 and (camera.support < 0.5 or turned < 4 * STILL * width)
+        # of what follows one motion most must move: in swaying trees some leaves always fit a camera that turns
+        rest = flow - camera.flow(0, 0, height, width)
+        follows = speed[np.hypot(rest[..., 0], rest[..., 1])[use] < STEADY]
+        turned = float(np.percentile(follows, 70)) if len(follows) else 0.0
+        return float(np.median(speed)) < 1.5 * STILL * width and (camera.support < 0.5 or turned < 3.5 * STILL * width)
 
     def _close(self) -> None:
         """End the shot before the current frame."""

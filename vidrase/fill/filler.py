@@ -11,6 +11,7 @@ from vidrase.cuts import CutDetector
 from vidrase.fill.composite import PlaneHole, by_grid, composite, plane_holes
 from vidrase.fill.distant import Distant
 from vidrase.fill.links import Linker, look_back
+from vidrase.fill.lively import Lively
 from vidrase.fill.moment import GRID_SIDE, Grid, Moment
 from vidrase.fill.seen import Seen, look
 from vidrase.fill.selfcheck import EVERY, SelfCheck
@@ -78,6 +79,7 @@ class Filler:
         self._reach = reach_of(options)
         self._looked_back = -1
         self._still: StillShot | None = None
+        self._moving: Lively | None = None
         self._check = SelfCheck()
         self._with_hole = 0
         self._searched = True
@@ -124,6 +126,24 @@ class Filler:
             self._still = StillShot.of(plate, here.frame, self._inpainter)
         return self._still
 
+    def _lively(self, plate: Plate, here: Moment) -> Lively | None:
+        """What moves behind a still camera; None where only the plate is wanted."""
+        if self._options.mode != "auto" or not self._reach:
+            return None
+        if self._moving is None or self._moving.plate is not plate:
+            self._moving = Lively(plate, here.frame.layout.bits)
+        return self._moving
+
+    def _looks_around(self, here: Moment) -> bool:
+        """Whether other moments are looked at to fill `here`."""
+        if self._chained(here):
+            return True
+        plate, holes = plate_of(self._survey, self._options, here.frame), here.plane_holes
+        if plate is None or holes is None:
+            return False
+        lively = self._lively(plate, here)
+        return lively is not None and lively.moves(holes[0])
+
     def _album(self, here: Moment) -> Distant | None:
         """Distant pictures of the shot of `here`; None: there are none, or they are not wanted."""
         assert self._grid is not None
@@ -145,7 +165,7 @@ class Filler:
             return False
         return (
             here.hole is None
-            or not self._chained(here)
+            or not self._looks_around(here)
             or self._last().shot != here.shot
             or self._pushed - 1 - self._popped >= self._reach
         )
@@ -207,9 +227,12 @@ class Filler:
     def _from_plate(self, here: Moment, holes: list[PlaneHole], plate: Plate) -> Frame:
         shot = self._still_shot(plate, here)
         self._count_mode(here, "plate")
+        assert self._grid is not None
+        lively = self._lively(plate, here)
+        layers = lively.layers(here, holes[0], self._moments, self._grid) if lively is not None else []
         values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(holes)
         for hole, planes in by_grid(holes):
-            colours, seen = shot.colours(here.frame, hole, planes)
+            colours, seen = shot.colours(here.frame, hole, planes, layers)
             for plane, value in zip(planes, colours, strict=True):
                 values[plane] = value
             if 0 in planes:

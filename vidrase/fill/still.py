@@ -15,6 +15,7 @@ from vidrase.fill.colours import Candidate, Places, match_light
 from vidrase.fill.composite import PlaneHole
 from vidrase.fill.grain import grain, measured_grain
 from vidrase.fill.invent import canvas
+from vidrase.fill.lively import Layer, laid_over
 from vidrase.frames import Frame
 from vidrase.inpaint import Inpainter
 from vidrase.plate import Plate, light_offset
@@ -23,6 +24,10 @@ RIM = 10  # samples around the hole that tell how the light differs from the pla
 STRAY = 7 / 255
 """A rim sample that differs this much more than the frame as a whole, of full scale, shows something else than the
 background: a shadow's edge, another person. Light that falls off across the frame stays below it."""
+MOVES, QUIET = 3.0, 1 / 255
+"""Times the noise, which is taken for at least so much of full scale, that a sample of the rim may wander and still tell it."""
+NOISIER = 2.0
+"""Times the noise of the whole picture that a part of it may have: more is something that moves."""
 LOCAL = 4 / 255
 """Largest local departure from the frame's overall change of light, of full scale."""
 
@@ -58,14 +63,18 @@ class StillShot:
         return cls(plate, planes)
 
     def colours(
-        self, frame: Frame, hole: PlaneHole, planes: list[int]
+        self, frame: Frame, hole: PlaneHole, planes: list[int], layers: list[Layer]
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.bool_]]:
-        """(values [N] of each of `planes` in the hole, bool [N] where a moment of the shot shows them)."""
+        """(values [N] of each of `planes` in the hole, bool [N] where a moment of the shot shows them).
+
+        layers: what to lay over the plate where it moves.
+        """
         shape = frame.planes[planes[0]].shape
         places = Places.of(hole, (shape[0], shape[1]), RIM)
         rows = ((places.y - ((1 << hole.shift_y) - 1) / 2) / (1 << hole.shift_y)).astype(np.intp)
         columns = ((places.x - ((1 << hole.shift_x) - 1) / 2) / (1 << hole.shift_x)).astype(np.intp)
         values = [self.planes[plane][rows, columns].astype(np.float32) for plane in planes]
+        values_of_plate = [value.copy() for value in values]
         full = (1 << frame.layout.bits) - 1
         seen = self.plate.known[planes[0]][rows, columns]
         source = np.zeros(len(rows), np.int32)
@@ -74,17 +83,31 @@ class StillShot:
         for k in range(len(planes)):
             values[k] += whole[k]
         gap = frame.planes[planes[0]][rim_rows, rim_columns].astype(np.float32) - values[0][places.count :]
-        source[places.count :][(np.abs(gap) > STRAY * full) | ~seen[places.count :]] = -1
+        stirred = ~self._calm(planes[0], places.rim, full)
+        source[places.count :][(np.abs(gap) > STRAY * full) | ~seen[places.count :] | stirred] = -1
         candidate = Candidate(source, np.zeros(len(rows), np.float32), values)
         match_light(candidate, places, planes, frame.planes, reach=LOCAL * full)
-        strengths = [
-            measured_grain(frame.planes[plane], self.plate.planes[plane], places.rim, candidate.valid[places.count :])
-            for plane in planes
-        ]
+        valid = candidate.valid[places.count :]
+        strengths = []
+        for plane in planes:
+            calm = valid & self._calm(plane, places.rim, full)
+            measured = measured_grain(frame.planes[plane], self.plate.planes[plane], places.rim, calm)
+            strengths.append(min(measured, NOISIER * self.plate.noise[plane]))
         out = []
+        x, y = places.x[: places.count], places.y[: places.count]
         for k, plane in enumerate(planes):
-            out.append(candidate.values[k][: places.count] + grain(hole.area, strengths[k], frame.index, plane))
+            base = values_of_plate[k][: places.count]
+            moved, bare = np.zeros_like(base), np.ones_like(base)
+            for other, weight in laid_over(layers, hole, plane, x, y):
+                moved = moved * (1 - weight) + weight * (other - base)
+                bare *= 1 - weight  # what is copied has its own grain
+            value = candidate.values[k][: places.count] + moved
+            out.append(value + bare * grain(hole.area, strengths[k], frame.index, plane))
         return out, seen[: places.count]
+
+    def _calm(self, plane: int, rim: tuple[NDArray[np.intp], NDArray[np.intp]], full: int) -> NDArray[np.bool_]:
+        """bool [N]: which of the rim's samples tell light and noise: leaves that move there are neither."""
+        return self.plate.wander[plane][rim] <= MOVES * max(self.plate.noise[plane], QUIET * full)  # type: ignore[no-any-return]
 
     def _whole_offset(self, frame: Frame, plane: int, hole: PlaneHole) -> float:
         """How much brighter the frame is than the plate, as a whole, outside the hole."""

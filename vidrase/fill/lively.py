@@ -1,0 +1,219 @@
+"""Background that moves before a still camera (leaves, water): as it moved at another moment, not as its median.
+
+A median of what moves is a blur that stands still. Instead a run of frames is played on and back, entered where it fits what
+lies around the hole: Schödl, Szeliski, Salesin, Essa, "Video Textures", SIGGRAPH 2000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.fill.complete import grown
+from vidrase.fill.composite import PlaneHole
+from vidrase.fill.moment import Grid, Moment
+from vidrase.plate import Plate, light_offset
+
+RESTLESS = 4 / 255
+"""How far samples wander from the median, of full scale and at least, and in multiples of the noise, where something moves."""
+NOISE = 4.0
+CELL, SHARE = 24 / 480, 0.3
+"""Side of the cells, as a share of the height, of which that share must be restless: an edge alone flickers too."""
+LEAST = 64  # restless px of the hole, from which it is worth it
+COVERED, BEARABLE = 0.97, 0.3
+"""Share of the restless part of the hole that a moment must show: to play on, to be taken at all."""
+REEL = 32  # frames that are played on and back
+MEMORY = 128 << 20  # bytes of them
+FADE = 8  # frames over which one run goes over into another
+STRAY, WANDER = 7.0, 1.2
+"""How far from the plate, 0..255, and beyond how far samples wander there, a pixel of the grid is strange."""
+AGES, AROUND, MOST = 4, 0.06, 0.7
+"""Frames on either side, side as a share of the height, and share of all pixels there from which somebody stands there."""
+POINTS = 600  # of the hole's restless part that are asked whether a moment shows them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """What of one hole comes from another moment."""
+
+    moment: Moment
+    weight: NDArray[np.float32]
+    """[h, w] in [0, 1], of the hole's luma."""
+    offsets: list[float]
+    """What to add to its planes so that they are as bright as the plate's."""
+
+
+class Lively:
+    """The restless part of one still shot, and which run of frames is played there."""
+
+    def __init__(self, plate: Plate, bits: int) -> None:
+        self.plate = plate
+        self._full = (1 << bits) - 1
+        self.weight = restless(plate, self._full)
+        """float32 [H, W] in [0, 1] of the luma; None: nothing moves."""
+        self._held: dict[int, Moment] = {}  # last visited last
+        self._at: int | None = None
+        self._step = 1
+        self._before: Moment | None = None  # what is faded out
+        self._fade = 0
+        self._small: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []  # the plate and its wander, on the grid
+        self._odd: dict[int, NDArray[np.bool_]] = {}  # by moment
+
+    def moves(self, hole: PlaneHole) -> bool:
+        """Whether enough of the luma `hole` hides what moves."""
+        return self.weight is not None and int(((self.weight[hole.span] > 0.5) & hole.area).sum()) >= LEAST
+
+    def layers(self, here: Moment, hole: PlaneHole, moments: Mapping[int, Moment], grid: Grid) -> list[Layer]:
+        """What to lay over the plate in the luma `hole` of `here`, one over the other; nothing where no moment shows it."""
+        if self.weight is None or not self.moves(hole):
+            return []
+        rows, columns = np.nonzero((self.weight[hole.span] > 0.5) & hole.area)
+        some = np.linspace(0, len(rows) - 1, min(POINTS, len(rows))).astype(np.intp)
+        x = ((columns[some] + hole.left + 0.5) * grid.scale_x).astype(np.intp)
+        y = ((rows[some] + hole.top + 0.5) * grid.scale_y).astype(np.intp)
+        self._go_on(here, y, x, moments)
+        if self._at is None:
+            return []
+        shown = [(self._held[self._at], 1.0)]
+        if self._fade and self._before is not None:
+            self._fade -= 1
+            shown = [(self._before, 1.0), (shown[0][0], 1 - (self._fade + 1) / (FADE + 1))]
+        return [self._layer(moment, hole, share, moments, grid) for moment, share in shown]
+
+    def _go_on(self, here: Moment, y: NDArray[np.intp], x: NDArray[np.intp], moments: Mapping[int, Moment]) -> None:
+        """Find the moment to show, `_at`: the next of the run if it shows the points (x, y) of the grid, another run if not."""
+
+        def shows(number: int) -> float:
+            there = self._held.get(number) or moments.get(number)
+            if there is None or there.shot != here.shot or there.luma.shape != here.luma.shape:
+                return 0.0
+            return 1.0 if there.area is None else 1 - float(there.area[y, x].mean())
+
+        if self._at is not None:
+            for step in (self._step, -self._step):
+                if shows(self._at + step) >= COVERED:
+                    self._visit(self._at + step, moments)
+                    self._step = step
+                    return
+            self._before, self._fade = self._held.get(self._at), FADE
+        numbers = sorted({*self._held, *moments})
+        share = {number: shows(number) for number in numbers}
+        good = [n for n in numbers if share[n] >= COVERED and max(share.get(n + 1, 0), share.get(n - 1, 0)) >= COVERED]
+        if not good:
+            best = max(numbers, key=lambda number: share[number])
+            good = [best] if share[best] >= BEARABLE else []
+        if not good:
+            self._at, self._before = None, None
+            return
+        rim = self._rim(here, y, x)
+        luma = here.luma[rim].astype(np.float32)
+
+        def misfit(number: int) -> float:
+            there = self._held.get(number) or moments[number]
+            gap = there.luma[rim] - luma
+            return float(np.abs(gap - np.median(gap)).mean()) if len(luma) else 0.0
+
+        best = min(good, key=misfit)
+        self._step = 1 if share.get(best + 1, 0) >= COVERED else -1
+        self._visit(best, moments)
+
+    def _visit(self, number: int, moments: Mapping[int, Moment]) -> None:
+        moment = self._held.pop(number, None) or moments[number]
+        self._held[number] = replace(moment, link=None, picture=None, invented=None)
+        size = sum(plane.nbytes for plane in moment.frame.planes)
+        while len(self._held) > max(min(REEL, MEMORY // max(size, 1)), 2):
+            del self._held[next(iter(self._held))]
+        self._at = number
+
+    def _rim(self, here: Moment, y: NDArray[np.intp], x: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where on the grid, beside the hole, what is shown must fit."""
+        assert here.area is not None
+        region = np.zeros(here.luma.shape, bool)
+        region[y, x] = True
+        rows, columns = np.nonzero(grown(region, 6) & ~grown(here.area, 1))
+        return rows, columns
+
+    def _layer(self, there: Moment, hole: PlaneHole, share: float, moments: Mapping[int, Moment], grid: Grid) -> Layer:
+        """The luma `hole` as `there` shows it, with soft borders where it does not."""
+        assert self.weight is not None
+        plate = self.plate
+        free = self.weight[hole.span] * ~self._strange(there, moments, grid)[hole.span]
+        holes = there.plane_holes
+        if holes is not None:
+            other = np.zeros(self.weight.shape, bool)
+            other[holes[0].span] = holes[0].area
+            free[grown(other, 2)[hole.span]] = 0
+        offsets = [
+            -light_offset(base[::4, ::4], plane[::4, ::4], known[::4, ::4])
+            for base, plane, known in zip(plate.planes, there.frame.planes, plate.known, strict=False)
+        ]
+        soft = cv2.blur(cv2.erode(free, np.ones((3, 3), np.uint8)), (3, 3))
+        return Layer(there, soft * np.float32(share), offsets)
+
+    def _strange(self, there: Moment, moments: Mapping[int, Moment], grid: Grid) -> NDArray[np.bool_]:
+        """bool [H, W] of the luma: where something else than what sways stands around the time of `there`.
+
+        Of leaves that swing some are far from where they mostly are; who stands before them differs nearly everywhere.
+        """
+        assert self.weight is not None
+        total, count = np.zeros(grid.size, np.float32), np.zeros(grid.size, np.float32)
+        for number in range(there.number - AGES, there.number + AGES + 1):
+            other = self._held.get(number) or moments.get(number)
+            if other is None or other.shot != there.shot or other.luma.shape != grid.size:
+                continue
+            free = 1.0 if other.area is None else (~other.area).astype(np.float32)
+            total += self._apart(other, grid) * free
+            count += free
+        self._odd = {n: map_ for n, map_ in self._odd.items() if n in self._held or n in moments}
+        side = max(round(AROUND * grid.height), 3)
+        strange = grown(cv2.blur(total / np.maximum(count, 1), (side, side)) > MOST, side)
+        height, width = self.weight.shape
+        return cv2.resize(strange.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+    def _apart(self, moment: Moment, grid: Grid) -> NDArray[np.bool_]:
+        """bool [h, w] of the grid: where any component is farther from the plate than what sways goes."""
+        if moment.number not in self._odd:
+            size, scale = (grid.width, grid.height), 255 / self._full
+
+            def small(plane: NDArray) -> NDArray[np.float32]:
+                return cv2.resize(plane, size, interpolation=cv2.INTER_AREA).astype(np.float32) * scale
+
+            if not self._small:
+                self._small = [(small(a), small(b)) for a, b in zip(self.plate.planes, self.plate.wander, strict=True)]
+            odd = np.zeros(grid.size, bool)
+            for plane, (base, wander) in zip(moment.frame.planes, self._small, strict=False):
+                gap = small(plane) - base
+                odd |= np.abs(gap - np.median(gap[::4, ::4])) > STRAY + WANDER * wander
+            self._odd[moment.number] = odd
+        return self._odd[moment.number]
+
+
+def restless(plate: Plate, full: int) -> NDArray[np.float32] | None:
+    """float32 [H, W] in [0, 1]: where the background moves; None: nowhere."""
+    moves = plate.wander[0] > max(RESTLESS * full, NOISE * plate.noise[0])
+    side = max(round(CELL * moves.shape[0]), 3)
+    share = cv2.blur((moves & plate.known[0]).astype(np.float32), (side, side))
+    where = (share > SHARE).astype(np.uint8)
+    if not where.any():
+        return None
+    # a cell reaches beyond what moves by half its side; the border is soft, there both are the same
+    whole = cv2.morphologyEx(where, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    return np.asarray(cv2.blur(whole.astype(np.float32), (side // 2 + 1, side // 2 + 1)), np.float32)
+
+
+def laid_over(
+    layers: list[Layer], hole: PlaneHole, plane: int, x: NDArray[np.float32], y: NDArray[np.float32]
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """(values, weights), [N] each, of every layer at the points (x, y) luma px of `hole`, in one plane that has its grid."""
+    rows = ((y - ((1 << hole.shift_y) - 1) / 2) / (1 << hole.shift_y)).astype(np.intp)
+    columns = ((x - ((1 << hole.shift_x) - 1) / 2) / (1 << hole.shift_x)).astype(np.intp)
+    for layer in layers:
+        height, width = layer.weight.shape
+        down = np.clip(y.astype(np.intp) - (hole.top << hole.shift_y), 0, height - 1)
+        along = np.clip(x.astype(np.intp) - (hole.left << hole.shift_x), 0, width - 1)
+        values = layer.moment.frame.planes[plane][rows, columns].astype(np.float32) + np.float32(layer.offsets[plane])
+        yield values, layer.weight[down, along]
