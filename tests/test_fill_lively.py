@@ -141,7 +141,7 @@ def test_where_nothing_moves_no_other_moment_is_asked() -> None:
     frames = as_frames(_swaying(20, 0.0))
     plate = _survey(frames, [np.zeros(SIZE, bool)] * 20).shots[0].plate
     assert plate is not None
-    lively = Lively(plate, 8)
+    lively = Lively(plate, 8, load_flow(note=print))
     assert lively.weight is None
 
 
@@ -150,7 +150,7 @@ def test_few_frames_are_held() -> None:
     frames = as_frames(_removed(truth, masks))
     plate = _survey(frames, masks).shots[0].plate
     assert plate is not None
-    lively, grid = Lively(plate, 8), Grid.of(*SIZE, 360)
+    lively, grid = Lively(plate, 8, load_flow(note=print)), Grid.of(*SIZE, 360)
     moments = {f.index: Moment.of(f.index, f, Hole.of(m), 0, grid) for f, m in zip(frames, masks, strict=True)}
     shown = []
     for t in range(25, 120):

@@ -126,11 +126,14 @@ NAMES = ("static", "pan", "zoom", "rotation", "shake", "parallax", "exposure", "
 
 
 def synthetic_cases(frames: int, names: Sequence[str] = NAMES) -> list[CaseRef]:
-    """One case for each name, hole moving; a hole that never moves, before a panning or still camera; one that stays for long."""
+    """One case for each name, hole moving; a hole that never moves, before a panning or still camera; and three of more frames:
+    one that stays for long, one that the camera pans to, one before something that sways.
+    """
     looks = [CaseRef(f"synthetic/{name}", partial(_case, name, frames, moving=True)) for name in names]
     fixed = [("pan", "pan-fixed-hole"), ("static", "never-seen")]
     stay = [CaseRef(f"synthetic/{title}", partial(_case, n, frames, moving=False, title=title)) for n, title in fixed]
-    return looks + stay + [CaseRef("synthetic/lingers", _lingers)]
+    longer = [("lingers", _lingers), ("enters", _enters), ("sways", _sways)]
+    return looks + stay + [CaseRef(f"synthetic/{title}", build) for title, build in longer]
 
 
 def moving_look() -> Look:
@@ -156,6 +159,36 @@ def _lingers() -> Case:
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
         holes.append(cv2.warpAffine(outline, at_home[:2], (WIDTH, HEIGHT), flags=flags) > 0)
     return Case("synthetic/lingers", "synthetic", blanked(truth, holes), holes, truth, public=True)
+
+
+def _enters() -> Case:
+    """The camera pans to something that hides the same part of the world all the time: nobody ever sees it."""
+    world = texture(2 * HEIGHT, 2 * WIDTH, 1)
+    outline = np.zeros((2 * HEIGHT, 2 * WIDTH), np.uint8)
+    cv2.ellipse(outline, (WIDTH + 170, HEIGHT), (30, 75), 0, 0, 360, 1, -1)
+    truth, holes = [], []
+    for t in range(60):
+        view = _view(3 * min(t, 50) - 90, 4 * np.sin(t / 9))
+        truth.append(_camera(world, lambda _, view=view: view)(t))  # type: ignore[misc]
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        holes.append(cv2.warpAffine(outline, view, (WIDTH, HEIGHT), flags=flags) > 0)
+    return Case("synthetic/enters", "synthetic", blanked(truth, holes), holes, truth, public=True)
+
+
+def _sways() -> Case:
+    """A still camera; the right third of the scene sways, with gusts."""
+    frames = 100
+    world = _camera(texture(2 * HEIGHT, 2 * WIDTH, 1), lambda _: _view(0, 0))(0)
+    columns, rows = np.meshgrid(np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32))
+    share = np.clip((columns - 270) / 30, 0, 1)
+    truth = []
+    for t in range(frames):
+        along = share * 3 * (1 + 0.4 * np.sin(t / 17)) * np.sin(t / 3.1 + rows / 40)
+        down = share * np.sin(t / 4.3 + columns / 50)
+        x, y = (columns + along).astype(np.float32), (rows + down).astype(np.float32)
+        truth.append(cv2.remap(world, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT).astype(np.uint8))
+    holes = blob(frames, (HEIGHT, WIDTH), seed=7, moving=True)
+    return Case("synthetic/sways", "synthetic", blanked(truth, holes), holes, truth, public=True)
 
 
 def _case(name: str, frames: int, *, moving: bool, title: str = "") -> Case:

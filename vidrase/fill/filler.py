@@ -131,7 +131,7 @@ class Filler:
         if self._options.mode != "auto" or not self._reach:
             return None
         if self._moving is None or self._moving.plate is not plate:
-            self._moving = Lively(plate, here.frame.layout.bits)
+            self._moving = Lively(plate, here.frame.layout.bits, self._flow)
         return self._moving
 
     def _looks_around(self, here: Moment) -> bool:

@@ -1,7 +1,8 @@
 """Background that moves before a still camera (leaves, water): as it moved at another moment, not as its median.
 
 A median of what moves is a blur that stands still. Instead a run of frames is played on and back, entered where it fits what
-lies around the hole: Schödl, Szeliski, Salesin, Essa, "Video Textures", SIGGRAPH 2000.
+lies around the hole (Schödl, Szeliski, Salesin, Essa, "Video Textures", SIGGRAPH 2000), and each is bent to where the leaves
+around the hole are now, so that no outline shows.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.fill.complete import grown
+from vidrase.fill.complete import Completed, grown
 from vidrase.fill.composite import PlaneHole
+from vidrase.fill.links import Linker
 from vidrase.fill.moment import Grid, Moment
+from vidrase.fill.picture import Picture
+from vidrase.fill.sampling import at
+from vidrase.flow import FlowModel
 from vidrase.plate import Plate, light_offset
 
 RESTLESS = 4 / 255
@@ -45,13 +50,22 @@ class Layer:
     """[h, w] in [0, 1], of the hole's luma."""
     offsets: list[float]
     """What to add to its planes so that they are as bright as the plate's."""
+    motion: Completed
+    """From the frame at hand to it, on the working grid."""
+    grid: Grid
+
+    def at(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Where the points (x, y) luma px of the frame at hand are in it."""
+        moved = self.motion.at(*self.grid.to_grid(x, y))
+        return x + moved[:, 0] / np.float32(self.grid.scale_x), y + moved[:, 1] / np.float32(self.grid.scale_y)
 
 
 class Lively:
     """The restless part of one still shot, and which run of frames is played there."""
 
-    def __init__(self, plate: Plate, bits: int) -> None:
+    def __init__(self, plate: Plate, bits: int, flow: FlowModel) -> None:
         self.plate = plate
+        self._flow = flow
         self._full = (1 << bits) - 1
         self.weight = restless(plate, self._full)
         """float32 [H, W] in [0, 1] of the luma; None: nothing moves."""
@@ -82,7 +96,7 @@ class Lively:
         if self._fade and self._before is not None:
             self._fade -= 1
             shown = [(self._before, 1.0), (shown[0][0], 1 - (self._fade + 1) / (FADE + 1))]
-        return [self._layer(moment, hole, share, moments, grid) for moment, share in shown]
+        return [self._layer(here, moment, hole, share, moments, grid) for moment, share in shown]
 
     def _go_on(self, here: Moment, y: NDArray[np.intp], x: NDArray[np.intp], moments: Mapping[int, Moment]) -> None:
         """Find the moment to show, `_at`: the next of the run if it shows the points (x, y) of the grid, another run if not."""
@@ -137,22 +151,35 @@ class Lively:
         rows, columns = np.nonzero(grown(region, 6) & ~grown(here.area, 1))
         return rows, columns
 
-    def _layer(self, there: Moment, hole: PlaneHole, share: float, moments: Mapping[int, Moment], grid: Grid) -> Layer:
-        """The luma `hole` as `there` shows it, with soft borders where it does not."""
+    def _layer(
+        self, here: Moment, there: Moment, hole: PlaneHole, share: float, moments: Mapping[int, Moment], grid: Grid
+    ) -> Layer:
+        """The luma `hole` of `here` as `there` shows it, with soft borders where it does not."""
         assert self.weight is not None
         plate = self.plate
-        free = self.weight[hole.span] * ~self._strange(there, moments, grid)[hole.span]
+        # only what is near the hole counts for its surroundings' motion
+        over = replace(there, number=-1 - there.number, box=here.box, front=None, stays=None)
+        motion = Linker(self._flow)(replace(here, front=None, stays=None), over, None).ahead
+        bad = self._strange(there, moments, grid)
         holes = there.plane_holes
         if holes is not None:
             other = np.zeros(self.weight.shape, bool)
             other[holes[0].span] = holes[0].area
-            free[grown(other, 2)[hole.span]] = 0
+            bad |= grown(other, 2)
+        rows, columns = np.nonzero(hole.area)
+        x, y = (columns + hole.left).astype(np.float32), (rows + hole.top).astype(np.float32)
+        free = np.zeros(hole.area.shape, np.float32)
+        free[hole.area] = self.weight[hole.span][hole.area]
         offsets = [
             -light_offset(base[::4, ::4], plane[::4, ::4], known[::4, ::4])
             for base, plane, known in zip(plate.planes, there.frame.planes, plate.known, strict=False)
         ]
-        soft = cv2.blur(cv2.erode(free, np.ones((3, 3), np.uint8)), (3, 3))
-        return Layer(there, soft * np.float32(share), offsets)
+        layer = Layer(there, free, offsets, motion, grid)
+        to_x, to_y = layer.at(x, y)
+        free[rows, columns] *= at(1 - bad.astype(np.float32), to_x, to_y)
+        # soft where it ends within the hole, not at the hole's own border
+        inner = cv2.blur(free, (5, 5)) / np.maximum(cv2.blur(hole.area.astype(np.float32), (5, 5)), 1e-3)
+        return replace(layer, weight=np.minimum(free, inner) * np.float32(share))
 
     def _strange(self, there: Moment, moments: Mapping[int, Moment], grid: Grid) -> NDArray[np.bool_]:
         """bool [H, W] of the luma: where something else than what sways stands around the time of `there`.
@@ -206,14 +233,12 @@ def restless(plate: Plate, full: int) -> NDArray[np.float32] | None:
 
 
 def laid_over(
-    layers: list[Layer], hole: PlaneHole, plane: int, x: NDArray[np.float32], y: NDArray[np.float32]
+    layers: list[Layer], hole: PlaneHole, planes: list[int], x: NDArray[np.float32], y: NDArray[np.float32]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """(values, weights), [N] each, of every layer at the points (x, y) luma px of `hole`, in one plane that has its grid."""
-    rows = ((y - ((1 << hole.shift_y) - 1) / 2) / (1 << hole.shift_y)).astype(np.intp)
-    columns = ((x - ((1 << hole.shift_x) - 1) / 2) / (1 << hole.shift_x)).astype(np.intp)
+    """(values [N, len(planes)], weights [N]) of every layer at the points (x, y) luma px of `hole`; `planes` have its grid."""
     for layer in layers:
         height, width = layer.weight.shape
         down = np.clip(y.astype(np.intp) - (hole.top << hole.shift_y), 0, height - 1)
         along = np.clip(x.astype(np.intp) - (hole.left << hole.shift_x), 0, width - 1)
-        values = layer.moment.frame.planes[plane][rows, columns].astype(np.float32) + np.float32(layer.offsets[plane])
-        yield values, layer.weight[down, along]
+        values = Picture(layer.moment.frame.planes).at(planes, *layer.at(x, y), hole.shift_y, hole.shift_x)
+        yield values + np.array([layer.offsets[plane] for plane in planes], np.float32), layer.weight[down, along]

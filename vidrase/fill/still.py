@@ -94,12 +94,13 @@ class StillShot:
             measured = measured_grain(frame.planes[plane], self.plate.planes[plane], places.rim, calm)
             strengths.append(min(measured, NOISIER * self.plate.noise[plane]))
         out = []
-        x, y = places.x[: places.count], places.y[: places.count]
+        points = places.x[: places.count], places.y[: places.count]
+        over = list(laid_over(layers, hole, planes, *points))
         for k, plane in enumerate(planes):
             base = values_of_plate[k][: places.count]
             moved, bare = np.zeros_like(base), np.ones_like(base)
-            for other, weight in laid_over(layers, hole, plane, x, y):
-                moved = moved * (1 - weight) + weight * (other - base)
+            for other, weight in over:
+                moved = moved * (1 - weight) + weight * (other[:, k] - base)
                 bare *= 1 - weight  # what is copied has its own grain
             value = candidate.values[k][: places.count] + moved
             out.append(value + bare * grain(hole.area, strengths[k], frame.index, plane))
