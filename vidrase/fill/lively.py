@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vidrase.fill.complete import Completed, grown
 from vidrase.fill.composite import PlaneHole
 from vidrase.fill.links import Linker
-from vidrase.fill.moment import Grid, Moment
+from vidrase.fill.moment import Box, Grid, Moment
 from vidrase.fill.picture import Picture
 from vidrase.fill.sampling import at
 from vidrase.flow import FlowModel
@@ -28,7 +28,8 @@ RESTLESS = 4 / 255
 NOISE = 4.0
 CELL, SHARE = 24 / 480, 0.3
 """Side of the cells, as a share of the height, of which that share must be restless: an edge alone flickers too."""
-LEAST = 64  # restless px of the hole, from which it is worth it
+LEAST = 0.03
+"""Side of the restless part of the hole, as a share of the height, from which it is worth it."""
 COVERED, BEARABLE = 0.97, 0.3
 """Share of the restless part of the hole that a moment must show: to play on, to be taken at all."""
 REEL = 32  # frames that are played on and back
@@ -38,6 +39,7 @@ STRAY, WANDER = 7.0, 1.2
 """How far from the plate, 0..255, and beyond how far samples wander there, a pixel of the grid is strange."""
 AGES, AROUND, MOST = 4, 0.06, 0.7
 """Frames on either side, side as a share of the height, and share of all pixels there from which somebody stands there."""
+MARGIN = 4  # px of the grid around it
 POINTS = 600  # of the hole's restless part that are asked whether a moment shows them
 
 
@@ -79,7 +81,10 @@ class Lively:
 
     def moves(self, hole: PlaneHole) -> bool:
         """Whether enough of the luma `hole` hides what moves."""
-        return self.weight is not None and int(((self.weight[hole.span] > 0.5) & hole.area).sum()) >= LEAST
+        if self.weight is None:
+            return False
+        hidden = int(((self.weight[hole.span] > 0.5) & hole.area).sum())
+        return hidden >= max((LEAST * self.weight.shape[0]) ** 2, 16)
 
     def layers(self, here: Moment, hole: PlaneHole, moments: Mapping[int, Moment], grid: Grid) -> list[Layer]:
         """What to lay over the plate in the luma `hole` of `here`, one over the other; nothing where no moment shows it."""
@@ -157,9 +162,12 @@ class Lively:
         """The luma `hole` of `here` as `there` shows it, with soft borders where it does not."""
         assert self.weight is not None
         plate = self.plate
-        # only what is near the hole counts for its surroundings' motion
-        over = replace(there, number=-1 - there.number, box=here.box, front=None, stays=None)
-        motion = Linker(self._flow)(replace(here, front=None, stays=None), over, None).ahead
+        # what moves is measured around the restless part of the hole only
+        part = np.zeros(self.weight.shape, bool)
+        part[hole.span] = hole.area & (self.weight[hole.span] > 0)
+        near = replace(here, box=Box.around(grid.shrink(part), MARGIN), front=None, stays=None)
+        over = replace(there, number=-1 - there.number, box=near.box, front=None, stays=None)
+        motion = Linker(self._flow)(near, over, None).ahead
         bad = self._strange(there, moments, grid)
         holes = there.plane_holes
         if holes is not None:
