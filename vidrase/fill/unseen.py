@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from vidrase.fill.key import IDENTITY, choose, way
 from vidrase.fill.moment import RIM, Box, Grid, Moment, Origins
 from vidrase.fill.picture import Picture
 from vidrase.fill.seen import Seen
+from vidrase.fill.worn import worn
 from vidrase.inpaint import Inpainter
 
 Values = list[NDArray[np.float32]]
@@ -31,6 +32,8 @@ LOOK = 4
 """Frames after which it is looked for something better than chains over many frames."""
 AGAIN = 8
 """Frames after which a better frame to invent on is looked for again."""
+RENEW, FADE = 32, 12
+"""Frames after which an invention may be renewed again, and over which the old one goes over into the new one."""
 KEPT = 4
 """Canvases that are kept though nothing of them is in sight: what they show may come back."""
 
@@ -43,7 +46,8 @@ class Unseen:
         self._canvases: dict[int, Picture] = {}  # by the moment they were painted on
         self._ways: dict[int, CameraMotion] = {}  # from the moment `_at` to those of the canvases, where known
         self._at = 0
-        self._chosen = -AGAIN
+        self._chosen = self._renewed = -RENEW
+        self._stale: set[int] = set()  # canvases that fade out
         self._picture = _Pictures(self._canvases, None)
 
     def fill(
@@ -72,6 +76,8 @@ class Unseen:
         else:
             memory.source[memory.source >= FIRST] = -1
         learned = int(seen.known[0].sum()) - before_that
+        self._renew(memory, here, grid)
+        copied = list(seen.known)
         if (memory.source >= 0).any():
             self._add(memory, here, seen, grid)
         self._recalled(memory, here, seen, grid, IDENTITY)
@@ -85,7 +91,7 @@ class Unseen:
                 self._recalled(memory, here, seen, grid, IDENTITY)
         if not seen.known[0].all() and before is not None:
             mirrored = carried(before, here, BEYOND)
-            mirrored.source[mirrored.source >= FIRST] = -1
+            mirrored.source[(mirrored.source >= FIRST) | np.isin(mirrored.source, list(self._stale))] = -1
             self._add(mirrored, here, seen, grid)
             _merge(memory, mirrored, memory.source < 0)
         if not seen.known[0].all():
@@ -98,11 +104,40 @@ class Unseen:
             fresh.source[:] = here.number
             self._add(fresh, here, seen, grid)
             _merge(memory, fresh, lacking)
+        self._fade(here, seen, copied, grid)
         here.invented = memory
         if before is not None:
             before.invented = None
-        self._forget(set(np.unique(memory.source).tolist()))
+        self._forget({*np.unique(memory.source).tolist(), *self._stale})
         return shown, learned
+
+    def _renew(self, memory: Origins, here: Moment, grid: Grid) -> None:
+        """Take out of `memory` canvases that do not look like their surroundings any more; they fade out."""
+        if here.number % AGAIN or here.number < self._renewed + RENEW:
+            return
+        used = set(np.unique(memory.source).tolist())
+        old = {number for number, to in self._ways.items() if worn(here, self._canvases[number], to, grid)}
+        if old & used:
+            self._stale = old & used
+            for number in old - used:  # nor may they come back
+                del self._canvases[number], self._ways[number]
+            memory.source[np.isin(memory.source, list(self._stale))] = -1
+            self._renewed, self._chosen = here.number, -AGAIN
+
+    def _fade(self, here: Moment, seen: Seen, copied: list[NDArray[np.bool_]], grid: Grid) -> None:
+        """Mix in what fades out, where nothing is `copied`."""
+        left = self._renewed + FADE - here.number
+        self._stale &= set(self._ways)
+        if left <= 0 or not self._stale:
+            self._stale = set()
+            return
+        assert here.box is not None
+        before = replace(seen, values=[value.copy() for value in seen.values], known=list(copied))
+        memory = Origins.empty(here.box)
+        self._recalled(memory, here, before, grid, IDENTITY, self._stale)
+        for value, old, was, now in zip(seen.values, before.values, copied, before.known, strict=True):
+            both = now & ~was
+            value[both] += (old[both] - value[both]) * (left / (FADE + 1))
 
     def _advance(self, moments: Mapping[int, Moment], here: Moment) -> None:
         """Let the ways to the canvases begin at `here`."""
@@ -117,8 +152,13 @@ class Unseen:
                 del self._canvases[number]
                 self._ways.pop(number, None)
 
-    def _recalled(self, memory: Origins, here: Moment, seen: Seen, grid: Grid, back: CameraMotion) -> None:
-        """Put in what canvases show of what is not known; `memory` learns of it. back: from `here` to the moment at hand."""
+    def _recalled(
+        self, memory: Origins, here: Moment, seen: Seen, grid: Grid, back: CameraMotion, stale: Set[int] = frozenset()
+    ) -> None:
+        """Put in what canvases show of what is not known; `memory` learns of it. back: from `here` to the moment at hand.
+
+        stale: take those that fade out, and only them.
+        """
         if seen.known[0].all() or not self._ways:
             return
         assert here.box is not None
@@ -126,6 +166,8 @@ class Unseen:
         x0, y0 = (columns + here.box.left).astype(np.float32), (rows + here.box.top).astype(np.float32)
         found = Origins.empty(here.box)
         for number, to in self._ways.items():  # the last one wins
+            if number in self._stale if not stale else number not in stale:
+                continue
             x, y = to.after(back).points(x0, y0)
             shows = _shows(self._canvases[number], x, y, grid)
             found.source[rows[shows], columns[shows]] = number
