@@ -82,3 +82,18 @@ def test_while_nothing_changes_nothing_is_made_anew(monkeypatch: pytest.MonkeyPa
     result = _filled(truth, masks)
     monkeypatch.setattr(unseen, "worn", lambda *_: False)
     assert all((one == other).all() for one, other in zip(result, _filled(truth, masks), strict=True))
+
+
+def test_what_has_faded_out_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, masks = _out_of_focus(50)
+    fade, gone, kept = unseen.Unseen._fade, set(), []
+
+    def watched(self: unseen.Unseen, *args: object) -> None:
+        gone.update(self._stale)
+        fade(self, *args)  # type: ignore[arg-type]
+        kept.append(gone & self._canvases.keys() - self._stale)
+
+    monkeypatch.setattr(unseen.Unseen, "_fade", watched)
+    _filled(truth, masks)
+    assert gone
+    assert not any(kept)

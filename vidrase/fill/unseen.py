@@ -43,7 +43,8 @@ class Unseen:
 
     def __init__(self, inpainter: Inpainter) -> None:
         self._inpainter = inpainter
-        self._canvases: dict[int, Picture] = {}  # by the moment they were painted on
+        self._canvases: dict[int, Picture] = {}  # in the order in which they were painted, which numbers them
+        self._painted, self._fresh = 0, -1  # how many were; the one of the moment at hand
         self._ways: dict[int, CameraMotion] = {}  # from the moment `_at` to those of the canvases, where known
         self._at = 0
         self._chosen = self._renewed = -RENEW
@@ -66,7 +67,7 @@ class Unseen:
         distant: the shot's album, if there is one. look: what the window shows of the hole of another moment.
         """
         assert here.box is not None
-        before = moments.get(here.number - 1)
+        before, self._fresh = moments.get(here.number - 1), -1
         self._picture = _Pictures(self._canvases, distant)
         self._advance(moments, here)
         memory = carried(before, here) if before is not None else Origins.empty(here.box)
@@ -95,13 +96,14 @@ class Unseen:
             self._add(mirrored, here, seen, grid)
             _merge(memory, mirrored, memory.source < 0)
         if not seen.known[0].all():
-            made = self._paint(here, seen)
-            self._ways[here.number] = IDENTITY
+            self._fresh = self._paint(here, seen, IDENTITY)
             # what the canvas does not show must not point to it: it would be filled with its border, drawn out to stripes
             missing = seen.missing(here.frame.size)
-            lacking = (grid.shrink(missing)[here.box.span] | (memory.source < 0)) & _shown(made, here.box, grid)
+            lacking = (grid.shrink(missing)[here.box.span] | (memory.source < 0)) & _shown(
+                self._canvases[self._fresh], here.box, grid
+            )
             fresh = Origins.empty(here.box)
-            fresh.source[:] = here.number
+            fresh.source[:] = self._fresh
             self._add(fresh, here, seen, grid)
             _merge(memory, fresh, lacking)
         self._fade(here, seen, copied, grid)
@@ -128,8 +130,11 @@ class Unseen:
         """Mix in what fades out, where nothing is `copied`."""
         left = self._renewed + FADE - here.number
         self._stale &= set(self._ways)
-        if left <= 0 or not self._stale:
+        if left <= 0:
+            for number in self._stale:  # nor may they come back
+                del self._canvases[number], self._ways[number]
             self._stale = set()
+        if not self._stale:
             return
         assert here.box is not None
         before = replace(seen, values=[value.copy() for value in seen.values], known=list(copied))
@@ -194,17 +199,16 @@ class Unseen:
             self._from_distant(memory, there, seen, grid, distant)
         self._recalled(memory, there, seen, grid, ahead.inverse())
         if not seen.known[0].all():
-            self._paint(there, seen)
-            self._ways[there.number] = ahead
+            self._paint(there, seen, ahead)
 
-    def _paint(self, there: Moment, seen: Seen) -> Picture:
-        """The canvas of a moment, from what is known of it."""
+    def _paint(self, there: Moment, seen: Seen, ahead: CameraMotion) -> int:
+        """Make the canvas of a moment, to which `ahead` leads, from what is known of it. Returns its number."""
         missing = seen.missing(there.frame.size)
         inpainter = None if thin(missing) else self._inpainter
-        self._canvases.pop(there.number, None)  # the newest one comes last
-        made = canvas(composite(there.frame, seen.holes, seen.values), missing, inpainter)
-        self._canvases[there.number] = made
-        return made
+        self._painted += 1
+        self._canvases[self._painted] = canvas(composite(there.frame, seen.holes, seen.values), missing, inpainter)
+        self._ways[self._painted] = ahead
+        return self._painted
 
     def _from_distant(
         self,
@@ -243,7 +247,7 @@ class Unseen:
         distant, holes, values, known = 0, seen.holes, seen.values, seen.known
         around = (
             composite(here.frame, holes, values).planes
-            if ((origins.source >= 0) & (origins.source != here.number)).any()
+            if ((origins.source >= 0) & (origins.source != self._fresh)).any()
             else ()
         )
         for hole, planes in by_grid(holes):
@@ -254,7 +258,7 @@ class Unseen:
             rim = max(int(RIM / grid.scale_x) >> hole.shift_x, 1)
             places = Places.of(hole, (shape[0], shape[1]), rim).only(unknown)
             found = coloured(origins, places, planes, places.between(grid, origins.box), grid, self._picture)
-            far = (found.source >= 0) & (found.source != here.number)
+            far = (found.source >= 0) & (found.source != self._fresh)
             if far.any():
                 lit = self._lit(origins, far, hole, unknown, rim, around, planes, grid, here.frame.layout.bits)
                 for k, value in enumerate(lit):
