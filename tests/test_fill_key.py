@@ -5,19 +5,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from fills import filled
 from numpy.typing import NDArray
 from synth import as_frames, texture
 
 from vidrase.camera import CameraMotion
-from vidrase.fill import fill
 from vidrase.fill.complete import Completed, Link
 from vidrase.fill.key import choose, way
 from vidrase.fill.moment import Grid, Moment
-from vidrase.flow import load_flow
 from vidrase.frames import Frame, Hole, HoleFrame
-from vidrase.inpaint import load_inpainter
-from vidrase.options import FillOptions
-from vidrase.report import FillStats
 
 SIZE = (60, 100)
 RED = (225, 20, 30)
@@ -101,17 +97,7 @@ def test_there_is_no_way_beyond_a_cut_or_where_the_motion_is_not_one() -> None:
 
 def _filled(shown: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]]) -> list[Frame]:
     holes = [HoleFrame(f, Hole.of(m) if m.any() else None) for f, m in zip(as_frames(shown), masks, strict=True)]
-    return list(
-        fill(
-            holes,
-            options=FillOptions(quality="fast"),
-            flow=load_flow(note=print),
-            inpainter=load_inpainter("telea"),
-            survey=None,
-            stats=FillStats(),
-            note=print,
-        )
-    )
+    return filled(holes)
 
 
 def _pillar(light: float = 0.0) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]], list[NDArray[np.uint8]]]:

@@ -7,18 +7,16 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
+from fills import FAST, filled
 from numpy.typing import NDArray
 from synth import as_frames, texture
 
-from vidrase.fill import fill
 from vidrase.fill.composite import plane_holes
 from vidrase.fill.lively import REEL, Lively
 from vidrase.fill.moment import Grid, Moment
 from vidrase.flow import load_flow
 from vidrase.frames import Frame, Hole, HoleFrame
-from vidrase.inpaint import load_inpainter
 from vidrase.options import FillOptions
-from vidrase.report import FillStats
 from vidrase.survey import Survey, SurveyBuilder
 
 SIZE = (144, 288)
@@ -60,16 +58,8 @@ def _filled(shown: list[Rgb], masks: list[Mask], options: FillOptions | None = N
     frames = as_frames(shown)
     survey = _survey(frames, masks)
     assert survey.shots[0].plate is not None
-    result = fill(
-        [HoleFrame(frame, Hole.of(mask) if mask.any() else None) for frame, mask in zip(frames, masks, strict=True)],
-        options=options or FillOptions(quality="fast", shadows=False),
-        flow=load_flow(note=print),
-        inpainter=load_inpainter("telea"),
-        survey=survey,
-        stats=FillStats(),
-        note=print,
-    )
-    return [frame.rgb() for frame in result]
+    holes = [HoleFrame(frame, Hole.of(mask) if mask.any() else None) for frame, mask in zip(frames, masks, strict=True)]
+    return [frame.rgb() for frame in filled(holes, options or FAST, survey=survey)]
 
 
 def _removed(truth: list[Rgb], masks: list[Mask]) -> list[Rgb]:
@@ -124,15 +114,7 @@ def test_outside_the_hole_nothing_changes() -> None:
     frames = as_frames(_removed(truth, masks))
     survey = _survey(frames, masks)
     holes = [HoleFrame(f, Hole.of(m)) for f, m in zip(frames, masks, strict=True)]
-    result = fill(
-        holes,
-        options=FillOptions(quality="fast", shadows=False),
-        flow=load_flow(note=print),
-        inpainter=load_inpainter("telea"),
-        survey=survey,
-        stats=FillStats(),
-        note=print,
-    )
+    result = filled(holes, survey=survey)
     for frame, out, mask in zip(frames, result, masks, strict=True):
         assert (frame.planes[0][~mask] == out.planes[0][~mask]).all()
 

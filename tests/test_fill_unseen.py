@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from fills import filled
 from numpy.typing import NDArray
 from synth import as_frames, texture
 
-from vidrase.fill import fill
 from vidrase.fill.picture import Picture
-from vidrase.flow import load_flow
 from vidrase.frames import Frame, Hole, HoleFrame
-from vidrase.inpaint import load_inpainter
-from vidrase.options import FillOptions
-from vidrase.report import FillStats
 
 SIZE = (96, 160)
 RED = (225, 20, 30)
-
-
-def _filled(holes: list[HoleFrame]) -> list[Frame]:
-    result = fill(
-        holes,
-        options=FillOptions(quality="fast"),
-        flow=load_flow(note=print),
-        inpainter=load_inpainter(),
-        survey=None,
-        stats=FillStats(),
-        note=print,
-    )
-    return list(result)
 
 
 def _red(frame: Frame, mask: NDArray[np.bool_]) -> int:
@@ -51,7 +34,7 @@ def test_nothing_is_taken_from_frames_that_nobody_searched() -> None:
         HoleFrame(frame, None, passes=True, searched=False) if t < 8 else HoleFrame(frame, Hole.of(mask))
         for t, frame in enumerate(as_frames(shown))
     ]
-    result = _filled(found)
+    result = filled(found, inpainter="auto")
     assert _red(result[0], mask)
     assert sum(_red(frame, mask) for frame in result[8:]) == 0
 
@@ -67,7 +50,7 @@ def test_what_comes_into_view_at_the_border_is_not_drawn_out() -> None:
         picture = cv2.warpAffine(world, view, SIZE[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         truth.append(picture)
         shown.append(np.where(mask[..., None], np.uint8(RED), picture))
-    result = _filled([HoleFrame(frame, Hole.of(mask)) for frame in as_frames(shown)])
+    result = filled([HoleFrame(frame, Hole.of(mask)) for frame in as_frames(shown)], inpainter="auto")
 
     def change(picture: NDArray[np.uint8]) -> float:
         """Mean difference of neighbouring lines where all is new: zero where one line is repeated."""

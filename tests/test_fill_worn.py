@@ -5,16 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from fills import filled
 from numpy.typing import NDArray
 from synth import as_frames, texture
 
 import vidrase.fill.unseen as unseen
-from vidrase.fill import fill
-from vidrase.flow import load_flow
 from vidrase.frames import Hole, HoleFrame
-from vidrase.inpaint import load_inpainter
-from vidrase.options import FillOptions
-from vidrase.report import FillStats
 
 SIZE = (120, 200)
 Rgb = NDArray[np.uint8]
@@ -42,16 +38,8 @@ def _filled(truth: list[Rgb], masks: list[Mask]) -> list[Rgb]:
     shown = [
         np.where(mask[..., None], np.uint8((225, 20, 30)), picture) for picture, mask in zip(truth, masks, strict=True)
     ]
-    result = fill(
-        [HoleFrame(frame, Hole.of(mask)) for frame, mask in zip(as_frames(shown), masks, strict=True)],
-        options=FillOptions(quality="fast"),
-        flow=load_flow(note=print),
-        inpainter=load_inpainter(),
-        survey=None,
-        stats=FillStats(),
-        note=print,
-    )
-    return [frame.rgb() for frame in result]
+    holes = [HoleFrame(frame, Hole.of(mask)) for frame, mask in zip(as_frames(shown), masks, strict=True)]
+    return [frame.rgb() for frame in filled(holes, inpainter="auto")]
 
 
 def _detail(picture: Rgb, mask: Mask) -> float:

@@ -1,0 +1,31 @@
+"""The fill as the tests run it: everything in, everything out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vidrase.fill import fill
+from vidrase.flow import load_flow
+from vidrase.frames import Frame, HoleFrame
+from vidrase.inpaint import load_inpainter
+from vidrase.options import FillOptions
+from vidrase.report import FillStats
+from vidrase.survey import Survey
+
+FAST = FillOptions(quality="fast", shadows=False)
+
+
+def filled(
+    holes: Iterable[HoleFrame], options: FillOptions = FAST, *, inpainter: str = "telea", survey: Survey | None = None
+) -> list[Frame]:
+    """One frame out for each in. inpainter: "auto" for the one that ships."""
+    result = fill(
+        holes,
+        options=options,
+        flow=load_flow(note=print),
+        inpainter=load_inpainter(inpainter),
+        survey=survey,
+        stats=FillStats(),
+        note=print,
+    )
+    return list(result)
