@@ -108,7 +108,8 @@ class Lively:
 
         def shows(number: int) -> float:
             there = self._held.get(number) or moments.get(number)
-            if there is None or there.shot != here.shot or there.luma.shape != here.luma.shape:
+            # the frame itself never does: what hides there may be a shadow, which its mask does not know
+            if there is None or number == here.number or there.shot != here.shot or there.luma.shape != here.luma.shape:
                 return 0.0
             return 1.0 if there.area is None else 1 - float(there.area[y, x].mean())
 
