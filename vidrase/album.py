@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.camera import CameraMotion, fit_camera
+from vidrase.colour import to_rgb8
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame
 
@@ -39,6 +40,8 @@ NEAR = 8
 LEAST_SCALE = 1 / 16
 """Area that a look may show, as a multiple or a share of what the first one of its part shows."""
 COARSE = 8  # small px a side of the cells in which is counted what is shown
+GLIMPSES = 64
+"""Small pictures kept, at most, of moments evenly spread over the shot."""
 
 Matrix = NDArray[np.float64]
 Luma = NDArray[np.uint8]
@@ -68,10 +71,27 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Glimpse:
+    """A moment, small."""
+
+    index: int
+    """Of the frame."""
+    rgb: NDArray[np.uint8]
+    """[h, w, 3] small."""
+    known: Known
+    """[h, w] small: nothing in the way, nor near."""
+    place: Matrix
+    part: int
+    """Both as of a `Page`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Album:
     """The kept pictures of one shot."""
 
     pages: tuple[Page, ...]
+    glimpses: tuple[Glimpse, ...]
+    """In order of time."""
     size: tuple[int, int]
     """(height, width) of the small pictures, in whose px the homographies are."""
     _looks: array[int]
@@ -96,7 +116,17 @@ class Album:
     @property
     def nbytes(self) -> int:
         """Memory held, but for the places."""
-        return sum(sum(plane.nbytes for plane in page.frame.planes) + page.hole.nbytes for page in self.pages)
+        pages = sum(sum(plane.nbytes for plane in page.frame.planes) + page.hole.nbytes for page in self.pages)
+        return pages + sum(glimpse.rgb.nbytes + glimpse.known.nbytes for glimpse in self.glimpses)
+
+    def way(self, index: int, kept: Page | Glimpse, size: tuple[int, int]) -> Matrix | None:
+        """Homography from px of frame `index` at `size` (height, width) to small px of what is kept; None: it is unknown."""
+        lies = self.place(index)
+        if lies is None or lies[0] != kept.part:
+            return None
+        high, wide = self.size[0] / size[0], self.size[1] / size[1]
+        down = np.array([[wide, 0, (wide - 1) / 2], [0, high, (high - 1) / 2], [0, 0, 1]])
+        return np.asarray(_inverse(kept.place) @ lies[1] @ down)
 
     def _matrix(self, look: int) -> Matrix:
         return np.array(self._places[9 * look : 9 * look + 9]).reshape(3, 3)
@@ -142,6 +172,9 @@ class AlbumBuilder:
     _part: int = 0
     _waiting: tuple[float, Page] | None = None
     """The look that shows most of what no kept picture shows, not enough to be kept yet."""
+    _glimpses: list[Glimpse] = field(default_factory=list)
+    _every: int = 1
+    """Looks from one glimpse to the next."""
 
     @classmethod
     def of(cls, frame: Frame, flow: FlowModel) -> AlbumBuilder:
@@ -165,6 +198,7 @@ class AlbumBuilder:
         self._looks.append(frame.index)
         self._parts.append(part)
         self._places.extend(place.ravel())
+        self._glimpse(frame, known, part, place)
         new = self._new(known, part, place)
         waiting = self._waiting
         if waiting is not None and (new > NEW or new < waiting[0] / 2 or waiting[1].part != part):
@@ -181,6 +215,15 @@ class AlbumBuilder:
             else:
                 self._waiting = new, page
 
+    def _glimpse(self, frame: Frame, known: Known, part: int, place: Matrix) -> None:
+        """Keep the look as a glimpse if it is one's turn."""
+        if (len(self._looks) - 1) % self._every:
+            return
+        rgb = to_rgb8(frame.planes, frame.layout, size=(known.shape[0], known.shape[1]))
+        self._glimpses.append(Glimpse(frame.index, rgb, known, place, part))
+        if len(self._glimpses) > GLIMPSES:
+            self._glimpses, self._every = self._glimpses[::2], 2 * self._every
+
     def _keep(self, page: Page) -> None:
         self._pages.append(page)
         if len(self._pages) > self.most:
@@ -193,7 +236,9 @@ class AlbumBuilder:
             self._waiting = None
         if self._last is None or len(self._pages) < 2:
             return None
-        return Album(tuple(self._pages), self._last[0].shape, self._looks, self._parts, self._places)  # type: ignore[arg-type]
+        pages, glimpses = tuple(self._pages), tuple(self._glimpses)
+        height, width = self._last[0].shape
+        return Album(pages, glimpses, (height, width), self._looks, self._parts, self._places)
 
     def _placed(self, luma: Luma, known: Known) -> Matrix | None:
         """Where a look lies in the current part: over a kept picture if one fits, else over the look before."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 
+from vidrase.album import Album
 from vidrase.fill.filler import Filler, plate_of, reach_of
 from vidrase.fill.shadows import LOOK, with_shadows
 from vidrase.flow import FlowModel
@@ -35,7 +36,12 @@ def shadowed(
     """
     if not options.shadows or options.mode == "image":
         return iter_closable(upstream)
-    return with_shadows(upstream, flow, lambda frame: plate_of(survey, options, frame) is not None)
+
+    def album_of(frame: Frame) -> Album | None:
+        shot = survey.shot(frame.index) if survey is not None else None
+        return shot.album if shot is not None else None
+
+    return with_shadows(upstream, flow, lambda frame: plate_of(survey, options, frame) is not None, album_of)
 
 
 def fill(

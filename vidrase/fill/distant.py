@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from vidrase.album import Album, Page
 from vidrase.camera import CameraMotion
-from vidrase.fill.complete import Link, grown
+from vidrase.fill.complete import grown
+from vidrase.fill.fits import SIGMAS, Fit
 from vidrase.fill.links import Linker
-from vidrase.fill.membrane import membrane
 from vidrase.fill.moment import Grid, Moment, Origins
 from vidrase.fill.picture import Picture
-from vidrase.fill.sampling import at
+from vidrase.fill.shadows import shadow_of
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Hole
 
@@ -31,6 +31,11 @@ WORTH = 0.02
 """Share of what is missing that a page must show to be laid over."""
 SHOWN = 0.8
 """Share of what the best page shows, from which another one counts as equal."""
+YIELD = 0.1
+"""Share of what a page shows that must be taken, or it is no better than one that does not fit."""
+LITTLE = 0.03
+"""Share of the hole: pages from which less comes are laid over anew more seldom."""
+SELDOM = 4  # times
 AGAIN = 10  # frames until a page that did not fit is tried again
 BORDER = 0.03
 """What is not taken around what may be in the way in a page, as a share of the height, while its shadows are not known."""
@@ -39,14 +44,16 @@ SUPPORT = 0.25
 BEARABLE = 20.0
 """Misfit, 0..255, up to which a pixel is taken. There copies were nearer the truth than chains of more than 8 frames on six of
 six clip pairs, by up to 20 levels; beyond it on some only. Instead of an invention 14 or 32 were worse as well."""
-MISFIT = 12.0
-"""Median difference of brightness in the surroundings, 0..255, from which a page does not show the same place."""
-APART, AGREEING = 1.5, 0.6
-"""px that there and back may disagree, and the share of the surroundings that must stay below."""
-HALO = 3  # px around what is hidden that are not judged by
-ENOUGH = 64  # px to judge by
-WORST = 72.0
-AROUND = 5  # px a side over which the misfit is averaged; beyond `WORST` it counts no more
+LEVEL = 1 << 20
+"""A source number holds the page and, in units of this, which of `SIGMAS` it is blurred by."""
+SOFT = 0.45
+"""Share of the detail around the hole below which a page is out of focus: an invention looks better."""
+SOFTER = 0.35
+"""The same for what comes from it already."""
+LAZY = 0.75
+"""Steps of blur by which that must differ to change."""
+BLURRED = 6
+"""Blurred pages that are held."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +63,10 @@ class _Sheet:
     luma: NDArray[np.uint8]
     hidden: NDArray[np.bool_]
     """[h, w] the things and a border around them."""
+    known: NDArray[np.bool_]
+    """[h, w] small, as of the page, without shadows."""
+    shadow: NDArray[np.bool_]
+    """[h, w] what is known of them."""
     picture: Picture
 
 
@@ -66,17 +77,30 @@ class Distant:
     album: Album
     grid: Grid
     flow: FlowModel
+    shadows: bool
+    """Whether shadows of what is in the way are in the way as well."""
     _sheets: dict[int, _Sheet] = field(default_factory=dict)
     _failed: dict[int, int] = field(default_factory=dict)
     """Pages that did not fit, and on which moment."""
     _numbers: dict[int, int] = field(default_factory=dict)
+    _blurred: dict[int, Picture] = field(default_factory=dict)
+    """By source number."""
 
     def __post_init__(self) -> None:
         self._numbers = {page.frame.index: number for number, page in enumerate(self.album.pages)}
 
-    def picture(self, number: int) -> Picture:
-        """The planes of the page with the source number `number`."""
-        return self._sheet(number - FIRST).picture
+    def picture(self, source: int) -> Picture:
+        """The planes that the source number `source` stands for."""
+        level, number = divmod(source - FIRST, LEVEL)
+        if not level:
+            return self._sheet(number).picture
+        if source not in self._blurred:
+            while len(self._blurred) >= BLURRED:
+                del self._blurred[next(iter(self._blurred))]
+            frame = self.album.pages[number].frame
+            self._blurred[source] = _blurred(frame, self._sheet(number).hidden, SIGMAS[level] / self.grid.scale_x)
+        self._blurred[source] = self._blurred.pop(source)  # the last one used stays longest
+        return self._blurred[source]
 
     def learn(self, frame: Frame, hole: Hole | None) -> None:
         """Take note of what goes in `frame`: if it is a page, its shadows and what hangs on things is known only now."""
@@ -84,7 +108,9 @@ class Distant:
         if number is not None and hole is not None:
             sheet = self._sheet(number)
             near = grown(self.grid.shrink(self.album.pages[number].hidden() | hole.full_area()), 2)
-            self._sheets[number] = _Sheet(sheet.luma, near, sheet.picture)
+            self._sheets[number] = replace(sheet, hidden=near | sheet.shadow)
+            for source in [source for source in self._blurred if (source - FIRST) % LEVEL == number]:
+                del self._blurred[source]
 
     def origins(self, here: Moment, missing: NDArray[np.bool_]) -> Origins:
         """Where pixels of `here` are seen in the album; `missing`: bool [h, w], in the box of `here`, those that are wanted."""
@@ -101,36 +127,52 @@ class Distant:
             if best is None:
                 break
             tried.add(best[0])
+            before = int(np.count_nonzero(left))
             self.take(here, left, best[0], best[1], BEARABLE, out)
             left &= out.source < 0
+            if before - np.count_nonzero(left) < YIELD * best[2]:
+                self._failed[best[0]] = here.number  # out of focus, mostly
             if not left.any():
                 break
         return out
 
-    def realigned(self, here: Moment, memory: Origins, share: float) -> None:
-        """Move what `memory` takes from the album by `share` towards where it is found in `here` now: drift does not add up."""
+    def realigned(self, here: Moment, memory: Origins, share: float, turn: int) -> None:
+        """Move what `memory` takes from the album by `share` towards where it is found in `here` now: drift does not add up.
+
+        turn: which time it is; not every time everything is moved.
+        """
+        assert here.area is not None
+        seldom = turn % SELDOM != 0
         lies = self.album.place(here.frame.index)
         if lies is None:
             return
         part, place = lies
-        for source in np.unique(memory.source[memory.source >= FIRST]).tolist():
-            page = self.album.pages[source - FIRST]
-            if page.part != part:
+        for number in self._pages_of(memory):
+            page = self.album.pages[number]
+            own = (memory.source >= FIRST) & ((memory.source - FIRST) % LEVEL == number)
+            if page.part != part or (seldom and np.count_nonzero(own) < LITTLE * np.count_nonzero(here.area)):
                 continue
             now = Origins.empty(memory.box)
-            self.take(here, memory.source == source, source - FIRST, self._between(place, page), np.inf, now)
-            both = now.source >= 0
+            if not self.take(here, own, number, self._between(place, page), np.inf, now, memory.source):
+                continue
+            both = own & (now.source >= 0)
+            memory.source[own] = now.source[own]
             for name in ("dx", "dy"):
                 old, new = getattr(memory, name), getattr(now, name)
                 old[both] += share * (new[both] - old[both])
 
+    @staticmethod
+    def _pages_of(memory: Origins) -> list[int]:
+        far = memory.source[memory.source >= FIRST]
+        return list(np.unique((far - FIRST) % LEVEL).tolist())
+
     def forget_hidden(self, memory: Origins) -> None:
         """Leave out of `memory` what was carried to where something is in the way in the page."""
-        for source in np.unique(memory.source[memory.source >= FIRST]).tolist():
-            rows, columns = np.nonzero(memory.source == source)
+        for number in self._pages_of(memory):
+            rows, columns = np.nonzero((memory.source >= FIRST) & ((memory.source - FIRST) % LEVEL == number))
             x = columns + memory.box.left + memory.dx[rows, columns]
             y = rows + memory.box.top + memory.dy[rows, columns]
-            lost = ~_free(self._sheet(source - FIRST), x, y)
+            lost = ~_free(self._sheet(number), x, y)
             memory.source[rows[lost], columns[lost]] = -1
 
     def take(
@@ -141,10 +183,12 @@ class Distant:
         camera: CameraMotion,
         limit: float,
         out: Origins,
-    ) -> None:
-        """Put into `out` where `wanted` pixels are seen in a page, if it fits.
+        held: NDArray[np.int32] | None = None,
+    ) -> bool:
+        """Put into `out` where `wanted` pixels are seen in a page. Returns whether it fits.
 
         camera: from `here` to the page, roughly. limit: misfit, 0..255, from which a pixel is left out.
+        held: int32 [h, w] the source numbers up to now of what is known to come from there.
         """
         assert here.box is not None
         sheet = self._sheet(number)
@@ -156,24 +200,31 @@ class Distant:
         lost = cv2.remap(sheet.hidden.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderValue=1) > 0
         over.blocked, over.area, over.box = lost, lost, here.box
         link = Linker(self.flow)(replace(here, front=None), over, None)
-        misfit = _misfit(here, over, link) if link.camera.support >= SUPPORT else None
-        if misfit is None:
+        fit = Fit.of(here, over, link) if link.camera.support >= SUPPORT else None
+        if fit is None:
             self._failed[number] = here.number
-            return
+            return False
         at_rows, at_columns = np.nonzero(wanted)
         x0, y0 = (at_columns + here.box.left).astype(np.float32), (at_rows + here.box.top).astype(np.float32)
         rest = link.ahead.at(x0, y0)
         x, y = camera.points(x0 + rest[:, 0], y0 + rest[:, 1])
-        free = _free(sheet, x, y) & (misfit[at_rows, at_columns] < limit)
+        free = _free(sheet, x, y) & (fit.misfit[at_rows, at_columns] < limit)
+        free &= fit.detail[at_rows, at_columns] > (SOFT if held is None else SOFTER)
         at_rows, at_columns = at_rows[free], at_columns[free]
-        out.source[at_rows, at_columns] = FIRST + number
+        blur = fit.blur[at_rows, at_columns]
+        level = np.rint(blur).astype(np.int32)
+        if held is not None:  # it changes by steps, and not to and fro
+            old = (held[at_rows, at_columns] - FIRST) // LEVEL
+            level = np.where(np.abs(blur - old) < LAZY, old, np.clip(level, old - 1, old + 1))
+        out.source[at_rows, at_columns] = FIRST + number + LEVEL * level
         out.dx[at_rows, at_columns] = (x - x0)[free]
         out.dy[at_rows, at_columns] = (y - y0)[free]
+        return True
 
     def _best(
         self, here: Moment, missing: NDArray[np.bool_], part: int, place: NDArray[np.float64], tried: set[int]
-    ) -> tuple[int, CameraMotion] | None:
-        """The page that shows most of what is missing, and the homography that leads to it."""
+    ) -> tuple[int, CameraMotion, int] | None:
+        """The page that shows most of what is missing, the homography that leads to it, and how many px it shows."""
         assert here.box is not None
         rows, columns = np.nonzero(missing)
         x0, y0 = (columns + here.box.left).astype(np.float32), (rows + here.box.top).astype(np.float32)
@@ -183,22 +234,23 @@ class Distant:
                 continue
             camera = self._between(place, page)
             x, y = camera.points(x0, y0)
-            height, width = page.known.shape
+            known = self._sheet(number).known
+            height, width = known.shape
             column = np.rint((x + 0.5) * width / self.grid.width - 0.5).astype(np.intp)
             row = np.rint((y + 0.5) * height / self.grid.height - 0.5).astype(np.intp)
             inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
-            shown = int(np.count_nonzero(page.known[row[inside], column[inside]]))
+            shown = int(np.count_nonzero(known[row[inside], column[inside]]))
             if shown > max(round(WORTH * len(rows)), 1):
                 fits.append((shown, number, camera))
         if not fits:
             return None
         enough = SHOWN * max(shown for shown, _, _ in fits)
         # of those that show about as much, the nearest in time: focus, light and leaves change
-        _, number, camera = min(
+        shown, number, camera = min(
             (fit for fit in fits if fit[0] >= enough),
             key=lambda fit: abs(self.album.pages[fit[1]].frame.index - here.frame.index),
         )
-        return number, camera
+        return number, camera, shown
 
     def _between(self, place: NDArray[np.float64], page: Page) -> CameraMotion:
         """From the frame that lies at `place` to `page`, on the working grid."""
@@ -210,9 +262,27 @@ class Distant:
     def _sheet(self, number: int) -> _Sheet:
         if number not in self._sheets:
             page = self.album.pages[number]
-            hidden = grown(self.grid.shrink(page.hidden()), max(round(BORDER * self.grid.height), 2))
-            self._sheets[number] = _Sheet(page.frame.luma(size=self.grid.size), hidden, Picture(page.frame.planes))
+            hidden, known, shadow = page.hidden(), page.known, np.zeros(self.grid.size, bool)
+            near = grown(self.grid.shrink(hidden), max(round(BORDER * self.grid.height), 2))
+            if self.shadows:
+                cast = shadow_of(page.frame, hidden, self.album).astype(np.uint8)
+                shadow = cv2.resize(cast, self.grid.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+                known = known & (cv2.resize(cast, known.shape[::-1], interpolation=cv2.INTER_NEAREST) == 0)
+            luma, picture = page.frame.luma(size=self.grid.size), Picture(page.frame.planes)
+            self._sheets[number] = _Sheet(luma, near | shadow, known, shadow, picture)
         return self._sheets[number]
+
+
+def _blurred(frame: Frame, hidden: NDArray[np.bool_], sigma: float) -> Picture:
+    """The planes of `frame` blurred by `sigma` luma px, without what is `hidden`, bool [h, w] of any size."""
+    planes = []
+    for number, plane in enumerate(frame.planes):
+        free = cv2.resize(1 - hidden.astype(np.float32), plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        sigmas = sigma / (1 << frame.layout.shifts(number)[1]), sigma / (1 << frame.layout.shifts(number)[0])
+        weight = cv2.GaussianBlur(free, (0, 0), sigmas[0], sigmaY=sigmas[1])
+        soft = cv2.GaussianBlur(plane * free, (0, 0), sigmas[0], sigmaY=sigmas[1]) / np.maximum(weight, 1e-3)
+        planes.append(np.rint(np.where(weight > 1e-3, soft, plane)).astype(plane.dtype))
+    return Picture(tuple(planes))
 
 
 def _free(sheet: _Sheet, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -222,36 +292,3 @@ def _free(sheet: _Sheet, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDAr
     inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
     inside[inside] = ~sheet.hidden[row[inside], column[inside]]
     return inside
-
-
-def _misfit(here: Moment, over: Moment, link: Link) -> NDArray[np.float32] | None:
-    """How badly a page laid over the frame fits, 0..255, everywhere in the box of `here`; None: it shows something else.
-
-    It is measured beside the hole, after the difference of light as a whole, and goes on into it.
-    """
-    assert here.box is not None
-    assert here.blocked is not None
-    assert over.blocked is not None
-    ahead = link.ahead
-    height, width = ahead.flow.shape[:2]
-    span = np.s_[ahead.y : ahead.y + height, ahead.x : ahead.x + width]
-    seen = ~(grown(here.blocked, HALO) | grown(over.blocked, HALO))[span]
-    rows, columns = np.nonzero(seen)
-    if len(rows) < ENOUGH:
-        return None
-    motion = ahead.flow[rows, columns]
-    x = (columns + ahead.x + motion[:, 0]).astype(np.float32)
-    y = (rows + ahead.y + motion[:, 1]).astype(np.float32)
-    apart = np.hypot(*(motion + link.back.at(x, y)).T)
-    gap = at(over.luma, x, y).astype(np.float32) - here.luma[span][rows, columns]
-    gap = np.abs(gap - np.median(gap))
-    # of the whole, medians: things that only one of them shows are no matter
-    if (apart < APART).mean() < AGREEING or np.median(gap) > MISFIT:
-        return None
-    misfit = np.zeros((height, width, 1), np.float32)
-    misfit[rows, columns, 0] = np.minimum(gap, WORST)
-    share = cv2.blur(seen.astype(np.float32), (AROUND, AROUND))
-    misfit[..., 0] = cv2.blur(misfit[..., 0], (AROUND, AROUND)) / np.maximum(share, 1e-3)
-    inward = membrane(misfit, seen)[..., 0]
-    top, left = here.box.top - ahead.y, here.box.left - ahead.x
-    return inward[top : top + here.box.shape[0], left : left + here.box.shape[1]]

@@ -155,7 +155,7 @@ class Filler:
         if shot.start not in self._distant or self._distant[shot.start].grid is not self._grid:
             for start in [start for start in self._distant if start < shot.start][:-1]:
                 del self._distant[start]  # the window spans two long shots at most
-            self._distant[shot.start] = Distant(shot.album, self._grid, self._flow)
+            self._distant[shot.start] = Distant(shot.album, self._grid, self._flow, bool(self._options.shadows))
         return self._distant[shot.start]
 
     def ready(self) -> bool:

@@ -14,6 +14,8 @@ from vidrase.inpaint import Inpainter
 
 CONTEXT = 1.0  # of the missing area's size on each side: what the inpainter may look at
 LEAST_CONTEXT = 48  # px
+BEYOND = 0.15
+"""Of the frame's size: how far a canvas goes on beyond its borders."""
 THIN = 5 / 480
 """Half the width, as a share of the frame's height, of what is too thin for texture to show: a smooth surface does."""
 
@@ -25,18 +27,21 @@ def thin(missing: NDArray[np.bool_]) -> bool:
     return float(cv2.distanceTransform(crop, cv2.DIST_L2, cv2.DIST_MASK_5).max()) <= THIN * missing.shape[0] + 1
 
 
-def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter | None) -> Picture:
+def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter | None, *, moves: bool = False) -> Picture:
     """`frame` with what is `missing` (bool [H, W], luma) made up: planes of the region around it.
 
-    inpainter: None closes it with a smooth surface: enough for slivers.
+    inpainter: None closes it with a smooth surface: enough for slivers. moves: whether the camera does; then the canvas goes on
+    beyond borders of the frame that something missing touches.
     Known pixels of the region are the frame's own, bit for bit.
     """
+    layout = frame.layout
+    grid_y, grid_x = 1 << layout.shift_y, 1 << layout.shift_x
+    beyond = _beyond(missing, grid_y, grid_x) if moves else ((0, 0), (0, 0))
+    missing = np.pad(missing, beyond, mode="symmetric")
     rows, columns = np.flatnonzero(missing.any(1)), np.flatnonzero(missing.any(0))
     height, width = missing.shape
     margin_y = max(int(CONTEXT * (rows[-1] - rows[0] + 1)), LEAST_CONTEXT)
     margin_x = max(int(CONTEXT * (columns[-1] - columns[0] + 1)), LEAST_CONTEXT)
-    layout = frame.layout
-    grid_y, grid_x = 1 << layout.shift_y, 1 << layout.shift_x
     top = max(int(rows[0]) - margin_y, 0) // grid_y * grid_y
     left = max(int(columns[0]) - margin_x, 0) // grid_x * grid_x
     bottom, right = min(int(rows[-1]) + 1 + margin_y, height), min(int(columns[-1]) + 1 + margin_x, width)
@@ -44,6 +49,11 @@ def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter | None
     crops = []
     for number, plane in enumerate(frame.planes):
         shift_y, shift_x = layout.shifts(number)
+        if any(map(any, beyond)):
+            (above, below), (before, after) = beyond
+            plane = np.pad(
+                plane, ((above >> shift_y, below >> shift_y), (before >> shift_x, after >> shift_x)), mode="symmetric"
+            )
         down, across = -(-(bottom - top) >> shift_y), -(-(right - left) >> shift_x)
         crops.append(
             plane[top >> shift_y : (top >> shift_y) + down, left >> shift_x : (left >> shift_x) + across].copy()
@@ -54,6 +64,7 @@ def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter | None
         if where.any():
             smooth = membrane(crop.astype(np.float32)[..., None], ~where)[..., 0]
             crop[where] = np.rint(smooth[where]).astype(crop.dtype)
+    top, left = top - beyond[0][0], left - beyond[1][0]
     if inpainter is None:
         return Picture(tuple(crops), top, left)
     painted = _painted(to_rgb(crops, layout), hole, inpainter)
@@ -61,6 +72,17 @@ def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter | None
         where = chroma_hole(hole, layout, number)
         crops[number][where] = plane[where]
     return Picture(tuple(crops), top, left)
+
+
+def _beyond(missing: NDArray[np.bool_], grid_y: int, grid_x: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """px by which a canvas goes on, mirrored, beyond the borders of the frame that what is missing touches: ((above, below),
+    (left, right)), whole samples of every plane.
+    """
+    height, width = (
+        round(BEYOND * side) // grid * grid for side, grid in zip(missing.shape, (grid_y, grid_x), strict=True)
+    )
+    touched = [bool(edge.any()) for edge in (missing[0], missing[-1], missing[:, 0], missing[:, -1])]
+    return (height * touched[0], height * touched[1]), (width * touched[2], width * touched[3])
 
 
 def _painted(rgb: NDArray[np.float32], hole: NDArray[np.bool_], inpainter: Inpainter) -> NDArray[np.float32]:

@@ -206,7 +206,9 @@ class Unseen:
         missing = seen.missing(there.frame.size)
         inpainter = None if thin(missing) else self._inpainter
         self._painted += 1
-        self._canvases[self._painted] = canvas(composite(there.frame, seen.holes, seen.values), missing, inpainter)
+        self._canvases[self._painted] = canvas(
+            composite(there.frame, seen.holes, seen.values), missing, inpainter, moves=True
+        )
         self._ways[self._painted] = ahead
         return self._painted
 
@@ -223,7 +225,7 @@ class Unseen:
         known = seen.known
         sure = replace(seen, known=[k & ~w for k, w in zip(known, seen.weak, strict=True)])
         if here.number % REALIGN == 0 and (memory.source >= FIRST).any():
-            distant.realigned(here, memory, PULL)
+            distant.realigned(here, memory, PULL, here.number // REALIGN)
         distant.forget_hidden(memory)
         shown = 0
         if (memory.source >= FIRST).any():

@@ -1,0 +1,145 @@
+"""What a place looks like in the light: other moments laid over one, and of what they show there the brightest that lasts.
+
+A shadow overlaps itself from frame to frame, and that of a slow thing through the whole window: where there is an album, moments
+spread over the whole shot are looked at as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.album import Album
+from vidrase.colour import to_rgb8
+from vidrase.frames import Frame
+
+Matrix = NDArray[np.float64]
+
+SIDE = 240  # px: long side of the pictures compared
+BLUR = 1.5  # px: motion is known to about a pixel
+LEAST_MOMENTS = 3  # that must show a place
+LIT, LIGHT = (0.3, 4), (0.1, 1)
+"""Share of the moments, and how many at most, that are brighter than what counts as lit, and than the brightest that counts."""
+ENOUGH = 20  # px in steps of `COARSE` that must be shown by both for the light to be compared
+COARSE = 4
+MARGIN = 24  # px beyond the borders: the camera moves while a picture serves
+
+
+def small_size(frame: Frame) -> tuple[int, int]:
+    """(height, width) of the pictures compared."""
+    height, width = frame.size
+    scale = min(1.0, SIDE / max(height, width))
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
+def small(frame: Frame) -> NDArray[np.float32]:
+    """RGB [h, w, 3], grey levels, reduced and blurred."""
+    rgb = to_rgb8(frame.planes, frame.layout, size=small_size(frame)).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(rgb, (0, 0), BLUR), np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lit:
+    """A region as it looks in the light."""
+
+    rgb: NDArray[np.float32]
+    """[h, w, 3] grey levels."""
+    wander: NDArray[np.float32]
+    """[h, w] grey levels by which the brightest moments differ."""
+    known: NDArray[np.bool_]
+    """[h, w] whether enough moments show it."""
+
+
+@dataclass(slots=True, eq=False)
+class Brightest:
+    """The brightest that moments show of a region, channel by channel: memory does not grow with their number."""
+
+    ranked: NDArray[np.uint8]
+    """[ranks, h, w, 3] the brightest first."""
+    count: NDArray[np.intp]
+    """[h, w] of moments that show it."""
+
+    @classmethod
+    def of(cls, size: tuple[int, ...]) -> Brightest:
+        """Of none, for a region [h, w]."""
+        return cls(np.zeros((LIT[1] + 1, *size, 3), np.uint8), np.zeros(size, np.intp))
+
+    def add(self, rgb: NDArray[np.float32], seen: NDArray[np.bool_]) -> None:
+        """One moment more, brought to the region and its light, and where it shows it."""
+        rest = np.clip(rgb, 0, 255).astype(np.uint8) * seen[..., None]
+        for held in self.ranked:
+            less = np.minimum(held, rest)
+            np.maximum(held, rest, out=held)
+            rest = less
+        self.count += seen
+
+    def at(self, way: Matrix, corner: tuple[int, int], size: tuple[int, ...]) -> Brightest:
+        """The region of `size` at `corner` (y, x) from which the homography `way` leads into this one."""
+        known = self.count > 0
+        ranked = np.stack([brought(one, known, way, corner, size)[0] for one in self.ranked])
+        count, seen = brought(self.count.astype(np.float32), known, way, corner, size)
+        return Brightest(ranked, np.where(seen, np.rint(count), 0).astype(np.intp))
+
+    def lit(self) -> Lit | None:
+        """What lasts of it; None: too few moments."""
+        known = self.count >= LEAST_MOMENTS
+        if not known.any():
+            return None
+
+        def rank(share: float, most: int) -> NDArray[np.float32]:
+            place = np.minimum(np.rint(share * np.maximum(self.count - 1, 0)), most).astype(np.intp)
+            return np.take_along_axis(self.ranked, place[None, ..., None], 0)[0].astype(np.float32)
+
+        lit = rank(*LIT)
+        return Lit(lit, grey(rank(*LIGHT)) - grey(lit), known)
+
+
+def brought(
+    picture: NDArray, free: NDArray[np.bool_], way: Matrix, corner: tuple[int, int], size: tuple[int, ...]
+) -> tuple[NDArray, NDArray[np.bool_]]:
+    """The region of `size` at `corner` (y, x), from which `way` leads to a picture, as that shows it, and where it is `free`."""
+    matrix = way @ np.array([[1.0, 0, corner[1]], [0, 1, corner[0]], [0, 0, 1]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    shown = cv2.warpPerspective(picture, matrix, (size[1], size[0]), flags=flags)
+    seen = cv2.warpPerspective(free.astype(np.float32), matrix, (size[1], size[0]), flags=flags)
+    return shown, seen > 0.99
+
+
+def same_light(
+    shown: NDArray[np.float32], seen: NDArray[np.bool_], own: NDArray[np.float32], free: NDArray[np.bool_]
+) -> NDArray[np.float32] | None:
+    """`shown` in the light of `own`, judged where both show the background; None where that is too little."""
+    step = np.s_[::COARSE, ::COARSE]
+    use = (seen & free)[step]
+    if np.count_nonzero(use) < ENOUGH:
+        return None
+    light = np.median(own[step][use] / np.maximum(shown[step][use], 4), axis=0)
+    return np.asarray(shown * light.astype(np.float32), np.float32)
+
+
+def from_album(album: Album, index: int, near: int, own: NDArray[np.float32], free: NDArray[np.bool_]) -> Brightest:
+    """The frame `index` and `MARGIN` around it, from moments of the whole shot more than `near` frames away.
+
+    own: float32 [h, w, 3] as of `small`; free: bool [h, w] where it shows the background.
+    """
+    height, width = free.shape
+    corner, size = (-MARGIN, -MARGIN), (height + 2 * MARGIN, width + 2 * MARGIN)
+    own = cv2.copyMakeBorder(own, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT).astype(np.float32)
+    free = np.pad(free, MARGIN)
+    out = Brightest.of(size)
+    for glimpse in album.glimpses:
+        way = album.way(index, glimpse, (height, width)) if abs(glimpse.index - index) > near else None
+        if way is not None:
+            shown, seen = brought(glimpse.rgb, glimpse.known, way, corner, size)
+            lit = same_light(cv2.GaussianBlur(shown.astype(np.float32), (0, 0), BLUR), seen, own, free)
+            if lit is not None:
+                out.add(lit, seen)
+    return out
+
+
+def grey(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[h, w] of RGB [h, w, 3]."""
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.float32)
