@@ -73,6 +73,22 @@ def test_what_was_hidden_and_comes_to_light_is_kept() -> None:
     assert any(page.frame.index >= 50 and not page.hidden().any() for page in others)
 
 
+def test_glimpses_are_spread_over_the_shot_however_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(album, "GLIMPSES", 12)
+    world = texture(140, 320, 3)
+    found = _album([_view(world, x) for x in _there_and_back(400)])
+    assert found is not None
+    at = [glimpse.index for glimpse in found.glimpses]
+    assert 6 <= len(at) <= 12
+    assert len(set(np.diff(at).tolist())) == 1
+    assert at[0] == 0
+    assert at[-1] > 300
+    glimpse = found.glimpses[3]
+    way = found.way(glimpse.index, glimpse, found.size)
+    assert way is not None
+    assert np.allclose(way / way[2, 2], np.eye(3), atol=1e-6)
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(album, "MEMORY", 5 * 96 * 160 * 3 // 2)
     world = texture(140, 900, 3)

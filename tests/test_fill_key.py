@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from synth import as_frames, texture
 
 from vidrase.camera import CameraMotion
+from vidrase.fill import invent
 from vidrase.fill.complete import Completed, Link
 from vidrase.fill.key import choose, way
 from vidrase.fill.moment import Grid, Moment
 from vidrase.frames import Frame, Hole, HoleFrame
+from vidrase.inpaint import load_inpainter
 
 SIZE = (60, 100)
 RED = (225, 20, 30)
@@ -143,3 +145,23 @@ def test_an_invention_follows_the_light() -> None:
     result = _filled(shown, masks)
     core = cv2.erode(masks[40].astype(np.uint8), np.ones((5, 5))) > 0
     assert abs(result[40].rgb()[core].mean() - truth[40][core].mean()) < 10
+
+
+def test_a_canvas_goes_on_beyond_the_borders_that_the_hole_touches() -> None:
+    frame = as_frames([texture(90, 121, 3)])[0]
+    missing = np.zeros((90, 121), bool)
+    missing[60:, 40:80] = True
+    made, plain = (invent.canvas(frame, missing, load_inpainter("telea"), moves=moves) for moves in (True, False))
+    top, left = made.y, made.x
+    beyond = round(invent.BEYOND * 90) // 2 * 2
+    assert top + made.planes[0].shape[0] == 90 + beyond
+    assert plain.y + plain.planes[0].shape[0] == 90
+    assert (top, left) == (plain.y, plain.x)
+    known = ~missing[top:, left : left + made.planes[0].shape[1]]
+    for one in (made, plain):
+        assert (one.planes[0][: 90 - top][known] == frame.planes[0][top:, left : left + known.shape[1]][known]).all()
+    assert made.planes[1].shape[0] == plain.planes[1].shape[0] + beyond // 2
+    missing[:] = False
+    missing[:20, :30] = True
+    corner = invent.canvas(frame, missing, load_inpainter("telea"), moves=True)
+    assert (corner.y, corner.x) == (-beyond, -(round(invent.BEYOND * 121) // 2 * 2))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import synth
 from numpy.typing import NDArray
 
+from vidrase.album import Album
 from vidrase.errors import OptionError
-from vidrase.fill.shadows import LOOK, with_shadows
+from vidrase.fill.shadows import LOOK, shadow_of, with_shadows
 from vidrase.flow import DisFlow
 from vidrase.frames import Hole, HoleFrame
+from vidrase.survey import SurveyBuilder
 
 SIZE = (120, 200)
 Shown = list[NDArray[np.uint8]]
@@ -47,6 +50,56 @@ def test_a_shadow_that_moves_joins_the_hole() -> None:
     extra = [(out[t].hole.full_area() & ~clip[t].hole.full_area()).sum() / shadows[t].sum() for t in middle]
     assert np.mean(covered) > 0.9
     assert np.mean(extra) < 2.0
+
+
+def _slow(frames: int = 170) -> tuple[list[HoleFrame], list[NDArray], Album | None]:
+    """A square that takes the whole clip to leave its shadow's place, before a hand-held camera; and what a first pass keeps."""
+    world = 90 + synth.texture(SIZE[0] + 40, SIZE[1] + 40, 3) // 2
+    shown, masks, shadows = [], [], []
+    for t in range(frames):
+        y, x = 20 + 3 * np.cos(t / 7), 20 + 5 * np.sin(t / 9)
+        thing, shadow = np.zeros(world.shape[:2], np.uint8), np.zeros(world.shape[:2], np.uint8)
+        left = 50 + 0.45 * t
+        cv2.rectangle(thing, (round(left), 40), (round(left) + 26, 90), 1, -1)
+        cv2.rectangle(shadow, (round(left) + 27, 74), (round(left) + 70, 96), 1, -1)
+        view = np.float32([[1, 0, x], [0, 1, y]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        picture, thing, shadow = (cv2.warpAffine(one, view, SIZE[::-1], flags=flags) for one in (world, thing, shadow))
+        picture[shadow > 0] = picture[shadow > 0] // 2
+        picture[thing > 0] = (225, 20, 30)
+        shown.append(picture)
+        masks.append(thing > 0)
+        shadows.append((shadow > 0) & ~masks[-1])
+    frames_ = synth.as_frames(shown)
+    builder = SurveyBuilder()
+    for frame, mask in zip(frames_, masks, strict=True):
+        builder.add(frame, mask)
+    return (
+        [HoleFrame(f, Hole.of(m, m)) for f, m in zip(frames_, masks, strict=True)],
+        shadows,
+        builder.finish().shots[0].album,
+    )
+
+
+def test_the_shadow_of_a_slow_thing_is_known_by_the_whole_shot() -> None:
+    clip, shadows, album = _slow()
+    assert album is not None
+    by_album = list(with_shadows(clip, DisFlow(), lambda _: False, lambda _: album))
+    by_window = _found(clip)
+    some = range(10, 150, 10)
+    assert np.mean([by_album[t].hole.full_area()[shadows[t]].mean() for t in some]) > 0.9
+    assert np.mean([by_window[t].hole.full_area()[shadows[t]].mean() for t in some]) < 0.5
+    extra = [(by_album[t].hole.full_area() & ~clip[t].hole.full_area()).sum() / shadows[t].sum() for t in some]
+    assert np.mean(extra) < 2.0
+
+
+def test_a_page_knows_the_shadows_on_it() -> None:
+    _, shadows, album = _slow()
+    assert album is not None
+    for page in album.pages:
+        shadow = shadow_of(page.frame, page.hidden(), album)
+        where = cv2.resize(shadow.astype(np.uint8), SIZE[::-1], interpolation=cv2.INTER_NEAREST) > 0
+        assert where[shadows[page.frame.index]].mean() > 0.8
 
 
 def test_no_shadow_no_change() -> None:

@@ -200,7 +200,8 @@ class Distant:
         lost = cv2.remap(sheet.hidden.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderValue=1) > 0
         over.blocked, over.area, over.box = lost, lost, here.box
         link = Linker(self.flow)(replace(here, front=None), over, None)
-        fit = Fit.of(here, over, link) if link.camera.support >= SUPPORT else None
+        sharp = cv2.remap(sheet.luma, x, y, cv2.INTER_CUBIC)
+        fit = Fit.of(here, over, sharp, link) if link.camera.support >= SUPPORT else None
         if fit is None:
             self._failed[number] = here.number
             return False

@@ -30,7 +30,7 @@ FINE = 5  # px: detail is what a mean over so many takes away
 WIDE = 21  # px a side over which detail is averaged
 QUIET = 0.7  # levels added to both: noise on a wall is no detail
 SHARPER = 1.3
-"""Times the frame's detail that a picture may have: it was measured on other pixels, and mixed on the way."""
+"""Times the frame's detail that a picture may have: it was measured on other pixels. What has much more becomes as soft."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +45,11 @@ class Fit:
     """[h, w] its detail as it is, as a share of the frame's, 0..1."""
 
     @classmethod
-    def of(cls, here: Moment, over: Moment, link: Link) -> Fit | None:
-        """How `over`, a picture laid over `here`, fits; None: it shows something else. link: what is left of the motion."""
+    def of(cls, here: Moment, over: Moment, sharp: NDArray[np.uint8], link: Link) -> Fit | None:
+        """How `over`, a picture laid over `here`, fits; None: it shows something else.
+
+        sharp: uint8 [h, w] its luma as little blurred as colours are. link: what is left of the motion.
+        """
         assert here.box is not None
         assert here.blocked is not None
         assert over.blocked is not None
@@ -70,7 +73,7 @@ class Fit:
         maps[rows, columns, 0] = np.minimum(gap, WORST)
         share = cv2.blur(seen.astype(np.float32), (AROUND, AROUND))
         maps[..., 0] = cv2.blur(maps[..., 0], (AROUND, AROUND)) / np.maximum(share, 1e-3)
-        maps[..., 1], maps[..., 2] = _focus(here.luma[span], over.luma[span], seen)
+        maps[..., 1], maps[..., 2] = _focus(here.luma[span], sharp[span], seen)
         maps = membrane(maps, seen)
         top, left = here.box.top - ahead.y, here.box.left - ahead.x
         maps = maps[top : top + here.box.shape[0], left : left + here.box.shape[1]]
@@ -88,12 +91,14 @@ def _focus(
         fine = np.abs(luma - cv2.blur(luma, (FINE, FINE))) * inner
         return np.asarray(cv2.blur(fine, (WIDE, WIDE)) / share + QUIET, np.float32)
 
-    wanted, sharp = SHARPER * detail(here.astype(np.float32)), over.astype(np.float32)
+    wanted, sharp = detail(here.astype(np.float32)), over.astype(np.float32)
     own = last = detail(sharp)
+    excess = own / wanted
+    wanted = wanted * np.clip(SHARPER - (excess - SHARPER) / 2, 1, SHARPER)
     blur = np.zeros(seen.shape, np.float32)
     for sigma in SIGMAS[1:]:
         now = detail(cv2.GaussianBlur(sharp, (0, 0), sigma))
         step = np.log(last / wanted) / np.maximum(np.log(last / np.minimum(now, last)), 1e-3)
         blur += np.clip(step, 0, 1)
         last = np.minimum(now, last)
-    return blur, np.minimum(SHARPER * own / wanted, 1)
+    return blur, np.minimum(excess, 1)

@@ -21,7 +21,7 @@ Matrix = NDArray[np.float64]
 SIDE = 240  # px: long side of the pictures compared
 BLUR = 1.5  # px: motion is known to about a pixel
 LEAST_MOMENTS = 3  # that must show a place
-LIT, LIGHT = (0.3, 4), (0.1, 1)
+LIT, LIGHT = (0.3, 2), (0.1, 0)
 """Share of the moments, and how many at most, that are brighter than what counts as lit, and than the brightest that counts."""
 ENOUGH = 20  # px in steps of `COARSE` that must be shown by both for the light to be compared
 COARSE = 4
