@@ -102,7 +102,3 @@ def test_what_is_out_of_focus_is_not_put_into_a_sharp_picture(monkeypatch: pytes
     monkeypatch.setattr(distant.Distant, "picture", watched)
     _filled(truth, masks)
     assert max(taken, default=0) < 60
-    monkeypatch.setattr(distant, "SOFT", 0.0)
-    monkeypatch.setattr(distant, "BEARABLE", np.inf)
-    _filled(truth, masks)
-    assert max(taken) >= 60

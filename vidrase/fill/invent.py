@@ -21,7 +21,9 @@ THIN = 5 / 480
 
 
 def thin(missing: NDArray[np.bool_]) -> bool:
-    """Whether what is missing, bool [H, W], consists of slivers only."""
+    """Whether what is missing, bool [H, W], consists of slivers only; along a border they are the beginning of more."""
+    if any(edge.any() for edge in (missing[0], missing[-1], missing[:, 0], missing[:, -1])):
+        return False
     rows, columns = np.flatnonzero(missing.any(1)), np.flatnonzero(missing.any(0))
     crop = np.pad(missing[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1).astype(np.uint8)
     return float(cv2.distanceTransform(crop, cv2.DIST_L2, cv2.DIST_MASK_5).max()) <= THIN * missing.shape[0] + 1

@@ -183,11 +183,10 @@ class Unseen:
         _merge(memory, found, found.source >= 0)
 
     def _worth_choosing(self, here: Moment, missing: NDArray[np.bool_]) -> bool:
-        """Whether to look for a better frame to invent on. Slivers are no matter, unless they are the beginning of more."""
+        """Whether to look for a better frame to invent on. Slivers are no matter."""
         if not missing.any() or here.number < self._chosen + AGAIN:
             return False
-        edges = (missing[0], missing[-1], missing[:, 0], missing[:, -1])
-        return any(edge.any() for edge in edges) or not thin(missing)
+        return not thin(missing)
 
     def _paint_ahead(
         self, there: Moment, ahead: CameraMotion, grid: Grid, distant: Distant | None, look: Callable[[Moment], Seen]
