@@ -102,3 +102,21 @@ def test_what_is_out_of_focus_is_not_put_into_a_sharp_picture(monkeypatch: pytes
     monkeypatch.setattr(distant.Distant, "picture", watched)
     _filled(truth, masks)
     assert max(taken, default=0) < 60
+
+
+@pytest.mark.parametrize("sigma", [1.2, 3.5, 9.0])
+def test_a_wide_blur_is_as_a_narrow_one_is(sigma: float) -> None:
+    plane = cv2.cvtColor(_detailed(160, 203), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    wanted = cv2.GaussianBlur(plane, (0, 0), sigma)
+    found = distant._softened(plane, sigma, sigma)
+    assert np.abs(found - wanted)[8:-8, 8:-8].mean() < 0.12 * np.abs(wanted - wanted.mean()).mean()
+
+
+def test_what_is_hidden_does_not_run_into_what_is_beside_it() -> None:
+    frame = as_frames([np.full((*SIZE, 3), 90, np.uint8)])[0]
+    hidden = np.zeros(SIZE, bool)
+    hidden[40:80, 60:120] = True
+    planes = [plane.copy() for plane in frame.planes]
+    planes[0][hidden] = 235
+    picture = distant._blurred(frame.with_planes(tuple(planes)), hidden, 4.0)
+    assert (picture.planes[0][~hidden] == frame.planes[0][~hidden]).all()

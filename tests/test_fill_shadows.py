@@ -102,6 +102,38 @@ def test_a_page_knows_the_shadows_on_it() -> None:
         assert where[shadows[page.frame.index]].mean() > 0.8
 
 
+def test_where_nobody_knows_the_ground_in_the_light_the_shadow_is_carried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A car that comes nearer: what lies in its first shadows is covered by the car for the rest of the clip."""
+    world = 90 + synth.texture(160, 240, 3) // 2
+    shown, holes, shadows = [], [], []
+    for t in range(40):
+        thing, shadow = np.zeros((160, 240), bool), np.zeros((160, 240), bool)
+        bottom, half = 60 + 2 * t, 16 + t // 2
+        thing[bottom - 40 - t // 2 : bottom, 110 - half : 110 + half] = True
+        shadow[bottom : bottom + 5, 110 - half : 110 + half] = True
+        picture = world.copy()
+        picture[shadow] = picture[shadow] // 4
+        picture[thing] = (225, 20, 30)
+        view = np.float32([[1, 0, 12 + 5 * np.sin(t / 6)], [0, 1, 6]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        picture, *masks = (
+            cv2.warpAffine(x, view, (200, 150), flags=flags)
+            for x in (picture, thing * np.uint8(255), shadow * np.uint8(255))
+        )
+        shown.append(picture)
+        holes.append(masks[0] > 0)
+        shadows.append((masks[1] > 0) & ~holes[-1])
+    clip = [HoleFrame(f, Hole.of(m, m)) for f, m in zip(synth.as_frames(shown), holes, strict=True)]
+
+    def covered() -> float:
+        out = _found(clip)
+        return float(np.mean([out[t].hole.full_area()[shadows[t]].mean() for t in range(5, 11)]))
+
+    assert covered() > 0.9
+    monkeypatch.setattr("vidrase.fill.shadows.CARRY", 0)
+    assert covered() < 0.5
+
+
 def test_no_shadow_no_change() -> None:
     clip, _ = _clip(1.0)
     assert all(now is then for now, then in zip(_found(clip), clip, strict=True))

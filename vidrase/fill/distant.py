@@ -280,10 +280,21 @@ def _blurred(frame: Frame, hidden: NDArray[np.bool_], sigma: float) -> Picture:
     for number, plane in enumerate(frame.planes):
         free = cv2.resize(1 - hidden.astype(np.float32), plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
         sigmas = sigma / (1 << frame.layout.shifts(number)[1]), sigma / (1 << frame.layout.shifts(number)[0])
-        weight = cv2.GaussianBlur(free, (0, 0), sigmas[0], sigmaY=sigmas[1])
-        soft = cv2.GaussianBlur(plane * free, (0, 0), sigmas[0], sigmaY=sigmas[1]) / np.maximum(weight, 1e-3)
+        weight = _softened(free, *sigmas)
+        soft = _softened(plane * free, *sigmas) / np.maximum(weight, 1e-3)
         planes.append(np.rint(np.where(weight > 1e-3, soft, plane)).astype(plane.dtype))
     return Picture(tuple(planes))
+
+
+def _softened(plane: NDArray[np.float32], sigma_x: float, sigma_y: float) -> NDArray[np.float32]:
+    """A Gaussian blur whose cost does not grow with its width."""
+    step = max(int(min(sigma_x, sigma_y) / 2), 1)
+    if step > 1:
+        size = (-(-plane.shape[1] // step), -(-plane.shape[0] // step))
+        small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), sigma_x / step, sigmaY=sigma_y / step)
+        return np.asarray(cv2.resize(small, plane.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma_x, sigmaY=sigma_y), np.float32)
 
 
 def _free(sheet: _Sheet, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:

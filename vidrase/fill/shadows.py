@@ -36,6 +36,7 @@ SUPPORT = 0.5  # of the picture has to move as the camera does, or frames are no
 DARKEST, LIGHTEST = 0.12, 0.87  # share of the light that a shadow leaves in its middle
 RIM, RIM_GAP = 0.94, 5.0  # share of the light, and grey levels: at its soft edge
 BETWEEN = 9  # px of such a picture: gaps between a shadow and its thing that belong to it
+CARRY = 8  # frames over which a shadow is carried to where nobody knows what was in the light
 AS_DARK = 0.8  # quantile of its grey levels
 RIM_REACH = 8  # px of such a picture, so wide
 TINT = 0.14  # largest difference between that share of red, green and blue
@@ -61,7 +62,11 @@ class _Moment:
     ahead: CameraMotion | None = None
     """To the next moment, once asked for."""
     shadow: NDArray[np.bool_] | None = None
-    """[h, w]; None: not looked for."""
+    """[h, w]; None: none was found."""
+    asked: bool = False
+    """Whether it was looked for."""
+    unjudged: NDArray[np.bool_] | None = None
+    """[h, w] where too few moments tell what it looks like in the light, once asked."""
 
 
 def look_of(frame: Frame) -> int:
@@ -119,18 +124,40 @@ class _Finder:
             result = found
         else:
             album = self._album_of(found.frame)
-            for near in (number, number + 1):
-                moment = self.moments.get(near)
-                if moment is not None and moment.shadow is None and moment.area.any():
-                    moment.shadow = self._shadow(moment, album)
-            beside = [self.moments.get(near) for near in (number - 1, number + 1)]
-            shadow = lasting(here.shadow, [b.shadow for b in beside if b is not None and b.shot == here.shot])
+            beside = [self._asked(here, number + step, album) for step in (0, -1, 1)]
+            shadow = lasting(here.shadow, [moment.shadow for moment in beside[1:] if moment is not None])
+            if shadow is None:
+                shadow = self._carried(here, album)
             result = (
                 found if shadow is None else HoleFrame(found.frame, _joined(found, shadow), found.passes, found.kept)
             )
         for old in [old for old in self.moments if old < number - max(OFFSETS)]:
             del self.moments[old]
         return result
+
+    def _asked(self, here: _Moment, number: int, album: Album | None) -> _Moment | None:
+        """A moment of the shot of `here`, its shadow looked for."""
+        moment = self.moments.get(number)
+        if moment is None or moment.shot != here.shot:
+            return None
+        if not moment.asked and moment.area.any():
+            moment.shadow, moment.asked = self._shadow(moment, album), True
+        return moment
+
+    def _carried(self, here: _Moment, album: Album | None) -> NDArray[np.bool_] | None:
+        """The shadow of the nearest moment that has one, where `here` is as dark and no moment shows the place in the light."""
+        if here.unjudged is None or not here.unjudged.any():
+            return None
+        for distance in range(1, CARRY + 1):
+            for there in (self._asked(here, here.number + step * distance, album) for step in (-1, 1)):
+                if there is not None and there.shadow is not None:
+                    moved = cv2.warpAffine(
+                        there.shadow.astype(np.uint8), _along(there.area, here.area), here.area.shape[::-1]
+                    )
+                    dark = np.quantile(grey(there.rgb)[there.shadow], AS_DARK)
+                    out = grown(moved > 0, AROUND) & here.unjudged & (grey(here.rgb) < dark)
+                    return _with_gaps(out, ~here.area) if out.any() else None
+        return None
 
     def _shadow(self, here: _Moment, album: Album | None) -> NDArray[np.bool_] | None:
         """bool [h, w]: what was lighter at other moments and touches the hole; None when there is nothing of the kind."""
@@ -141,6 +168,8 @@ class _Finder:
         moments = moments or Brightest.of(own.shape[:2])
         self._near(here, (top, left), own, free, moments)
         lit = moments.lit()
+        here.unjudged = np.zeros(here.area.shape, bool)
+        here.unjudged[part] = free if lit is None else free & ~lit.known
         dark = None if lit is None else cast(own, free, lit)
         if dark is None:
             return None
@@ -217,6 +246,17 @@ def _moment(number: int, shot: int, found: HoleFrame) -> _Moment:
     return _Moment(number, found.frame.index, shot, small(found.frame), found.frame.luma(size=size), area)
 
 
+def _along(there: NDArray[np.bool_], here: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Affine [2, 3] that takes the box around one hole to that around another: as high, at the same foot."""
+    (top, bottom, left, right), (to_top, to_bottom, to_left, to_right) = (
+        (rows[0], rows[-1], columns[0], columns[-1])
+        for rows, columns in ((np.flatnonzero(a.any(1)), np.flatnonzero(a.any(0))) for a in (there, here))
+    )
+    scale = (to_bottom - to_top + 1) / (bottom - top + 1)
+    x, y = (to_left + to_right) / 2 - scale * (left + right) / 2, to_bottom - scale * bottom
+    return np.array([[scale, 0, x], [0, scale, y]], np.float32)
+
+
 def _around(area: NDArray[np.bool_]) -> tuple[slice, slice]:
     """(rows, columns) in which shadows of what is in `area` are looked for."""
     rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
@@ -265,10 +305,14 @@ def cast(own: NDArray[np.float32], free: NDArray[np.bool_], lit: Lit) -> NDArray
     level = grey(own)
     dark |= ~lit.known & free & grown(dark, BETWEEN) & (level < np.quantile(level[dark], AS_DARK))
     whole = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    # a pixel more: what is left of the soft edge would be taken for background elsewhere; and what lies between it and the hole
+    return _with_gaps(whole > 0, free)
+
+
+def _with_gaps(shadow: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A shadow with what lies between it and what is not `free`, and a pixel more: soft edges would be taken for background."""
     thing = cv2.erode((~free).astype(np.uint8), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8))
-    joined = cv2.morphologyEx(whole | thing, cv2.MORPH_CLOSE, np.ones((BETWEEN, BETWEEN), np.uint8)) > 0
-    return grown(whole > 0, 1) | (joined & grown(whole > 0, BETWEEN))
+    closed = cv2.morphologyEx(shadow | thing, cv2.MORPH_CLOSE, np.ones((BETWEEN, BETWEEN), np.uint8)) > 0
+    return grown(shadow, 1) | (closed & grown(shadow, BETWEEN))
 
 
 def lasting(shadow: NDArray[np.bool_] | None, beside: list[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
