@@ -69,15 +69,21 @@ class Fit:
         # of the whole, medians: things that only one of them shows are no matter
         if (apart < APART).mean() < AGREEING or np.median(gap) > MISFIT:
             return None
-        maps = np.zeros((height, width, 3), np.float32)
-        maps[rows, columns, 0] = np.minimum(gap, WORST)
+        misfit = np.zeros((height, width), np.float32)
+        misfit[rows, columns] = np.minimum(gap, WORST)
         share = cv2.blur(seen.astype(np.float32), (AROUND, AROUND))
-        maps[..., 0] = cv2.blur(maps[..., 0], (AROUND, AROUND)) / np.maximum(share, 1e-3)
-        maps[..., 1], maps[..., 2] = _focus(here.luma[span], sharp[span], seen)
-        maps = membrane(maps, seen)
+        misfit = cv2.blur(misfit, (AROUND, AROUND)) / np.maximum(share, 1e-3)
+        blur, detail = _focus(here.luma[span], sharp[span], seen)
+        maps = [misfit, *([blur] if blur[seen].any() else []), *([detail] if detail[seen].min() < 1 else [])]
+        inward = membrane(np.dstack(maps), seen)
         top, left = here.box.top - ahead.y, here.box.left - ahead.x
-        maps = maps[top : top + here.box.shape[0], left : left + here.box.shape[1]]
-        return cls(maps[..., 0], maps[..., 1], maps[..., 2])
+        inward = inward[top : top + here.box.shape[0], left : left + here.box.shape[1]]
+        none = np.zeros(inward.shape[:2], np.float32)
+        return cls(
+            inward[..., 0],
+            inward[..., 1] if any(one is blur for one in maps) else none,
+            inward[..., -1] if maps[-1] is detail else none + 1,
+        )
 
 
 def _focus(
@@ -97,6 +103,8 @@ def _focus(
     wanted = wanted * np.clip(SHARPER - (excess - SHARPER) / 2, 1, SHARPER)
     blur = np.zeros(seen.shape, np.float32)
     for sigma in SIGMAS[1:]:
+        if not (seen & (last > wanted)).any():
+            break  # mostly at once
         now = detail(cv2.GaussianBlur(sharp, (0, 0), sigma))
         step = np.log(last / wanted) / np.maximum(np.log(last / np.minimum(now, last)), 1e-3)
         blur += np.clip(step, 0, 1)

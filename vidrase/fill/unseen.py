@@ -46,7 +46,7 @@ class Unseen:
         self._canvases: dict[int, Picture] = {}  # in the order in which they were painted, which numbers them
         self._painted, self._fresh = 0, -1  # how many were; the one of the moment at hand
         self._ways: dict[int, CameraMotion] = {}  # from the moment `_at` to those of the canvases, where known
-        self._at = 0
+        self._at, self._alone = 0, True
         self._chosen = self._renewed = -RENEW
         self._stale: set[int] = set()  # canvases that fade out
         self._picture = _Pictures(self._canvases, None)
@@ -68,6 +68,7 @@ class Unseen:
         """
         assert here.box is not None
         before, self._fresh = moments.get(here.number - 1), -1
+        self._alone = not reach or len(moments) == 1
         self._picture = _Pictures(self._canvases, distant)
         self._advance(moments, here)
         memory = carried(before, here) if before is not None else Origins.empty(here.box)
@@ -206,7 +207,7 @@ class Unseen:
         inpainter = None if thin(missing) else self._inpainter
         self._painted += 1
         self._canvases[self._painted] = canvas(
-            composite(there.frame, seen.holes, seen.values), missing, inpainter, moves=True
+            composite(there.frame, seen.holes, seen.values), missing, inpainter, moves=not self._alone
         )
         self._ways[self._painted] = ahead
         return self._painted
