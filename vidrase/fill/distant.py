@@ -116,14 +116,12 @@ class Distant:
         """Where pixels of `here` are seen in the album; `missing`: bool [h, w], in the box of `here`, those that are wanted."""
         assert here.box is not None
         out = Origins.empty(here.box)
-        lies = self.album.place(here.frame.index)
-        if lies is None:
+        if self.album.place(here.frame.index) is None:
             return out
-        part, place = lies
         left = missing.copy()
         tried = {number for number, when in self._failed.items() if abs(here.number - when) < AGAIN}
         for _ in range(PAGES):
-            best = self._best(here, left, part, place, tried)
+            best = self._best(here, left, tried)
             if best is None:
                 break
             tried.add(best[0])
@@ -143,17 +141,13 @@ class Distant:
         """
         assert here.area is not None
         seldom = turn % SELDOM != 0
-        lies = self.album.place(here.frame.index)
-        if lies is None:
-            return
-        part, place = lies
         for number in self._pages_of(memory):
-            page = self.album.pages[number]
+            camera = self._to(here, self.album.pages[number])
             own = (memory.source >= FIRST) & ((memory.source - FIRST) % LEVEL == number)
-            if page.part != part or (seldom and np.count_nonzero(own) < LITTLE * np.count_nonzero(here.area)):
+            if camera is None or (seldom and np.count_nonzero(own) < LITTLE * np.count_nonzero(here.area)):
                 continue
             now = Origins.empty(memory.box)
-            if not self.take(here, own, number, self._between(place, page), np.inf, now, memory.source):
+            if not self.take(here, own, number, camera, np.inf, now, memory.source):
                 continue
             both = own & (now.source >= 0)
             memory.source[own] = now.source[own]
@@ -222,18 +216,16 @@ class Distant:
         out.dy[at_rows, at_columns] = (y - y0)[free]
         return True
 
-    def _best(
-        self, here: Moment, missing: NDArray[np.bool_], part: int, place: NDArray[np.float64], tried: set[int]
-    ) -> tuple[int, CameraMotion, int] | None:
+    def _best(self, here: Moment, missing: NDArray[np.bool_], tried: set[int]) -> tuple[int, CameraMotion, int] | None:
         """The page that shows most of what is missing, the homography that leads to it, and how many px it shows."""
         assert here.box is not None
         rows, columns = np.nonzero(missing)
         x0, y0 = (columns + here.box.left).astype(np.float32), (rows + here.box.top).astype(np.float32)
         fits: list[tuple[int, int, CameraMotion]] = []
         for number, page in enumerate(self.album.pages):
-            if page.part != part or number in tried:
+            camera = self._to(here, page) if number not in tried else None
+            if camera is None:
                 continue
-            camera = self._between(place, page)
             x, y = camera.points(x0, y0)
             known = self._sheet(number).known
             height, width = known.shape
@@ -253,12 +245,14 @@ class Distant:
         )
         return number, camera, shown
 
-    def _between(self, place: NDArray[np.float64], page: Page) -> CameraMotion:
-        """From the frame that lies at `place` to `page`, on the working grid."""
+    def _to(self, here: Moment, page: Page) -> CameraMotion | None:
+        """From `here` to `page`, on the working grid; None: they lie in different parts."""
+        way = self.album.way(here.frame.index, page, self.grid.size)
+        if way is None:
+            return None
         height, width = self.album.size
         wide, high = self.grid.width / width, self.grid.height / height
-        up = np.array([[wide, 0, (wide - 1) / 2], [0, high, (high - 1) / 2], [0, 0, 1]])
-        return CameraMotion(up @ np.linalg.inv(page.place) @ place @ np.linalg.inv(up), 1.0)
+        return CameraMotion(np.array([[wide, 0, (wide - 1) / 2], [0, high, (high - 1) / 2], [0, 0, 1]]) @ way, 1.0)
 
     def _sheet(self, number: int) -> _Sheet:
         if number not in self._sheets:

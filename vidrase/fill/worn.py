@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from vidrase.camera import CameraMotion
 from vidrase.fill.complete import grown
+from vidrase.fill.fits import FINE, QUIET
 from vidrase.fill.moment import Grid, Moment
 from vidrase.fill.picture import Picture
 
@@ -15,8 +16,6 @@ AROUND = 12  # px of the working grid around the hole that are compared
 ENOUGH = 200  # px of it that must be shown by both
 SHARPER, SOFTER = 1.8, 0.45
 """Detail of the canvas over that of the frame, at the same places, from which it is worn."""
-FINE = 5  # px: detail is what a blur of this width takes away
-QUIET = 0.7  # levels added to both: noise on a wall is no detail
 
 
 def worn(here: Moment, canvas: Picture, way: CameraMotion, grid: Grid) -> bool:
