@@ -19,7 +19,7 @@ AREA = np.s_[8:14, 10:16]
 def _motion(right: float = 0.0) -> Completed:
     flow = np.zeros((*SIZE, 2), np.float32)
     flow[..., 0] = right
-    return Completed(0, 0, flow, flow, np.ones(SIZE, np.float32))
+    return Completed(0, 0, flow, None)
 
 
 def _moments(backs: list[float]) -> dict[int, Moment]:

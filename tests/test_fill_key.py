@@ -36,7 +36,7 @@ def _moments(areas: list[tuple[slice, slice]], motion: CameraMotion) -> dict[int
 
     def completed(by: CameraMotion) -> Completed:
         flow = by.flow(0, 0, *SIZE)
-        return Completed(0, 0, flow, flow, np.ones(SIZE, np.float32))
+        return Completed(0, 0, flow, None)
 
     for number in range(len(areas) - 1):
         moments[number].link = Link(None, completed(motion.inverse()), completed(motion), motion)

@@ -6,7 +6,7 @@ the camera's motion plus the residual of the surroundings, interpolated by a mem
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -48,6 +48,21 @@ class Measured:
     front: NDArray[np.bool_] | None = None
     """[h, w] where something moves in front of the background that is not to go; None: nowhere."""
 
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        return self.base.nbytes + self.residual.nbytes + self.trusted.nbytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """How points moved, for the neighbours' points that are hidden."""
+
+    residual: Flow
+    """[h, w, 2] px: the part that is not the camera's."""
+    belief: NDArray[np.float32]
+    """[h, w] in [0, 1]: 1 where measured, less the longer a point has been hidden."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Completed:
@@ -57,12 +72,20 @@ class Completed:
     x: int
     flow: Flow
     """[h, w, 2] px."""
-    residual: Flow
-    """[h, w, 2] px: the part that is not the camera's."""
-    belief: NDArray[np.float32]
-    """[h, w] in [0, 1]: 1 where measured, less the longer a point has been hidden."""
+    memory: Memory | None
+    """None: forgotten, as the neighbour is completed. A window holds many of these."""
     beside: Flow | None = None
     """[h, w, 2] px: as if the things that stay went on behind the hole; None: there are none."""
+
+    def settled(self) -> Completed:
+        """The same without its memory."""
+        return replace(self, memory=None)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        size = self.flow.nbytes + (self.beside.nbytes if self.beside is not None else 0)
+        return size + (self.memory.residual.nbytes + self.memory.belief.nbytes if self.memory is not None else 0)
 
     def at(self, x: NDArray[np.float32], y: NDArray[np.float32], own: NDArray[np.bool_] | None = None) -> Flow:
         """Motion [N, 2] at the points (x, y). own: bool [N], which are taken for parts of a thing that stays."""
@@ -88,9 +111,7 @@ class Link:
     @property
     def nbytes(self) -> int:
         """Memory held."""
-        size = int(self.back.flow.nbytes + self.back.residual.nbytes + self.back.belief.nbytes) * 2
-        size += sum(one.beside.nbytes for one in (self.back, self.ahead) if one.beside is not None)
-        return size + (self.back.flow.nbytes if self.measured_ahead is not None else 0)
+        return self.back.nbytes + self.ahead.nbytes + (self.measured_ahead.nbytes if self.measured_ahead else 0)
 
     def flow(
         self, step: int, x: NDArray[np.float32], y: NDArray[np.float32], own: NDArray[np.bool_] | None = None
@@ -153,19 +174,19 @@ def completed(now: Measured, before: Completed | None) -> Completed:
     belief = now.trusted.astype(np.float32)
     whole_base = now.base.astype(np.float32)
     residual = np.where(now.trusted[..., None], now.residual, 0).astype(np.float32)
-    if before is not None and not now.trusted.all():
+    memory = before.memory if before is not None else None
+    if before is not None and memory is not None and not now.trusted.all():
         rows, columns = np.nonzero(~now.trusted)
         here_x, here_y = (columns + now.x).astype(np.float32), (rows + now.y).astype(np.float32)
         base = whole_base[rows, columns]
         guess = np.zeros_like(base)
         for _ in range(2):  # where it comes from depends on how it moves
             x, y = here_x + base[:, 0] + guess[:, 0] - before.x, here_y + base[:, 1] + guess[:, 1] - before.y
-            guess = at(before.residual, x, y)
-        rows_before, columns_before = before.belief.shape
+            guess = at(memory.residual, x, y)
+        rows_before, columns_before = memory.belief.shape
         inside = (x >= 0) & (y >= 0) & (x <= columns_before - 1) & (y <= rows_before - 1)
-        memory = at(before.belief, x, y) * FADE * inside
         residual[rows, columns] = guess
-        belief[rows, columns] = memory
+        belief[rows, columns] = at(memory.belief, x, y) * FADE * inside
     soft = np.where(now.trusted, 1, TRUST_MEMORY * belief).astype(np.float32)
     beside = None
     if now.front is not None:
@@ -173,4 +194,4 @@ def completed(now: Measured, before: Completed | None) -> Completed:
         beside = whole_base + membrane(np.where(now.trusted[..., None], residual, 0), now.trusted)
         soft[now.front] = 0
     filled = membrane(residual, soft)
-    return Completed(now.y, now.x, whole_base + filled, filled, belief, beside)
+    return Completed(now.y, now.x, whole_base + filled, Memory(filled, belief), beside)

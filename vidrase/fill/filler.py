@@ -33,6 +33,8 @@ MEMORY = 512 << 20
 LOOK_BACK_EVERY = 15  # frames: each time costs one completion for every frame ahead
 LINK_MEMORY = 256 << 20
 """Bytes of motion the window may hold; holes as large as the frame get a shorter reach."""
+EASED = 0.8
+"""Share of that from which on the reach grows again."""
 LEAST_REACH = 8
 SEEN_ENOUGH = 0.6
 """Share of the hole that was seen, below which a frame deserves a look."""
@@ -76,7 +78,7 @@ class Filler:
         self._cut = CutDetector()
         self._shot = 0
         self._pushed = self._popped = 0
-        self._reach = reach_of(options)
+        self._most = self._reach = reach_of(options)
         self._looked_back = -1
         self._still: StillShot | None = None
         self._moving: Lively | None = None
@@ -91,7 +93,7 @@ class Filler:
         if self._grid is None or (self._moments and self._last().frame.size != frame.size):
             self._grid = Grid.of(*frame.size, GRID_SIDE[self._options.quality])
             size = sum(plane.nbytes for plane in frame.planes)
-            self._reach = min(reach_of(self._options), max(MEMORY // (2 * max(size, 1)), 2))
+            self._most = self._reach = min(reach_of(self._options), max(MEMORY // (2 * max(size, 1)), 2))
             self._shot += 1
         hole = found.hole
         if hole is not None and not hole.area.any():
@@ -112,8 +114,11 @@ class Filler:
         if before is not None and before.shot == now.shot and (before.hole or now.hole) and self._chained(now):
             earlier = self._moments.get(before.number - 1)
             before.link = self._linker(before, now, earlier.link if earlier is not None else None)
-            if sum(m.nbytes for m in self._moments.values()) > LINK_MEMORY:
+            held = sum(m.nbytes for m in self._moments.values())
+            if held > LINK_MEMORY:
                 self._reach = max(self._reach - 2, min(LEAST_REACH, self._reach))
+            elif held < EASED * LINK_MEMORY:
+                self._reach = min(self._reach + 1, self._most)
         self._moments[now.number] = now
         self._pushed += 1
 

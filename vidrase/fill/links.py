@@ -93,8 +93,10 @@ class Linker:
         front = grown(np.logical_or.reduce(fronts), pollution) if fronts else None
         forth, camera = measured(ahead, sure[0], origin, box.span, front)
         home, _ = measured(back, sure[1], origin, box.span, front)
-        memory = earlier.back if earlier is not None else None
-        return Link(forth, completed(home, memory), completed(forth, None), camera)
+        behind = completed(home, earlier.back if earlier is not None else None)
+        if earlier is not None:
+            earlier.back = earlier.back.settled()
+        return Link(forth, behind, completed(forth, None).settled(), camera)
 
     def _camera(self, pair: NDArray[np.uint8], trusted: NDArray[np.bool_], origin: tuple[int, int]) -> CameraMotion:
         """The camera's motion, roughly, from pictures of half the size."""
@@ -139,9 +141,13 @@ def look_back(moments: Sequence[Moment]) -> None:
     later: Link | None = None
     for moment in reversed(moments):
         link = moment.link
-        if link is not None and link.measured_ahead is not None and later is not None:
-            link.ahead = completed(link.measured_ahead, later.ahead)
+        if link is not None and link.measured_ahead is not None:
+            link.ahead = completed(link.measured_ahead, later.ahead if later is not None else None)
+        if later is not None:
+            later.ahead = later.ahead.settled()
         later = link
+    if later is not None:
+        later.ahead = later.ahead.settled()
 
 
 def _where(camera: CameraMotion, origin: tuple[int, int], shape: tuple[int, int]) -> tuple[Map, Map]:
