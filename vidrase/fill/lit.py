@@ -25,6 +25,7 @@ LIT, LIGHT = (0.3, 2), (0.1, 0)
 """Share of the moments, and how many at most, that are brighter than what counts as lit, and than the brightest that counts."""
 ENOUGH = 20  # px in steps of `COARSE` that must be shown by both for the light to be compared
 COARSE = 4
+NEAR = 0.8  # of its longer side: how far from a thing its shadow may lie
 MARGIN = 24  # px beyond the borders: the camera moves while a picture serves
 
 
@@ -51,6 +52,12 @@ class Lit:
     """[h, w] grey levels by which the brightest moments differ."""
     known: NDArray[np.bool_]
     """[h, w] whether enough moments show it."""
+    judged: NDArray[np.bool_]
+    """[h, w] whether enough do while nothing is near that may shade it."""
+
+    def of(self, part: tuple[slice, slice]) -> Lit:
+        """A part of the region."""
+        return Lit(self.rgb[part], self.wander[part], self.known[part], self.judged[part])
 
 
 @dataclass(slots=True, eq=False)
@@ -61,27 +68,31 @@ class Brightest:
     """[ranks, h, w, 3] the brightest first."""
     count: NDArray[np.intp]
     """[h, w] of moments that show it."""
+    apart: NDArray[np.intp]
+    """[h, w] of those in which nothing is near."""
 
     @classmethod
     def of(cls, size: tuple[int, ...]) -> Brightest:
         """Of none, for a region [h, w]."""
-        return cls(np.zeros((LIT[1] + 1, *size, 3), np.uint8), np.zeros(size, np.intp))
+        return cls(np.zeros((LIT[1] + 1, *size, 3), np.uint8), np.zeros(size, np.intp), np.zeros(size, np.intp))
 
-    def add(self, rgb: NDArray[np.float32], seen: NDArray[np.bool_]) -> None:
-        """One moment more, brought to the region and its light, and where it shows it."""
+    def add(self, rgb: NDArray[np.float32], seen: NDArray[np.bool_], apart: NDArray[np.bool_]) -> None:
+        """One moment more, brought to the region and its light, where it shows it, and where nothing is near."""
         rest = np.clip(rgb, 0, 255).astype(np.uint8) * seen[..., None]
         for held in self.ranked:
             less = np.minimum(held, rest)
             np.maximum(held, rest, out=held)
             rest = less
         self.count += seen
+        self.apart += seen & apart
 
     def at(self, way: Matrix, corner: tuple[int, int], size: tuple[int, ...]) -> Brightest:
         """The region of `size` at `corner` (y, x) from which the homography `way` leads into this one."""
         known = self.count > 0
         ranked = np.stack([brought(one, known, way, corner, size)[0] for one in self.ranked])
-        count, seen = brought(self.count.astype(np.float32), known, way, corner, size)
-        return Brightest(ranked, np.where(seen, np.rint(count), 0).astype(np.intp))
+        counts, seen = brought(np.dstack([self.count, self.apart]).astype(np.float32), known, way, corner, size)
+        count, apart = cv2.split(np.where(seen[..., None], np.rint(counts), 0).astype(np.float32))
+        return Brightest(ranked, count.astype(np.intp), apart.astype(np.intp))
 
     def lit(self) -> Lit | None:
         """What lasts of it; None: too few moments."""
@@ -94,7 +105,7 @@ class Brightest:
             return np.take_along_axis(self.ranked, place[None, ..., None], 0)[0].astype(np.float32)
 
         lit = rank(*LIT)
-        return Lit(lit, grey(rank(*LIGHT)) - grey(lit), known)
+        return Lit(lit, grey(rank(*LIGHT)) - grey(lit), known, self.apart >= LEAST_MOMENTS)
 
 
 def brought(
@@ -120,8 +131,18 @@ def same_light(
     return np.asarray(shown * light.astype(np.float32), np.float32)
 
 
-def from_album(album: Album, index: int, near: int, own: NDArray[np.float32], free: NDArray[np.bool_]) -> Brightest:
-    """The frame `index` and `MARGIN` around it, from moments of the whole shot more than `near` frames away.
+def near(things: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """bool [h, w]: where what is in the way may cast a shadow."""
+    if not things.any():
+        return things
+    rows, columns = np.flatnonzero(things.any(1)), np.flatnonzero(things.any(0))
+    reach = NEAR * (max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1)
+    away = cv2.distanceTransform((~things).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
+    return np.asarray(away < reach, bool)
+
+
+def from_album(album: Album, index: int, around: int, own: NDArray[np.float32], free: NDArray[np.bool_]) -> Brightest:
+    """The frame `index` and `MARGIN` around it, from moments of the whole shot more than `around` frames away.
 
     own: float32 [h, w, 3] as of `small`; free: bool [h, w] where it shows the background.
     """
@@ -131,12 +152,12 @@ def from_album(album: Album, index: int, near: int, own: NDArray[np.float32], fr
     free = np.pad(free, MARGIN)
     out = Brightest.of(size)
     for glimpse in album.glimpses:
-        way = album.way(index, glimpse, (height, width)) if abs(glimpse.index - index) > near else None
+        way = album.way(index, glimpse, (height, width)) if abs(glimpse.index - index) > around else None
         if way is not None:
             shown, seen = brought(glimpse.rgb, glimpse.known, way, corner, size)
             lit = same_light(cv2.GaussianBlur(shown.astype(np.float32), (0, 0), BLUR), seen, own, free)
             if lit is not None:
-                out.add(lit, seen)
+                out.add(lit, seen, brought(glimpse.rgb[..., 0], ~near(~glimpse.known), way, corner, size)[1])
     return out
 
 

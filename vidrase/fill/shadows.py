@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from vidrase.album import Album
 from vidrase.camera import CameraMotion, fit_camera
 from vidrase.cuts import CutDetector
+from vidrase.fill.cast import AROUND, Carry, cast, with_gaps
 from vidrase.fill.complete import grown
-from vidrase.fill.lit import MARGIN, Brightest, Lit, brought, from_album, grey, same_light, small, small_size
+from vidrase.fill.lit import MARGIN, Brightest, brought, from_album, grey, near, same_light, small, small_size
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.streams import closing_all
@@ -28,22 +29,12 @@ LOOK = 32  # frames ahead
 MEMORY = 128 << 20
 """Bytes of frames that wait for what comes after them: large ones look less far ahead."""
 OFFSETS = (3, 7, 12, 18, 25, 32, 48)  # frames between a frame and those it is compared with
-AROUND = 2  # px of such a picture round a hole that are not judged: the thing's edge shows there
 REACH = 0.8  # of the hole's longer side: how far from it shadows are looked for
 ANCHOR = 8  # frames that the whole shot is laid over one of
 INWARD = np.array([[1.0, 0, MARGIN], [0, 1, MARGIN], [0, 0, 1]])
 SUPPORT = 0.5  # of the picture has to move as the camera does, or frames are not compared across
-DARKEST, LIGHTEST = 0.12, 0.87  # share of the light that a shadow leaves in its middle
-RIM, RIM_GAP = 0.94, 5.0  # share of the light, and grey levels: at its soft edge
-BETWEEN = 9  # px of such a picture: gaps between a shadow and its thing that belong to it
-CARRY = 8  # frames over which a shadow is carried to where nobody knows what was in the light
-AS_DARK = 0.8  # quantile of its grey levels
-RIM_REACH = 8  # px of such a picture, so wide
-TINT = 0.14  # largest difference between that share of red, green and blue
-LEAST_GAP = 10.0  # grey levels
-RESTLESS = 0.6  # of the gap: a place whose light varies by more at other moments tells nothing
-LEAST_AREA = 0.02  # of the hole: less is a misfit of the rim
-MOST = 1.5  # times the hole: more is no shadow
+CARRY = 8  # frames by which the first shadow of a shot is carried back to where nobody knows what was in the light
+WHOLE = 0.7  # of what was expected, by what was found before, that a shadow must have for the next ones to go by it
 ALIKE = 0.35  # of its neighbours' shadows: what lasts a frame only is none
 RING = 3 / 480  # of the frame's height: a shadow's soft edge
 KEPT = 4 / 480  # of the frame's height: what stays keeps its soft edge
@@ -63,10 +54,12 @@ class _Moment:
     """To the next moment, once asked for."""
     shadow: NDArray[np.bool_] | None = None
     """[h, w]; None: none was found."""
+    cast: Carry | None = None
+    """The same as its thing carries it along."""
     asked: bool = False
     """Whether it was looked for."""
-    unjudged: NDArray[np.bool_] | None = None
-    """[h, w] where too few moments tell what it looks like in the light, once asked."""
+    apart: NDArray[np.bool_] | None = None
+    """[h, w] where nothing is near, once asked."""
 
 
 def look_of(frame: Frame) -> int:
@@ -116,6 +109,8 @@ class _Finder:
         self.moments: dict[int, _Moment] = {}
         self._flow, self._still, self._album_of = flow, still, album_of
         self._anchor: tuple[_Moment, Brightest] | None = None
+        self._last: _Moment | None = None  # that had a shadow
+        self._proven = 0  # moments that had one
 
     def leave(self, number: int, found: HoleFrame) -> HoleFrame:
         """The moment `number`, `found`, with its shadows; forgets what nobody needs any more."""
@@ -125,9 +120,12 @@ class _Finder:
         else:
             album = self._album_of(found.frame)
             beside = [self._asked(here, number + step, album) for step in (0, -1, 1)]
+            if here.shadow is None and self._before(here) is None:
+                self._ahead(here, album)
             shadow = lasting(here.shadow, [moment.shadow for moment in beside[1:] if moment is not None])
-            if shadow is None:
-                shadow = self._carried(here, album)
+            if shadow is not None and here.cast is not None:
+                self._proven = self._proven + 1 if self._before(here) is not None else 1
+                self._last = here
             result = (
                 found if shadow is None else HoleFrame(found.frame, _joined(found, shadow), found.passes, found.kept)
             )
@@ -144,20 +142,22 @@ class _Finder:
             moment.shadow, moment.asked = self._shadow(moment, album), True
         return moment
 
-    def _carried(self, here: _Moment, album: Album | None) -> NDArray[np.bool_] | None:
-        """The shadow of the nearest moment that has one, where `here` is as dark and no moment shows the place in the light."""
-        if here.unjudged is None or not here.unjudged.any():
-            return None
+    def _ahead(self, here: _Moment, album: Album | None) -> None:
+        """Look for the first shadow of a shot where the next ones let expect it."""
         for distance in range(1, CARRY + 1):
-            for there in (self._asked(here, here.number + step * distance, album) for step in (-1, 1)):
-                if there is not None and there.shadow is not None:
-                    moved = cv2.warpAffine(
-                        there.shadow.astype(np.uint8), _along(there.area, here.area), here.area.shape[::-1]
-                    )
-                    dark = np.quantile(grey(there.rgb)[there.shadow], AS_DARK)
-                    out = grown(moved > 0, AROUND) & here.unjudged & (grey(here.rgb) < dark)
-                    return _with_gaps(out, ~here.area) if out.any() else None
-        return None
+            there = self._asked(here, here.number + distance, album)
+            if there is not None and there.shadow is not None:
+                self._last = there
+                for number in range(here.number, there.number):
+                    self.moments[number].shadow = self._shadow(self.moments[number], album)
+                return
+
+    def _before(self, here: _Moment) -> Carry | None:
+        """The last shadow that was found, if that is not longer ago than there were others before."""
+        last = self._last
+        if last is None or last.shot != here.shot or here.number - last.number > max(self._proven, CARRY):
+            return None
+        return last.cast
 
     def _shadow(self, here: _Moment, album: Album | None) -> NDArray[np.bool_] | None:
         """bool [h, w]: what was lighter at other moments and touches the hole; None when there is nothing of the kind."""
@@ -168,14 +168,19 @@ class _Finder:
         moments = moments or Brightest.of(own.shape[:2])
         self._near(here, (top, left), own, free, moments)
         lit = moments.lit()
-        here.unjudged = np.zeros(here.area.shape, bool)
-        here.unjudged[part] = free if lit is None else free & ~lit.known
-        dark = None if lit is None else cast(own, free, lit)
-        if dark is None:
+        found = None if lit is None else cast(own, free, lit)
+        last = self._before(here)
+        carried = None
+        if last is not None:
+            judged = lit.judged if lit is not None else np.zeros(free.shape, bool)
+            carried = last.expected(here.area, part, grey(own), judged)
+        if found is None and carried is None:
             return None
-        out = np.zeros(here.area.shape, bool)
-        out[part] = dark
-        return out
+        core = np.zeros(free.shape, bool) if found is None else found.core
+        if found is not None and (carried is None or np.count_nonzero(core) > WHOLE * np.count_nonzero(carried)):
+            here.cast = Carry(here.area, _placed(core, part, here.area.shape), found.dark)
+        core = core if carried is None else core | carried
+        return _placed(with_gaps(core, free), part, here.area.shape)
 
     def _far(self, here: _Moment, album: Album, corner: tuple[int, int], size: tuple[int, ...]) -> Brightest | None:
         """What moments beyond the window show of a region of `here`: laid over a moment close by, brought here from there."""
@@ -213,7 +218,10 @@ class _Finder:
                     shown, seen = brought(there.rgb, ~there.area, way, corner, own.shape[:2])
                     lit = same_light(shown, seen, own, free)
                     if lit is not None:
-                        into.add(lit, seen)
+                        if there.apart is None:
+                            there.apart = ~near(there.area)
+                        apart = brought(there.luma, there.apart, way, corner, own.shape[:2])[1]
+                        into.add(lit, seen, apart)
 
     def _way(self, here: _Moment, before: _Moment) -> NDArray[np.float64] | None:
         """The homography from `here` to a moment before; None when frames do not tell."""
@@ -246,17 +254,6 @@ def _moment(number: int, shot: int, found: HoleFrame) -> _Moment:
     return _Moment(number, found.frame.index, shot, small(found.frame), found.frame.luma(size=size), area)
 
 
-def _along(there: NDArray[np.bool_], here: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Affine [2, 3] that takes the box around one hole to that around another: as high, at the same foot."""
-    (top, bottom, left, right), (to_top, to_bottom, to_left, to_right) = (
-        (rows[0], rows[-1], columns[0], columns[-1])
-        for rows, columns in ((np.flatnonzero(a.any(1)), np.flatnonzero(a.any(0))) for a in (there, here))
-    )
-    scale = (to_bottom - to_top + 1) / (bottom - top + 1)
-    x, y = (to_left + to_right) / 2 - scale * (left + right) / 2, to_bottom - scale * bottom
-    return np.array([[scale, 0, x], [0, scale, y]], np.float32)
-
-
 def _around(area: NDArray[np.bool_]) -> tuple[slice, slice]:
     """(rows, columns) in which shadows of what is in `area` are looked for."""
     rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
@@ -265,54 +262,24 @@ def _around(area: NDArray[np.bool_]) -> tuple[slice, slice]:
     return slice(top, int(rows[-1]) + 1 + reach), slice(left, int(columns[-1]) + 1 + reach)
 
 
+def _placed(mask: NDArray[np.bool_], part: tuple[slice, slice], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """bool, of `size`: `mask` in its `part`."""
+    out = np.zeros(size, bool)
+    out[part] = mask
+    return out
+
+
 def shadow_of(frame: Frame, hidden: NDArray[np.bool_], album: Album) -> NDArray[np.bool_]:
     """bool [h, w], smaller than `frame`: the shadows of what is `hidden`, bool [H, W], by what its album shows."""
     size = small_size(frame)
     area = grown(cv2.resize(hidden.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) > 0, AROUND)
-    out = np.zeros(size, bool)
     if area.any():
         own, part = small(frame), _around(area)
         lit = from_album(album, frame.index, 0, own, ~area).at(INWARD, (0, 0), size).lit()
-        dark = None
-        if lit is not None:
-            dark = cast(own[part], ~area[part], Lit(lit.rgb[part], lit.wander[part], lit.known[part]))
-        if dark is not None:
-            out[part] = dark
-    return out
-
-
-def cast(own: NDArray[np.float32], free: NDArray[np.bool_], lit: Lit) -> NDArray[np.bool_] | None:
-    """bool [h, w]: where a shadow lies that touches what is not `free`; None when there is none.
-
-    own: float32 [h, w, 3] the region as it is.
-    """
-    shares = cv2.split(own / np.maximum(lit.rgb, 1))
-    mean = (shares[0] + shares[1] + shares[2]) / 3
-    tint = np.maximum(np.maximum(shares[0], shares[1]), shares[2]) - np.minimum(
-        np.minimum(shares[0], shares[1]), shares[2]
-    )
-    gap = grey(lit.rgb) - grey(own)
-    like = lit.known & free & (mean > DARKEST) & (tint < TINT) & (lit.wander < RESTLESS * gap)
-    core = like & (mean < LIGHTEST) & (gap > LEAST_GAP)
-    dark = (like & (mean < RIM) & (gap > RIM_GAP) & grown(core, RIM_REACH)).astype(np.uint8)
-    _, labels = cv2.connectedComponents(cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
-    touching = np.intersect1d(labels[grown(~free, 2)], labels[core])
-    dark = np.isin(labels, touching[touching > 0])
-    size = int(np.count_nonzero(~free))
-    if not LEAST_AREA * size <= np.count_nonzero(dark) <= MOST * size:
-        return None
-    # what no moment shows in the light, and is as dark as the shadow beside it
-    level = grey(own)
-    dark |= ~lit.known & free & grown(dark, BETWEEN) & (level < np.quantile(level[dark], AS_DARK))
-    whole = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    return _with_gaps(whole > 0, free)
-
-
-def _with_gaps(shadow: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A shadow with what lies between it and what is not `free`, and a pixel more: soft edges would be taken for background."""
-    thing = cv2.erode((~free).astype(np.uint8), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8))
-    closed = cv2.morphologyEx(shadow | thing, cv2.MORPH_CLOSE, np.ones((BETWEEN, BETWEEN), np.uint8)) > 0
-    return grown(shadow, 1) | (closed & grown(shadow, BETWEEN))
+        found = None if lit is None else cast(own[part], ~area[part], lit.of(part))
+        if found is not None:
+            return _placed(with_gaps(found.core, ~area[part]), part, size)
+    return np.zeros(size, bool)
 
 
 def lasting(shadow: NDArray[np.bool_] | None, beside: list[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:

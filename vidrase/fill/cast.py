@@ -1,0 +1,171 @@
+"""A cast shadow in one picture: where the ground is darker than in the light, up to where that ends.
+
+It leaves less light but the same colours, and it begins at the feet of its thing. What the light looks like is known around the
+rim that the shadow has moved over; from there it goes on to where the ground is as dark and nobody knows whether it is by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidrase.fill.complete import grown
+from vidrase.fill.lit import Lit, grey
+
+AROUND = 2  # px of such a picture round a hole that are not judged: the thing's edge shows there
+DARKEST, LIGHTEST = 0.12, 0.87  # share of the light that a shadow leaves in its middle
+RIM, RIM_GAP = 0.94, 5.0  # share of the light, and grey levels: at its soft edge
+BETWEEN = 9  # px of such a picture: gaps between a shadow and its thing that belong to it
+UPPER = 0.5  # share of a thing's height in which no shadow begins
+DEEP, DARKER = (
+    0.72,
+    0.3,
+)  # share of the light that a shadow leaves, at most, at that quantile of it, to be told by its darkness
+SOFT = 3  # px of such a picture: how far a shadow's edge may reach
+SOLID = 5  # px of such a picture: what is narrower are gaps between stones
+OPEN = 0.2  # share of its rim at which a shadow need not end
+RIM_REACH = 8  # px of such a picture, so wide
+TINT = 0.14  # largest difference between that share of red, green and blue
+LEAST_GAP = 10.0  # grey levels
+RESTLESS = 0.6  # of the gap: a place whose light varies by more at other moments tells nothing
+LEAST_AREA = 0.02  # of the hole: less is a misfit of the rim
+MOST = 1.5  # times the hole: more is no shadow
+RESHAPED = 0.3  # logarithm of a change of its width for its height
+NEAR = 2  # px of such a picture by which it may lie elsewhere a moment later
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Carry:
+    """The shadow of one moment."""
+
+    area: NDArray[np.bool_]
+    """[h, w] the hole."""
+    core: NDArray[np.bool_]
+    """[h, w] the shadow without its soft edge: with it, it would grow on the way."""
+    dark: float
+    """Grey level that it stays below."""
+
+    def on(self, area: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """bool, the shape of `area`: about where it lies when its thing fills `area`; as high, at the same foot.
+
+        Nowhere, if that has another shape: somebody came or went.
+        """
+        if not area.any():
+            return area
+        (top, bottom, left, right), (to_top, to_bottom, to_left, to_right) = _sides(self.area), _sides(area)
+        scale = (to_bottom - to_top + 1) / (bottom - top + 1)
+        if abs(np.log(scale / ((to_right - to_left + 1) / (right - left + 1)))) > RESHAPED:
+            return np.zeros_like(area)
+        x, y = (to_left + to_right) / 2 - scale * (left + right) / 2, to_bottom - scale * bottom
+        along = np.array([[scale, 0, x], [0, scale, y]], np.float32)
+        return grown(cv2.warpAffine(self.core.astype(np.uint8), along, area.shape[::-1]) > 0, NEAR)
+
+    def expected(
+        self,
+        area: NDArray[np.bool_],
+        part: tuple[slice, slice],
+        luma: NDArray[np.float32],
+        judged: NDArray[np.bool_],
+    ) -> NDArray[np.bool_] | None:
+        """bool [h, w], in a `part`: where it lies when its thing fills `area`, as far as it is as dark there; None: nowhere.
+
+        luma: float32 [h, w] grey levels. judged: bool [h, w] where it is known whether it is dark by itself.
+        """
+        free = ~area[part]
+        core = self.on(area)[part] & free & ~judged & (luma < self.dark)
+        _, labels = cv2.connectedComponents(core.astype(np.uint8))
+        core &= np.isin(labels, labels[grown(ground(~free)[0], BETWEEN)])
+        return core if core.any() else None
+
+
+def _sides(area: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
+    return int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A shadow."""
+
+    core: NDArray[np.bool_]
+    """[h, w] without its soft edge."""
+    dark: float
+    """Grey level that it stays below; 0: it has no end that would be known."""
+
+
+def cast(own: NDArray[np.float32], free: NDArray[np.bool_], lit: Lit) -> Found | None:
+    """The shadow of what is not `free`, bool [h, w]; None when none touches it.
+
+    own: float32 [h, w, 3] the region as it is.
+    """
+    shares = cv2.split(own / np.maximum(lit.rgb, 1))
+    mean = (shares[0] + shares[1] + shares[2]) / 3
+    tint = np.maximum(np.maximum(shares[0], shares[1]), shares[2]) - np.minimum(
+        np.minimum(shares[0], shares[1]), shares[2]
+    )
+    gap = grey(lit.rgb) - grey(own)
+    like = lit.known & free & (mean > DARKEST) & (tint < TINT) & (lit.wander < RESTLESS * gap)
+    feet, middle = ground(~free)
+    like[:middle] = False
+    core = like & (mean < LIGHTEST) & (gap > LEAST_GAP)
+    dark = (like & (mean < RIM) & (gap > RIM_GAP) & grown(core, RIM_REACH)).astype(np.uint8)
+    _, labels = cv2.connectedComponents(cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    touching = np.intersect1d(labels[grown(feet, 2)], labels[core])
+    dark = np.isin(labels, touching[touching > 0])
+    size = int(np.count_nonzero(~free))
+    if not LEAST_AREA * size <= np.count_nonzero(dark) <= MOST * size:
+        return None
+    level, light = float(np.quantile(grey(own)[dark], DARKER)), float(np.median(grey(lit.rgb)[dark]))
+    if level > DEEP * light:  # so soft, much else is as dark
+        return Found(dark, 0.0)
+    return flooded(dark, own, free, lit.judged, (level + light) / 2)
+
+
+def flooded(
+    start: NDArray[np.bool_], own: NDArray[np.float32], free: NDArray[np.bool_], judged: NDArray[np.bool_], dark: float
+) -> Found | None:
+    """`start`, bool [h, w], and what is connected to it and below the grey level `dark`, if that ends at something lighter.
+
+    free: bool [h, w] what is not the thing. judged: bool [h, w] where it is known whether it is dark by itself.
+    """
+    level = grey(own)
+    below = free & ~judged & (level < dark)
+    below[: ground(~free)[1]] = False
+    opened = cv2.morphologyEx(below.astype(np.uint8), cv2.MORPH_OPEN, np.ones((SOLID, SOLID), np.uint8))
+    _, labels = cv2.connectedComponents(opened)
+    whole = start | np.isin(labels, np.setdiff1d(labels[start], [0]))
+    if np.count_nonzero(whole) > MOST * np.count_nonzero(~free):
+        whole = start
+    rim = grown(whole, RIM_REACH) & ~grown(whole, SOFT) & free
+    if rim.any() and np.quantile(level[rim], OPEN) < dark:
+        whole = start
+    return Found(whole, dark) if whole.any() else None
+
+
+def ground(things: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
+    """(bool [h, w] what shadows begin at of `things`: the lower part of each; the row of the highest one's middle).
+
+    Shadows begin below, and fall below: what is darker beside a head has moved.
+    """
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(things.astype(np.uint8))
+    middles = boxes[:, cv2.CC_STAT_TOP] + UPPER * boxes[:, cv2.CC_STAT_HEIGHT]
+    feet = things & (np.arange(len(things))[:, None] >= middles[labels])
+    below = np.flatnonzero(things[-1])
+    if len(below):  # where it stands lies below the border
+        width = below[-1] - below[0] + 1
+        feet[-1, max(below[0] - width, 0) : below[-1] + width] = True
+    return np.asarray(feet), int(min(middles[1:], default=0))
+
+
+def with_gaps(shadow: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A shadow with what lies between it and what is not `free`, and a pixel more: soft edges would be taken for background."""
+    thing = cv2.erode((~free).astype(np.uint8), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8))
+    closed = cv2.morphologyEx(shadow | thing, cv2.MORPH_CLOSE, np.ones((BETWEEN, BETWEEN), np.uint8)) > 0
+    whole = grown(shadow, 1) | (closed & grown(shadow, BETWEEN))
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats((~(whole | thing)).astype(np.uint8), connectivity=4)
+    enclosed = boxes[:, cv2.CC_STAT_AREA] < BETWEEN**2
+    enclosed[0] = False
+    return np.asarray(whole | enclosed[labels], bool)
