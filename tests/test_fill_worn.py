@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from synth import as_frames, texture
 
 import vidrase.fill.unseen as unseen
+from vidrase.fill.moment import Moment
 from vidrase.frames import Hole, HoleFrame
 
 SIZE = (120, 200)
@@ -74,14 +75,45 @@ def test_while_nothing_changes_nothing_is_made_anew(monkeypatch: pytest.MonkeyPa
 
 def test_what_has_faded_out_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, masks = _out_of_focus(50)
-    fade, gone, kept = unseen.Unseen._fade, set(), []
+    fill, gone, back = unseen.Unseen.fill, set(), []
 
-    def watched(self: unseen.Unseen, *args: object) -> None:
-        gone.update(self._stale)
-        fade(self, *args)  # type: ignore[arg-type]
-        kept.append(gone & self._canvases.keys() - self._stale)
+    def watched(self: unseen.Unseen, here: Moment, *args: object) -> tuple[int, int]:
+        result = fill(self, here, *args)  # type: ignore[arg-type]
+        if self._fading is not None:
+            gone.update(np.unique(self._fading.source[self._fading.source >= 0]).tolist())
+        back.append(gone & ({*np.unique(here.invented.source).tolist()} | self._ways.keys()))
+        return result
 
-    monkeypatch.setattr(unseen.Unseen, "_fade", watched)
+    monkeypatch.setattr(unseen.Unseen, "fill", watched)
     _filled(truth, masks)
     assert gone
-    assert not any(kept)
+    assert not any(back)
+
+
+def test_what_was_guessed_beyond_a_border_is_made_up_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that tilts on: what comes into view would be the mirror image of what was there, again and again."""
+    world = texture(330, 240, 5)
+    truth, masks = [], []
+    for t in range(90):
+        view = np.float32([[1, 0, 20 + 4 * np.sin(t / 9)], [0, 1, 1.5 * t]])
+        truth.append(cv2.warpAffine(world, view, SIZE[::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP))
+        mask = np.zeros(SIZE, bool)
+        mask[20:, 80:124] = True
+        masks.append(mask)
+
+    def guessed() -> int:
+        most, fill = [], unseen.Unseen.fill
+
+        def watched(self: unseen.Unseen, here: Moment, *args: object) -> tuple[int, int]:
+            result = fill(self, here, *args)  # type: ignore[arg-type]
+            most.append(np.count_nonzero(self._guessed(here.invented, args[3])))
+            return result
+
+        monkeypatch.setattr(unseen.Unseen, "fill", watched)
+        _filled(truth, masks)
+        monkeypatch.setattr(unseen.Unseen, "fill", fill)
+        return max(most)
+
+    little = guessed()
+    monkeypatch.setattr(unseen.Unseen, "_renew", lambda _, memory, *__: np.zeros_like(memory.source, bool))
+    assert 2 * little < guessed()

@@ -184,8 +184,8 @@ def _seam(source: NDArray[np.int32]) -> NDArray[np.bool_]:
     return out
 
 
-def carried(previous: Moment, now: Moment, reach: float = 0.0) -> Origins:
-    """What was invented for `previous`, brought to the wanted pixels of `now` as the camera moves.
+def carried(what: Origins | None, previous: Moment, now: Moment, reach: float = 0.0) -> Origins:
+    """What was made up for `previous`, brought to the wanted pixels of `now` as the camera moves.
 
     Not by the completed flow: what it interpolates into the hole is right to a tenth of a pixel, but carried on for hundreds of
     frames such errors tear an invention into stripes. One homography a frame keeps it whole.
@@ -195,7 +195,7 @@ def carried(previous: Moment, now: Moment, reach: float = 0.0) -> Origins:
     assert now.box is not None
     assert now.wanted is not None
     out = Origins.empty(now.box)
-    if previous.invented is None or previous.link is None or previous.shot != now.shot:
+    if what is None or previous.link is None or previous.shot != now.shot:
         return out
     rows, columns = np.nonzero(now.wanted[now.box.span])
     x0, y0 = (columns + now.box.left).astype(np.float32), (rows + now.box.top).astype(np.float32)
@@ -204,13 +204,13 @@ def carried(previous: Moment, now: Moment, reach: float = 0.0) -> Origins:
     else:
         motion = previous.link.flow(-1, x0, y0)
         x, y = x0 + motion[:, 0], y0 + motion[:, 1]
-    box = previous.invented.box
+    box = what.box
     height, width = now.luma.shape
     beyond = reach * height
     left, top = box.left - beyond * (box.left == 0), box.top - beyond * (box.top == 0)
     right, bottom = box.right - 1 + beyond * (box.right == width), box.bottom - 1 + beyond * (box.bottom == height)
     inside = (x >= left) & (y >= top) & (x <= right) & (y <= bottom)
-    source, dx, dy, cost = spread(previous.invented, Between.of(box, x, y))
+    source, dx, dy, cost = spread(what, Between.of(box, x, y))
     source = np.where(inside, source, -1)
     out.source[rows, columns] = source
     out.dx[rows, columns] = x + dx - x0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +35,10 @@ AGAIN = 8
 """Frames after which a better frame to invent on is looked for again."""
 RENEW, FADE = 32, 12
 """Frames after which an invention may be renewed again, and over which the old one goes over into the new one."""
+GUESSED = 0.06
+"""Share of the frame's height up to which a canvas may show what lay beyond the border of the frame it was painted on."""
+GAP = 4 / 480
+"""Share of the frame's height: half the width of what parts two inventions and is not worth being kept."""
 KEPT = 4
 """Canvases that are kept though nothing of them is in sight: what they show may come back."""
 
@@ -48,7 +53,7 @@ class Unseen:
         self._ways: dict[int, CameraMotion] = {}  # from the moment `_at` to those of the canvases, where known
         self._at, self._alone = 0, True
         self._chosen = self._renewed = -RENEW
-        self._stale: set[int] = set()  # canvases that fade out
+        self._fading: Origins | None = None  # what a new invention has replaced
         self._picture = _Pictures(self._canvases, None)
 
     def fill(
@@ -70,19 +75,22 @@ class Unseen:
         before, self._fresh = moments.get(here.number - 1), -1
         self._alone = not reach or len(moments) == 1
         self._picture = _Pictures(self._canvases, distant)
+        memory, fading = Origins.empty(here.box), self._fading if self._at == here.number - 1 else None
         self._advance(moments, here)
-        memory = carried(before, here) if before is not None else Origins.empty(here.box)
+        if before is not None:
+            memory = carried(before.invented, before, here)
+        self._fading = carried(fading, before, here) if before is not None and fading is not None else None
         shown, before_that = 0, int(seen.known[0].sum())
         if distant is not None:
             shown = self._from_distant(memory, here, seen, grid, distant)
         else:
             memory.source[memory.source >= FIRST] = -1
         learned = int(seen.known[0].sum()) - before_that
-        self._renew(memory, here, grid)
+        renewed = self._renew(memory, here, grid)
         copied = list(seen.known)
         if (memory.source >= 0).any():
             self._add(memory, here, seen, grid)
-        self._recalled(memory, here, seen, grid, IDENTITY)
+        self._recalled(memory, here, seen, grid, IDENTITY, renewed)
         missing = seen.missing(here.frame.size)
         if self._worth_choosing(here, missing):
             self._chosen = here.number
@@ -91,13 +99,13 @@ class Unseen:
             if number != here.number and ahead is not None:
                 self._paint_ahead(moments[number], ahead, grid, distant, look)
                 self._recalled(memory, here, seen, grid, IDENTITY)
-        if not seen.known[0].all() and before is not None:
-            mirrored = carried(before, here, BEYOND)
-            mirrored.source[(mirrored.source >= FIRST) | np.isin(mirrored.source, list(self._stale))] = -1
+        if not seen.known[0].all() and before is not None and not renewed.any():
+            mirrored = carried(before.invented, before, here, BEYOND)
+            mirrored.source[mirrored.source >= FIRST] = -1
             self._add(mirrored, here, seen, grid)
             _merge(memory, mirrored, memory.source < 0)
         if not seen.known[0].all():
-            self._fresh = self._paint(here, seen, IDENTITY)
+            self._fresh = self._paint(here, seen, copied[0], IDENTITY)
             # what the canvas does not show must not point to it: it would be filled with its border, drawn out to stripes
             missing = seen.missing(here.frame.size)
             lacking = (grid.shrink(missing)[here.box.span] | (memory.source < 0)) & _shown(
@@ -111,36 +119,47 @@ class Unseen:
         here.invented = memory
         if before is not None:
             before.invented = None
-        self._forget({*np.unique(memory.source).tolist(), *self._stale})
+        faded = [] if self._fading is None else np.unique(self._fading.source).tolist()
+        self._forget({*np.unique(memory.source).tolist(), *faded})
         return shown, learned
 
-    def _renew(self, memory: Origins, here: Moment, grid: Grid) -> None:
-        """Take out of `memory` canvases that do not look like their surroundings any more; they fade out."""
-        if here.number % AGAIN or here.number < self._renewed + RENEW:
-            return
-        used = set(np.unique(memory.source).tolist())
-        old = {number for number, to in self._ways.items() if worn(here, self._canvases[number], to, grid)}
-        if old & used:
-            self._stale = old & used
-            for number in old - used:  # nor may they come back
-                del self._canvases[number], self._ways[number]
-            memory.source[np.isin(memory.source, list(self._stale))] = -1
+    def _renew(self, memory: Origins, here: Moment, grid: Grid) -> NDArray[np.bool_]:
+        """Take out of `memory` canvases that do not look like their surroundings any more, and what was guessed beyond the border
+        of the frame they were painted on. It fades out. Returns where there was any, bool [h, w].
+        """
+        goes, rest = np.zeros(memory.source.shape, bool), here.number - self._renewed
+        if here.number % AGAIN or rest <= FADE:
+            return goes
+        goes |= self._guessed(memory, grid)
+        if rest >= RENEW:
+            old = [number for number, to in self._ways.items() if worn(here, self._canvases[number], to, grid)]
+            for number in old:  # nor may they come back
+                del self._ways[number]
+            goes |= np.isin(memory.source, old)
+        if goes.any():
+            goes = _closed(goes) & (memory.source >= 0) & (memory.source < FIRST)
+            kept = memory.dx.copy(), memory.dy.copy(), memory.cost.copy()
+            self._fading = Origins(memory.box, np.where(goes, memory.source, -1), *kept)
+            memory.source[goes] = -1
             self._renewed, self._chosen = here.number, -AGAIN
+        return goes
+
+    def _guessed(self, memory: Origins, grid: Grid) -> NDArray[np.bool_]:
+        """bool [h, w]: what lies beyond the border of the frame it was painted on, where that is more than a sliver."""
+        rows, columns = np.indices(memory.source.shape)
+        out = ~_within(columns + memory.box.left + memory.dx, rows + memory.box.top + memory.dy, grid)
+        out &= (memory.source >= 0) & (memory.source < FIRST)
+        depth = cv2.distanceTransform(np.pad(out, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3).max()
+        return out if 2 * depth > GUESSED * grid.height else np.zeros_like(out)
 
     def _fade(self, here: Moment, seen: Seen, copied: list[NDArray[np.bool_]], grid: Grid) -> None:
         """Mix in what fades out, where nothing is `copied`."""
         left = self._renewed + FADE - here.number
-        self._stale &= set(self._ways)
-        if left <= 0:
-            for number in self._stale:  # nor may they come back
-                del self._canvases[number], self._ways[number]
-            self._stale = set()
-        if not self._stale:
+        if self._fading is None or left <= 0:
+            self._fading = None
             return
-        assert here.box is not None
         before = replace(seen, values=[value.copy() for value in seen.values], known=list(copied))
-        memory = Origins.empty(here.box)
-        self._recalled(memory, here, before, grid, IDENTITY, self._stale)
+        self._add(self._fading, here, before, grid)
         for value, old, was, now in zip(seen.values, before.values, copied, before.known, strict=True):
             both = now & ~was
             value[both] += (old[both] - value[both]) * (left / (FADE + 1))
@@ -159,23 +178,31 @@ class Unseen:
                 self._ways.pop(number, None)
 
     def _recalled(
-        self, memory: Origins, here: Moment, seen: Seen, grid: Grid, back: CameraMotion, stale: Set[int] = frozenset()
+        self,
+        memory: Origins,
+        here: Moment,
+        seen: Seen,
+        grid: Grid,
+        back: CameraMotion,
+        anew: NDArray[np.bool_] | None = None,
     ) -> None:
         """Put in what canvases show of what is not known; `memory` learns of it. back: from `here` to the moment at hand.
 
-        stale: take those that fade out, and only them.
+        anew: bool [h, w] where what lies beyond the border of the frame that a canvas was painted on is not good enough.
         """
         if seen.known[0].all() or not self._ways:
             return
         assert here.box is not None
         rows, columns = np.nonzero(grown(grid.shrink(seen.missing(here.frame.size))[here.box.span], RIM + 1))
         x0, y0 = (columns + here.box.left).astype(np.float32), (rows + here.box.top).astype(np.float32)
+        free = np.ones(len(rows), bool) if anew is None else ~anew[rows, columns]
         found = Origins.empty(here.box)
-        for number, to in self._ways.items():  # the last one wins
-            if number in self._stale if not stale else number not in stale:
-                continue
+        inner = np.zeros(len(rows), bool)
+        for number, to in self._ways.items():  # the last one wins, but guesses yield
             x, y = to.after(back).points(x0, y0)
-            shows = _shows(self._canvases[number], x, y, grid)
+            within = _within(x, y, grid)
+            shows = _shows(self._canvases[number], x, y, grid) & (within | (free & ~inner))
+            inner |= shows & within
             found.source[rows[shows], columns[shows]] = number
             found.dx[rows[shows], columns[shows]] = (x - x0)[shows]
             found.dy[rows[shows], columns[shows]] = (y - y0)[shows]
@@ -197,13 +224,20 @@ class Unseen:
         seen, memory = look(there), Origins.empty(there.box)
         if distant is not None:
             self._from_distant(memory, there, seen, grid, distant)
+        copied = seen.known[0]
         self._recalled(memory, there, seen, grid, ahead.inverse())
         if not seen.known[0].all():
-            self._paint(there, seen, ahead)
+            self._paint(there, seen, copied, ahead)
 
-    def _paint(self, there: Moment, seen: Seen, ahead: CameraMotion) -> int:
-        """Make the canvas of a moment, to which `ahead` leads, from what is known of it. Returns its number."""
+    def _paint(self, there: Moment, seen: Seen, copied: NDArray[np.bool_], ahead: CameraMotion) -> int:
+        """Make the canvas of a moment, to which `ahead` leads, from what is known of it. Returns its number.
+
+        copied: bool [N], which luma samples of the hole were not made up.
+        """
         missing = seen.missing(there.frame.size)
+        # lines left of older inventions would part a hole into slivers, for which no texture is made
+        between = _closed(missing)[seen.holes[0].span][seen.holes[0].area]
+        missing[seen.holes[0].span][seen.holes[0].area] |= between & ~copied
         inpainter = None if thin(missing) else self._inpainter
         self._painted += 1
         self._canvases[self._painted] = canvas(
@@ -339,3 +373,14 @@ def _shows(picture: Picture, x: NDArray[np.float32], y: NDArray[np.float32], gri
     columns = (x + 0.5) / grid.scale_x - 0.5 - picture.x
     inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
     return np.asarray(inside, bool)
+
+
+def _within(x: NDArray[np.float32], y: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
+    """bool, the shape of x: whether points of the working grid lie within the frame."""
+    return np.asarray((x >= 0) & (y >= 0) & (x <= grid.width - 1) & (y <= grid.height - 1), bool)
+
+
+def _closed(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """`area` with narrow gaps, bool [h, w] of the working grid or of a frame."""
+    size = 2 * max(round(GAP * area.shape[0]), 1) + 1
+    return cv2.morphologyEx(area.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((size, size), np.uint8)) > 0
