@@ -29,18 +29,18 @@ def test_the_blur_is_found_that_makes_it_as_sharp(sigma: float) -> None:
     sharp = cv2.cvtColor(_detailed(160, 200), cv2.COLOR_RGB2GRAY)
     seen = np.ones(sharp.shape, bool)
     seen[60:100, 80:120] = False
-    blur, detail = fits._focus(cv2.GaussianBlur(sharp, (0, 0), sigma), sharp, seen)
+    blur, detail = fits.focus(cv2.GaussianBlur(sharp, (0, 0), sigma), sharp, seen)
     # up to `SHARPER` it may stay as it is, so one step less is as good
     assert fits.SIGMAS.index(sigma) - 1.2 < np.median(blur[seen]) <= fits.SIGMAS.index(sigma) + 0.2
     assert np.median(detail[seen]) == 1
-    blur, detail = fits._focus(sharp, cv2.GaussianBlur(sharp, (0, 0), sigma), seen)
+    blur, detail = fits.focus(sharp, cv2.GaussianBlur(sharp, (0, 0), sigma), seen)
     assert blur[seen].max() == 0
     assert np.median(detail[seen]) < 0.75
 
 
 def test_what_is_as_sharp_stays_as_it_is() -> None:
     sharp = cv2.cvtColor(_detailed(160, 200), cv2.COLOR_RGB2GRAY)
-    blur, detail = fits._focus(sharp, np.roll(sharp, 37, 1), np.ones(sharp.shape, bool))
+    blur, detail = fits.focus(sharp, np.roll(sharp, 37, 1), np.ones(sharp.shape, bool))
     assert np.rint(blur).max() == 0
     assert detail.min() > 0.75
 

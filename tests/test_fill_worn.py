@@ -62,7 +62,10 @@ def test_what_was_invented_in_focus_does_not_stay_sharp(monkeypatch: pytest.Monk
         before = cv2.warpAffine(result[t], view, SIZE[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         steps.append(np.abs(before.astype(float) - result[t + 1])[both].mean())
     assert max(steps[22:]) < 8, steps  # it goes over, it does not jump
-    monkeypatch.setattr(unseen, "worn", lambda *_: False)
+    monkeypatch.setattr(unseen, "worn", lambda *_: False)  # it goes with the focus all the way, nothing is made anew
+    soft = _filled(truth, masks)
+    assert _detail(soft[85], masks[85]) < 2 * _detail(truth[85], masks[85]) + 1
+    monkeypatch.setattr(unseen.Canvas, "refocus", lambda *_: None)
     assert _detail(_filled(truth, masks)[85], masks[85]) > 3 * _detail(truth[85], masks[85])
 
 
@@ -70,6 +73,7 @@ def test_while_nothing_changes_nothing_is_made_anew(monkeypatch: pytest.MonkeyPa
     truth, masks = _out_of_focus(60, last=0.0)
     result = _filled(truth, masks)
     monkeypatch.setattr(unseen, "worn", lambda *_: False)
+    monkeypatch.setattr(unseen.Canvas, "refocus", lambda *_: None)
     assert all((one == other).all() for one, other in zip(result, _filled(truth, masks), strict=True))
 
 

@@ -21,9 +21,9 @@ RIM, RIM_GAP = 0.94, 5.0  # share of the light, and grey levels: at its soft edg
 BETWEEN = 9  # px of such a picture: gaps between a shadow and its thing that belong to it
 UPPER = 0.5  # share of a thing's height in which no shadow begins
 DEEP, DARKER = (
-    0.72,
+    0.66,
     0.3,
-)  # share of the light that a shadow leaves, at most, at that quantile of it, to be told by its darkness
+)  # share of the light that a deep shadow leaves at that quantile of it: its darkness alone tells it
 SOFT = 3  # px of such a picture: how far a shadow's edge may reach
 SOLID = 5  # px of such a picture: what is narrower are gaps between stones
 OPEN = 0.2  # share of its rim at which a shadow need not end
@@ -33,7 +33,7 @@ LEAST_GAP = 10.0  # grey levels
 RESTLESS = 0.6  # of the gap: a place whose light varies by more at other moments tells nothing
 LEAST_AREA = 0.02  # of the hole: less is a misfit of the rim
 MOST = 1.5  # times the hole: more is no shadow
-RESHAPED = 0.3  # logarithm of a change of its width for its height
+RESHAPED = 0.6  # logarithm of a change of its width for its height
 NEAR = 2  # px of such a picture by which it may lie elsewhere a moment later
 
 

@@ -73,7 +73,7 @@ class Fit:
         misfit[rows, columns] = np.minimum(gap, WORST)
         share = cv2.blur(seen.astype(np.float32), (AROUND, AROUND))
         misfit = cv2.blur(misfit, (AROUND, AROUND)) / np.maximum(share, 1e-3)
-        blur, detail = _focus(here.luma[span], sharp[span], seen)
+        blur, detail = focus(here.luma[span], sharp[span], seen)
         maps = [misfit, *([blur] if blur[seen].any() else []), *([detail] if detail[seen].min() < 1 else [])]
         inward = membrane(np.dstack(maps), seen)
         top, left = here.box.top - ahead.y, here.box.left - ahead.x
@@ -86,7 +86,7 @@ class Fit:
         )
 
 
-def _focus(
+def focus(
     here: NDArray[np.uint8], over: NDArray[np.uint8], seen: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(blur, detail) of `over` against `here`, see `Fit`; [h, w] luma, meant where `seen`."""

@@ -155,7 +155,7 @@ class _Finder:
     def _before(self, here: _Moment) -> Carry | None:
         """The last shadow that was found, if that is not longer ago than there were others before."""
         last = self._last
-        if last is None or last.shot != here.shot or here.number - last.number > max(self._proven, CARRY):
+        if last is None or last.shot != here.shot or here.number - last.number > self._proven:
             return None
         return last.cast
 
@@ -177,7 +177,8 @@ class _Finder:
         if found is None and carried is None:
             return None
         core = np.zeros(free.shape, bool) if found is None else found.core
-        if found is not None and (carried is None or np.count_nonzero(core) > WHOLE * np.count_nonzero(carried)):
+        whole = carried is None or np.count_nonzero(core) > WHOLE * np.count_nonzero(carried)
+        if found is not None and found.dark and whole:
             here.cast = Carry(here.area, _placed(core, part, here.area.shape), found.dark)
         core = core if carried is None else core | carried
         return _placed(with_gaps(core, free), part, here.area.shape)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.camera import CameraMotion
+from vidrase.fill.canvases import Canvas
 from vidrase.fill.chains import BEYOND, carried
 from vidrase.fill.colours import LIGHT_REACH, Places, coloured, match_light
 from vidrase.fill.complete import grown
@@ -48,7 +49,7 @@ class Unseen:
 
     def __init__(self, inpainter: Inpainter) -> None:
         self._inpainter = inpainter
-        self._canvases: dict[int, Picture] = {}  # in the order in which they were painted, which numbers them
+        self._canvases: dict[int, Canvas] = {}  # in the order in which they were painted, which numbers them
         self._painted, self._fresh = 0, -1  # how many were; the one of the moment at hand
         self._ways: dict[int, CameraMotion] = {}  # from the moment `_at` to those of the canvases, where known
         self._at, self._alone = 0, True
@@ -86,6 +87,9 @@ class Unseen:
         else:
             memory.source[memory.source >= FIRST] = -1
         learned = int(seen.known[0].sum()) - before_that
+        if here.number % AGAIN == 0:
+            for number in set(np.unique(memory.source).tolist()) & self._ways.keys():
+                self._canvases[number].refocus(here, self._ways[number], grid)
         renewed = self._renew(memory, here, grid)
         copied = list(seen.known)
         if (memory.source >= 0).any():
@@ -109,7 +113,7 @@ class Unseen:
             # what the canvas does not show must not point to it: it would be filled with its border, drawn out to stripes
             missing = seen.missing(here.frame.size)
             lacking = (grid.shrink(missing)[here.box.span] | (memory.source < 0)) & _shown(
-                self._canvases[self._fresh], here.box, grid
+                self._canvases[self._fresh].painted, here.box, grid
             )
             fresh = Origins.empty(here.box)
             fresh.source[:] = self._fresh
@@ -132,7 +136,7 @@ class Unseen:
             return goes
         goes |= self._guessed(memory, grid)
         if rest >= RENEW:
-            old = [number for number, to in self._ways.items() if worn(here, self._canvases[number], to, grid)]
+            old = [number for number, to in self._ways.items() if worn(here, self._canvases[number].picture, to, grid)]
             for number in old:  # nor may they come back
                 del self._ways[number]
             goes |= np.isin(memory.source, old)
@@ -201,7 +205,7 @@ class Unseen:
         for number, to in self._ways.items():  # the last one wins, but guesses yield
             x, y = to.after(back).points(x0, y0)
             within = _within(x, y, grid)
-            shows = _shows(self._canvases[number], x, y, grid) & (within | (free & ~inner))
+            shows = _shows(self._canvases[number].painted, x, y, grid) & (within | (free & ~inner))
             inner |= shows & within
             found.source[rows[shows], columns[shows]] = number
             found.dx[rows[shows], columns[shows]] = (x - x0)[shows]
@@ -240,9 +244,8 @@ class Unseen:
         missing[seen.holes[0].span][seen.holes[0].area] |= between & ~copied
         inpainter = None if thin(missing) else self._inpainter
         self._painted += 1
-        self._canvases[self._painted] = canvas(
-            composite(there.frame, seen.holes, seen.values), missing, inpainter, moves=not self._alone
-        )
+        whole = composite(there.frame, seen.holes, seen.values)
+        self._canvases[self._painted] = Canvas(canvas(whole, missing, inpainter, moves=not self._alone))
         self._ways[self._painted] = ahead
         return self._painted
 
@@ -340,14 +343,14 @@ class Unseen:
 class _Pictures:
     """What source numbers stand for."""
 
-    canvases: dict[int, Picture]
+    canvases: dict[int, Canvas]
     distant: Distant | None
 
     def __call__(self, number: int) -> Picture:
         if number >= FIRST:
             assert self.distant is not None
             return self.distant.picture(number)
-        return self.canvases[number]
+        return self.canvases[number].picture
 
 
 def _far(memory: Origins) -> Origins:
