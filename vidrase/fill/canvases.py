@@ -12,7 +12,7 @@ from vidrase.camera import CameraMotion
 from vidrase.fill.complete import grown
 from vidrase.fill.fits import SIGMAS, focus
 from vidrase.fill.membrane import membrane
-from vidrase.fill.moment import Grid, Moment
+from vidrase.fill.moment import Box, Grid, Moment
 from vidrase.fill.picture import Picture
 
 HALO = 3  # px of the working grid around the hole that are not judged by
@@ -20,6 +20,10 @@ AROUND = 24  # px of it around the hole's box that are compared
 ENOUGH = 200  # px of it that must be shown by both
 STEP = 0.5
 """Steps of `SIGMAS` by which its focus may change at a time: it is not seen to."""
+GUESSED = 0.06
+"""Share of the frame's height up to which a canvas may show what lay beyond the border of the frame it was painted on."""
+GAP = 4 / 480
+"""Share of the frame's height: half the width of what parts two inventions and is not worth being kept."""
 LEAST = 0.25
 """The same, below which it stays as it was painted."""
 
@@ -29,6 +33,8 @@ class Canvas:
     """What was invented."""
 
     painted: Picture
+    slight: bool = False
+    """Whether it was painted for a sliver: what lies around that is not made for being seen."""
     picture: Picture = field(init=False)
     """As it is shown now."""
     _blur: NDArray[np.float32] | None = None
@@ -70,6 +76,19 @@ class Canvas:
         else:
             self.picture = _softened(self.painted, self._blur, grid)
 
+    def shows(self, x: NDArray[np.float32], y: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
+        """bool, the shape of x: whether it has something to show at points of the working grid."""
+        height, width = self.painted.planes[0].shape
+        rows = (y + 0.5) / grid.scale_y - 0.5 - self.painted.y
+        columns = (x + 0.5) / grid.scale_x - 0.5 - self.painted.x
+        inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
+        return np.asarray(inside, bool)
+
+    def shown(self, box: Box, grid: Grid) -> NDArray[np.bool_]:
+        """bool [h, w] of the working grid's `box`: where it has something to show."""
+        rows, columns = np.indices(box.shape, np.float32)
+        return self.shows(columns + box.left, rows + box.top, grid)
+
 
 def _softened(painted: Picture, blur: NDArray[np.float32], grid: Grid) -> Picture:
     planes = []
@@ -83,3 +102,20 @@ def _softened(painted: Picture, blur: NDArray[np.float32], grid: Grid) -> Pictur
             out += share * (plane if not sigma else cv2.GaussianBlur(plane.astype(np.float32), (0, 0), sigma))
         planes.append(np.rint(out).astype(plane.dtype))
     return Picture(tuple(planes), painted.y, painted.x)
+
+
+def within(x: NDArray[np.float32], y: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
+    """bool, the shape of x: whether points of the working grid lie within the frame."""
+    return np.asarray((x >= 0) & (y >= 0) & (x <= grid.width - 1) & (y <= grid.height - 1), bool)
+
+
+def closed(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """`area` with narrow gaps, bool [h, w] of the working grid or of a frame."""
+    size = 2 * max(round(GAP * area.shape[0]), 1) + 1
+    return cv2.morphologyEx(area.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((size, size), np.uint8)) > 0
+
+
+def slight(area: NDArray[np.bool_], height: int) -> bool:
+    """Whether `area`, bool [h, w] of a picture of `height`, consists of slivers."""
+    away = cv2.distanceTransform(np.pad(area, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
+    return bool(2 * away.max() <= GUESSED * height)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.camera import CameraMotion
-from vidrase.fill.canvases import Canvas
+from vidrase.fill.canvases import Canvas, closed, slight, within
 from vidrase.fill.chains import BEYOND, carried
 from vidrase.fill.colours import LIGHT_REACH, Places, coloured, match_light
 from vidrase.fill.complete import grown
@@ -18,7 +17,7 @@ from vidrase.fill.composite import PlaneHole, by_grid, composite
 from vidrase.fill.distant import FIRST, Distant
 from vidrase.fill.invent import canvas, thin
 from vidrase.fill.key import IDENTITY, choose, way
-from vidrase.fill.moment import RIM, Box, Grid, Moment, Origins
+from vidrase.fill.moment import RIM, Grid, Moment, Origins
 from vidrase.fill.picture import Picture
 from vidrase.fill.seen import Seen
 from vidrase.fill.worn import worn
@@ -36,10 +35,6 @@ AGAIN = 8
 """Frames after which a better frame to invent on is looked for again."""
 RENEW, FADE = 32, 12
 """Frames after which an invention may be renewed again, and over which the old one goes over into the new one."""
-GUESSED = 0.06
-"""Share of the frame's height up to which a canvas may show what lay beyond the border of the frame it was painted on."""
-GAP = 4 / 480
-"""Share of the frame's height: half the width of what parts two inventions and is not worth being kept."""
 KEPT = 4
 """Canvases that are kept though nothing of them is in sight: what they show may come back."""
 
@@ -101,8 +96,8 @@ class Unseen:
             number = choose(moments, here, grid.shrink(missing), reach)
             ahead = way(moments, here.number, number)
             if number != here.number and ahead is not None:
-                self._paint_ahead(moments[number], ahead, grid, distant, look)
-                self._recalled(memory, here, seen, grid, IDENTITY)
+                self._paint_ahead(moments[number], ahead, grid, distant, look, guesses=not renewed.any())
+                self._recalled(memory, here, seen, grid, IDENTITY, renewed)
         if not seen.known[0].all() and before is not None and not renewed.any():
             mirrored = carried(before.invented, before, here, BEYOND)
             mirrored.source[mirrored.source >= FIRST] = -1
@@ -112,9 +107,8 @@ class Unseen:
             self._fresh = self._paint(here, seen, copied[0], IDENTITY)
             # what the canvas does not show must not point to it: it would be filled with its border, drawn out to stripes
             missing = seen.missing(here.frame.size)
-            lacking = (grid.shrink(missing)[here.box.span] | (memory.source < 0)) & _shown(
-                self._canvases[self._fresh].painted, here.box, grid
-            )
+            lacking = grid.shrink(missing)[here.box.span] | (memory.source < 0)
+            lacking &= self._canvases[self._fresh].shown(here.box, grid)
             fresh = Origins.empty(here.box)
             fresh.source[:] = self._fresh
             self._add(fresh, here, seen, grid)
@@ -141,7 +135,7 @@ class Unseen:
                 del self._ways[number]
             goes |= np.isin(memory.source, old)
         if goes.any():
-            goes = _closed(goes) & (memory.source >= 0) & (memory.source < FIRST)
+            goes = closed(goes) & (memory.source >= 0) & (memory.source < FIRST)
             kept = memory.dx.copy(), memory.dy.copy(), memory.cost.copy()
             self._fading = Origins(memory.box, np.where(goes, memory.source, -1), *kept)
             memory.source[goes] = -1
@@ -149,12 +143,12 @@ class Unseen:
         return goes
 
     def _guessed(self, memory: Origins, grid: Grid) -> NDArray[np.bool_]:
-        """bool [h, w]: what lies beyond the border of the frame it was painted on, where that is more than a sliver."""
+        """bool [h, w]: what lies beyond the border of the frame it was painted on, or around a sliver, if it is none itself."""
         rows, columns = np.indices(memory.source.shape)
-        out = ~_within(columns + memory.box.left + memory.dx, rows + memory.box.top + memory.dy, grid)
+        out = ~within(columns + memory.box.left + memory.dx, rows + memory.box.top + memory.dy, grid)
         out &= (memory.source >= 0) & (memory.source < FIRST)
-        depth = cv2.distanceTransform(np.pad(out, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3).max()
-        return out if 2 * depth > GUESSED * grid.height else np.zeros_like(out)
+        out |= np.isin(memory.source, [number for number, one in self._canvases.items() if one.slight])
+        return np.zeros_like(out) if slight(out, grid.height) else out
 
     def _fade(self, here: Moment, seen: Seen, copied: list[NDArray[np.bool_]], grid: Grid) -> None:
         """Mix in what fades out, where nothing is `copied`."""
@@ -204,9 +198,9 @@ class Unseen:
         inner = np.zeros(len(rows), bool)
         for number, to in self._ways.items():  # the last one wins, but guesses yield
             x, y = to.after(back).points(x0, y0)
-            within = _within(x, y, grid)
-            shows = _shows(self._canvases[number].painted, x, y, grid) & (within | (free & ~inner))
-            inner |= shows & within
+            sure = within(x, y, grid) & (not self._canvases[number].slight)
+            shows = self._canvases[number].shows(x, y, grid) & (sure | (free & ~inner))
+            inner |= shows & sure
             found.source[rows[shows], columns[shows]] = number
             found.dx[rows[shows], columns[shows]] = (x - x0)[shows]
             found.dy[rows[shows], columns[shows]] = (y - y0)[shows]
@@ -221,15 +215,23 @@ class Unseen:
         return not thin(missing)
 
     def _paint_ahead(
-        self, there: Moment, ahead: CameraMotion, grid: Grid, distant: Distant | None, look: Callable[[Moment], Seen]
+        self,
+        there: Moment,
+        ahead: CameraMotion,
+        grid: Grid,
+        distant: Distant | None,
+        look: Callable[[Moment], Seen],
+        *,
+        guesses: bool,
     ) -> None:
-        """Invent on a moment to come; `ahead` leads to it from the moment at hand."""
+        """Invent on a moment to come; `ahead` leads to it from the moment at hand. guesses: whether they are good enough."""
         assert there.box is not None
         seen, memory = look(there), Origins.empty(there.box)
         if distant is not None:
             self._from_distant(memory, there, seen, grid, distant)
         copied = seen.known[0]
-        self._recalled(memory, there, seen, grid, ahead.inverse())
+        anew = None if guesses else np.ones(there.box.shape, bool)
+        self._recalled(memory, there, seen, grid, ahead.inverse(), anew)
         if not seen.known[0].all():
             self._paint(there, seen, copied, ahead)
 
@@ -240,12 +242,13 @@ class Unseen:
         """
         missing = seen.missing(there.frame.size)
         # lines left of older inventions would part a hole into slivers, for which no texture is made
-        between = _closed(missing)[seen.holes[0].span][seen.holes[0].area]
+        between = closed(missing)[seen.holes[0].span][seen.holes[0].area]
         missing[seen.holes[0].span][seen.holes[0].area] |= between & ~copied
         inpainter = None if thin(missing) else self._inpainter
         self._painted += 1
         whole = composite(there.frame, seen.holes, seen.values)
-        self._canvases[self._painted] = Canvas(canvas(whole, missing, inpainter, moves=not self._alone))
+        picture = canvas(whole, missing, inpainter, moves=not self._alone)
+        self._canvases[self._painted] = Canvas(picture, slight(missing, missing.shape[0]))
         self._ways[self._painted] = ahead
         return self._painted
 
@@ -361,29 +364,3 @@ def _far(memory: Origins) -> Origins:
 def _merge(into: Origins, other: Origins, where: NDArray[np.bool_]) -> None:
     for name in ("source", "dx", "dy", "cost"):
         getattr(into, name)[where] = getattr(other, name)[where]
-
-
-def _shown(picture: Picture, box: Box, grid: Grid) -> NDArray[np.bool_]:
-    """bool [h, w] of the working grid's `box`: where `picture`, a crop of the frame, has something to show."""
-    rows, columns = np.indices(box.shape, np.float32)
-    return _shows(picture, columns + box.left, rows + box.top, grid)
-
-
-def _shows(picture: Picture, x: NDArray[np.float32], y: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
-    """bool, the shape of x: whether `picture`, a crop of a frame, has something to show at points of the working grid."""
-    height, width = picture.planes[0].shape
-    rows = (y + 0.5) / grid.scale_y - 0.5 - picture.y
-    columns = (x + 0.5) / grid.scale_x - 0.5 - picture.x
-    inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
-    return np.asarray(inside, bool)
-
-
-def _within(x: NDArray[np.float32], y: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
-    """bool, the shape of x: whether points of the working grid lie within the frame."""
-    return np.asarray((x >= 0) & (y >= 0) & (x <= grid.width - 1) & (y <= grid.height - 1), bool)
-
-
-def _closed(area: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """`area` with narrow gaps, bool [h, w] of the working grid or of a frame."""
-    size = 2 * max(round(GAP * area.shape[0]), 1) + 1
-    return cv2.morphologyEx(area.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((size, size), np.uint8)) > 0
