@@ -33,7 +33,7 @@ REACH = 0.8  # of the hole's longer side: how far from it shadows are looked for
 ANCHOR = 8  # frames that the whole shot is laid over one of
 INWARD = np.array([[1.0, 0, MARGIN], [0, 1, MARGIN], [0, 0, 1]])
 SUPPORT = 0.5  # of the picture has to move as the camera does, or frames are not compared across
-CARRY = 8  # frames by which the first shadow of a shot is carried back to where nobody knows what was in the light
+CARRY = 12  # frames by which the first shadow of a shot is carried back to where nobody knows what was in the light
 WHOLE = 0.7  # of what was expected, by what was found before, that a shadow must have for the next ones to go by it
 ALIKE = 0.35  # of its neighbours' shadows: what lasts a frame only is none
 RING = 3 / 480  # of the frame's height: a shadow's soft edge
@@ -145,8 +145,8 @@ class _Finder:
     def _ahead(self, here: _Moment, album: Album | None) -> None:
         """Look for the first shadow of a shot where the next ones let expect it."""
         for distance in range(1, CARRY + 1):
-            there = self._asked(here, here.number + distance, album)
-            if there is not None and there.shadow is not None:
+            there, after = (self._asked(here, here.number + distance + step, album) for step in (0, 1))
+            if there is not None and there.cast is not None and after is not None and after.cast is not None:
                 self._last = there
                 for number in range(here.number, there.number):
                     self.moments[number].shadow = self._shadow(self.moments[number], album)
