@@ -20,12 +20,12 @@ AROUND = 24  # px of it around the hole's box that are compared
 ENOUGH = 200  # px of it that must be shown by both
 STEP = 0.5
 """Steps of `SIGMAS` by which its focus may change at a time: it is not seen to."""
+LEAST = 0.25
+"""The same, below which it stays as it was painted."""
 GUESSED = 0.06
 """Share of the frame's height up to which a canvas may show what lay beyond the border of the frame it was painted on."""
 GAP = 4 / 480
 """Share of the frame's height: half the width of what parts two inventions and is not worth being kept."""
-LEAST = 0.25
-"""The same, below which it stays as it was painted."""
 
 
 @dataclass(slots=True, eq=False)

@@ -20,10 +20,8 @@ DARKEST, LIGHTEST = 0.12, 0.87  # share of the light that a shadow leaves in its
 RIM, RIM_GAP = 0.94, 5.0  # share of the light, and grey levels: at its soft edge
 BETWEEN = 9  # px of such a picture: gaps between a shadow and its thing that belong to it
 UPPER = 0.5  # share of a thing's height in which no shadow begins
-DEEP, DARKER = (
-    0.66,
-    0.3,
-)  # share of the light that a deep shadow leaves at that quantile of it: its darkness alone tells it
+DEEP, DARKER = 0.66, 0.3
+"""Share of the light that a deep shadow leaves at that quantile of it: its darkness alone tells it."""
 SOFT = 3  # px of such a picture: how far a shadow's edge may reach
 SOLID = 5  # px of such a picture: what is narrower are gaps between stones
 OPEN = 0.2  # share of its rim at which a shadow need not end

@@ -147,9 +147,10 @@ class _Finder:
         for distance in range(1, CARRY + 1):
             there, after = (self._asked(here, here.number + distance + step, album) for step in (0, 1))
             if there is not None and there.cast is not None and after is not None and after.cast is not None:
-                self._last = there
-                for number in range(here.number, there.number):
-                    self.moments[number].shadow = self._shadow(self.moments[number], album)
+                self._last, self._proven = there, 0
+                for moment in (self.moments[number] for number in range(here.number, there.number)):
+                    if moment.area.any():
+                        moment.shadow = self._shadow(moment, album)
                 return
 
     def _before(self, here: _Moment) -> Carry | None:
