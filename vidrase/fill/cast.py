@@ -32,6 +32,10 @@ RESTLESS = 0.6  # of the gap: a place whose light varies by more at other moment
 LEAST_AREA = 0.02  # of the hole: less is a misfit of the rim
 MOST = 1.5  # times the hole: more is no shadow
 RESHAPED = 0.6  # logarithm of a change of its width for its height
+AGREED = 0.15  # of what is expected: so much that moved tells that it is the same shadow
+CREEP = 4  # px of such a picture by which it may be wider a moment later
+GREW = 1.0  # times what its way lets expect, at most
+KEEPS = 0.97  # of the grey level that it stays below, from moment to moment
 NEAR = 2  # px of such a picture by which it may lie elsewhere a moment later
 
 
@@ -46,20 +50,24 @@ class Carry:
     dark: float
     """Grey level that it stays below."""
 
-    def on(self, area: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """bool, the shape of `area`: about where it lies when its thing fills `area`; as high, at the same foot.
+    def on(self, area: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+        """bool, the shape of `area`: about where it may lie when its thing fills `area`.
 
-        Nowhere, if that has another shape: somebody came or went.
+        As high and at the same foot, unless that has another shape: somebody came or went. And as large, under the same head:
+        what is found of a thing may end in its shadow.
         """
         if not area.any():
-            return area
+            return []
         (top, bottom, left, right), (to_top, to_bottom, to_left, to_right) = _sides(self.area), _sides(area)
         scale = (to_bottom - to_top + 1) / (bottom - top + 1)
-        if abs(np.log(scale / ((to_right - to_left + 1) / (right - left + 1)))) > RESHAPED:
-            return np.zeros_like(area)
-        x, y = (to_left + to_right) / 2 - scale * (left + right) / 2, to_bottom - scale * bottom
-        along = np.array([[scale, 0, x], [0, scale, y]], np.float32)
-        return grown(cv2.warpAffine(self.core.astype(np.uint8), along, area.shape[::-1]) > 0, NEAR)
+        across = (to_left + to_right) / 2
+        ways = [(1.0, across - (left + right) / 2, float(to_top - top))]
+        if abs(np.log(scale / ((to_right - to_left + 1) / (right - left + 1)))) < RESHAPED:
+            ways.insert(0, (scale, across - scale * (left + right) / 2, to_bottom - scale * bottom))
+        elif abs(np.log(scale)) > RESHAPED:
+            return []
+        shadow = self.core.astype(np.uint8)
+        return [cv2.warpAffine(shadow, np.array([[s, 0, x], [0, s, y]]), area.shape[::-1]) > 0 for s, x, y in ways]
 
     def expected(
         self,
@@ -67,16 +75,38 @@ class Carry:
         part: tuple[slice, slice],
         luma: NDArray[np.float32],
         judged: NDArray[np.bool_],
-    ) -> NDArray[np.bool_] | None:
-        """bool [h, w], in a `part`: where it lies when its thing fills `area`, as far as it is as dark there; None: nowhere.
+    ) -> Expected | None:
+        """Where it lies in a `part` when its thing fills `area`, as far as it is as dark there; None: nowhere.
 
         luma: float32 [h, w] grey levels. judged: bool [h, w] where it is known whether it is dark by itself.
         """
         free = ~area[part]
-        core = self.on(area)[part] & free & ~judged & (luma < self.dark)
-        _, labels = cv2.connectedComponents(core.astype(np.uint8))
-        core &= np.isin(labels, labels[grown(ground(~free)[0], BETWEEN)])
-        return core if core.any() else None
+        below = free & ~judged & (luma < self.dark)
+        feet = grown(ground(~free)[0], BETWEEN)
+        best: Expected | None = None
+        for whole in self.on(area):
+            on = grown(whole[part], NEAR)
+            core = below & on
+            wider = _connected(core, below & grown(on, CREEP))
+            if np.count_nonzero(wider) < GREW * np.count_nonzero(on):
+                core = wider
+            _, labels = cv2.connectedComponents(core.astype(np.uint8))
+            core &= np.isin(labels, labels[feet])
+            if core.any() and (best is None or np.count_nonzero(core) > np.count_nonzero(best.core)):
+                best = Expected(core, whole & area, self.dark)
+        return best
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expected:
+    """What one moment's shadow lets expect of the next one's."""
+
+    core: NDArray[np.bool_]
+    """[h, w], in a part of the picture."""
+    under: NDArray[np.bool_]
+    """[h, w] of the picture: what its thing hides of it."""
+    dark: float
+    """Grey level that it stays below."""
 
 
 def _sides(area: NDArray[np.bool_]) -> tuple[int, int, int, int]:
@@ -94,10 +124,10 @@ class Found:
     """Grey level that it stays below; 0: it has no end that would be known."""
 
 
-def cast(own: NDArray[np.float32], free: NDArray[np.bool_], lit: Lit) -> Found | None:
+def cast(own: NDArray[np.float32], free: NDArray[np.bool_], lit: Lit, carried: Expected | None = None) -> Found | None:
     """The shadow of what is not `free`, bool [h, w]; None when none touches it.
 
-    own: float32 [h, w, 3] the region as it is.
+    own: float32 [h, w, 3] the region as it is. carried: what the one before lets expect.
     """
     shares = cv2.split(own / np.maximum(lit.rgb, 1))
     mean = (shares[0] + shares[1] + shares[2]) / 3
@@ -111,15 +141,20 @@ def cast(own: NDArray[np.float32], free: NDArray[np.bool_], lit: Lit) -> Found |
     core = like & (mean < LIGHTEST) & (gap > LEAST_GAP)
     dark = (like & (mean < RIM) & (gap > RIM_GAP) & grown(core, RIM_REACH)).astype(np.uint8)
     _, labels = cv2.connectedComponents(cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
-    touching = np.intersect1d(labels[grown(feet, 2)], labels[core])
+    before = np.zeros_like(free) if carried is None else carried.core
+    touching = np.intersect1d(labels[grown(feet, 2) | before], labels[core])
     dark = np.isin(labels, touching[touching > 0])
-    size = int(np.count_nonzero(~free))
-    if not LEAST_AREA * size <= np.count_nonzero(dark) <= MOST * size:
+    start, least = dark, float(LEAST_AREA * np.count_nonzero(~free))
+    if before.any() and np.count_nonzero(dark) >= AGREED * np.count_nonzero(before):  # the same has moved on
+        start, least = dark | before, 1.0
+    if not least <= np.count_nonzero(start) <= MOST * np.count_nonzero(~free):
         return None
-    level, light = float(np.quantile(grey(own)[dark], DARKER)), float(np.median(grey(lit.rgb)[dark]))
+    level, light = float(np.quantile(grey(own)[start], DARKER)), float(np.median(grey(lit.rgb)[dark]))
     if level > DEEP * light:  # so soft, much else is as dark
         return Found(dark, 0.0)
-    return flooded(dark, own, free, lit.judged, (level + light) / 2)
+    # what is expected is its darkest part
+    end = max((level + light) / 2, 0.0 if carried is None else KEEPS * carried.dark)
+    return flooded(start, own, free, lit.judged, end)
 
 
 def flooded(
@@ -132,15 +167,20 @@ def flooded(
     level = grey(own)
     below = free & ~judged & (level < dark)
     below[: ground(~free)[1]] = False
-    opened = cv2.morphologyEx(below.astype(np.uint8), cv2.MORPH_OPEN, np.ones((SOLID, SOLID), np.uint8))
-    _, labels = cv2.connectedComponents(opened)
-    whole = start | np.isin(labels, np.setdiff1d(labels[start], [0]))
+    whole = _connected(start, below)
     if np.count_nonzero(whole) > MOST * np.count_nonzero(~free):
         whole = start
     rim = grown(whole, RIM_REACH) & ~grown(whole, SOFT) & free
     if rim.any() and np.quantile(level[rim], OPEN) < dark:
         whole = start
     return Found(whole, dark) if whole.any() else None
+
+
+def _connected(start: NDArray[np.bool_], below: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """`start` and what of `below` is solid and connected to it."""
+    solid = cv2.morphologyEx(below.astype(np.uint8), cv2.MORPH_OPEN, np.ones((SOLID, SOLID), np.uint8))
+    _, labels = cv2.connectedComponents(solid)
+    return start | np.isin(labels, np.setdiff1d(labels[start], [0]))
 
 
 def ground(things: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:

@@ -20,6 +20,7 @@ from vidrase.camera import CameraMotion, fit_camera
 from vidrase.cuts import CutDetector
 from vidrase.fill.cast import AROUND, Carry, cast, with_gaps
 from vidrase.fill.complete import grown
+from vidrase.fill.contact import Foot
 from vidrase.fill.lit import MARGIN, Brightest, brought, from_album, grey, near, same_light, small, small_size
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Hole, HoleFrame
@@ -36,6 +37,7 @@ SUPPORT = 0.5  # of the picture has to move as the camera does, or frames are no
 CARRY = 12  # frames by which the first shadow of a shot is carried back to where nobody knows what was in the light
 WHOLE = 0.7  # of what was expected, by what was found before, that a shadow must have for the next ones to go by it
 ALIKE = 0.35  # of its neighbours' shadows: what lasts a frame only is none
+MORE = 2.0  # times it: so much more than it that they say is another one's
 RING = 3 / 480  # of the frame's height: a shadow's soft edge
 KEPT = 4 / 480  # of the frame's height: what stays keeps its soft edge
 
@@ -60,6 +62,10 @@ class _Moment:
     """Whether it was looked for."""
     apart: NDArray[np.bool_] | None = None
     """[h, w] where nothing is near, once asked."""
+    foot: Foot | None = None
+    """The surroundings of the hole; None: there is none."""
+    dark: NDArray[np.bool_] | None = None
+    """[H, W] what is dark there, larger than the other pictures; None: nothing, or not asked yet."""
 
 
 def look_of(frame: Frame) -> int:
@@ -126,9 +132,9 @@ class _Finder:
             if shadow is not None and here.cast is not None:
                 self._proven = self._proven + 1 if self._before(here) is not None else 1
                 self._last = here
-            result = (
-                found if shadow is None else HoleFrame(found.frame, _joined(found, shadow), found.passes, found.kept)
-            )
+            whole = _joined(found, [mask for mask in (shadow, here.dark) if mask is not None])
+            result = found if whole is None else HoleFrame(found.frame, whole, found.passes, found.kept)
+            here.dark = None
         for old in [old for old in self.moments if old < number - max(OFFSETS)]:
             del self.moments[old]
         return result
@@ -169,20 +175,22 @@ class _Finder:
         moments = moments or Brightest.of(own.shape[:2])
         self._near(here, (top, left), own, free, moments)
         lit = moments.lit()
-        found = None if lit is None else cast(own, free, lit)
+        if here.foot is not None:
+            here.dark, here.foot = here.foot.dark(lit, part, here.area.shape), None
         last = self._before(here)
         carried = None
         if last is not None:
             judged = lit.judged if lit is not None else np.zeros(free.shape, bool)
             carried = last.expected(here.area, part, grey(own), judged)
+        found = None if lit is None else cast(own, free, lit, carried)
         if found is None and carried is None:
             return None
+        before = np.zeros(free.shape, bool) if carried is None else carried.core
         core = np.zeros(free.shape, bool) if found is None else found.core
-        whole = carried is None or np.count_nonzero(core) > WHOLE * np.count_nonzero(carried)
-        if found is not None and found.dark and whole:
-            here.cast = Carry(here.area, _placed(core, part, here.area.shape), found.dark)
-        core = core if carried is None else core | carried
-        return _placed(with_gaps(core, free), part, here.area.shape)
+        if found is not None and found.dark and np.count_nonzero(core) >= WHOLE * np.count_nonzero(before):
+            whole = _placed(core, part, here.area.shape)
+            here.cast = Carry(here.area, whole if carried is None else whole | carried.under, found.dark)
+        return _placed(with_gaps(core | before, free), part, here.area.shape)
 
     def _far(self, here: _Moment, album: Album, corner: tuple[int, int], size: tuple[int, ...]) -> Brightest | None:
         """What moments beyond the window show of a region of `here`: laid over a moment close by, brought here from there."""
@@ -249,11 +257,12 @@ class _Finder:
 
 def _moment(number: int, shot: int, found: HoleFrame) -> _Moment:
     size = small_size(found.frame)
-    area = np.zeros(size, bool)
-    if found.hole is not None:
-        full = found.hole.full_area().astype(np.uint8) * 255
-        area = grown(cv2.resize(full, size[::-1], interpolation=cv2.INTER_AREA) > 0, AROUND)
-    return _Moment(number, found.frame.index, shot, small(found.frame), found.frame.luma(size=size), area)
+    area, foot = np.zeros(size, bool), None
+    if found.hole is not None and found.hole.area.any():
+        full = found.hole.full_area()
+        area = grown(cv2.resize(full.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) > 0, AROUND)
+        foot = Foot.of(found.frame, full)
+    return _Moment(number, found.frame.index, shot, small(found.frame), found.frame.luma(size=size), area, foot=foot)
 
 
 def _around(area: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -275,13 +284,15 @@ def shadow_of(frame: Frame, hidden: NDArray[np.bool_], album: Album) -> NDArray[
     """bool [h, w], smaller than `frame`: the shadows of what is `hidden`, bool [H, W], by what its album shows."""
     size = small_size(frame)
     area = grown(cv2.resize(hidden.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) > 0, AROUND)
-    if area.any():
-        own, part = small(frame), _around(area)
-        lit = from_album(album, frame.index, 0, own, ~area).at(INWARD, (0, 0), size).lit()
-        found = None if lit is None else cast(own[part], ~area[part], lit.of(part))
-        if found is not None:
-            return _placed(with_gaps(found.core, ~area[part]), part, size)
-    return np.zeros(size, bool)
+    if not area.any():
+        return area
+    own, part = small(frame), _around(area)
+    lit = from_album(album, frame.index, 0, own, ~area).at(INWARD, (0, 0), size).lit()
+    lit = None if lit is None else lit.of(part)
+    found = None if lit is None else cast(own[part], ~area[part], lit)
+    whole = np.zeros(size, bool) if found is None else _placed(with_gaps(found.core, ~area[part]), part, size)
+    dark = Foot.of(frame, hidden).dark(lit, part, size)
+    return whole if dark is None else dark | resized(whole, dark.shape)
 
 
 def lasting(shadow: NDArray[np.bool_] | None, beside: list[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
@@ -291,17 +302,25 @@ def lasting(shadow: NDArray[np.bool_] | None, beside: list[NDArray[np.bool_] | N
     size, there = int(np.count_nonzero(shadow)), [other for other in beside if other is not None]
     if not any(np.count_nonzero(grown(other, 2) & shadow) > ALIKE * size for other in there):
         return None
-    return shadow | (there[0] & there[1]) if len(there) == 2 else shadow
+    both = there[0] & there[1] if len(there) == 2 else shadow
+    return shadow | both if np.count_nonzero(both) < MORE * size else shadow
 
 
-def _joined(found: HoleFrame, shadow: NDArray[np.bool_]) -> Hole:
-    """The hole of `found` with the shadow, at full size."""
+def _joined(found: HoleFrame, shadows: list[NDArray[np.bool_]]) -> Hole | None:
+    """The hole of `found` with the shadows, at full size; None: there are none."""
     hole = found.hole
-    assert hole is not None
-    height, width = hole.size
-    soft = cv2.resize(shadow.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    core, area = soft >= 0.5, grown(soft >= 0.5, max(round(RING * height), 2))
+    if hole is None or not shadows:
+        return None
+    core = np.zeros(hole.size, bool)
+    for shadow in shadows:
+        core |= resized(shadow, hole.size)
+    area = grown(core, max(round(RING * hole.size[0]), 2))
     if found.kept is not None:
-        stays = grown(found.kept.full_area(), max(round(KEPT * height), 2)) & ~hole.full_area()
+        stays = grown(found.kept.full_area(), max(round(KEPT * hole.size[0]), 2)) & ~hole.full_area()
         core, area = core & ~stays, area & ~stays
     return Hole.of(hole.full_core() | core, hole.full_area() | area) or hole
+
+
+def resized(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """bool [h, w] of `size`, with smooth edges."""
+    return cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR) >= 0.5
