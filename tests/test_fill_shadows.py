@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from vidrase.album import Album
 from vidrase.errors import OptionError
 from vidrase.fill.cast import Carry, cast
 from vidrase.fill.contact import Foot
+from vidrase.fill.foreign import foreign
 from vidrase.fill.lit import Lit
 from vidrase.fill.shadows import LOOK, shadow_of, with_shadows
 from vidrase.flow import DisFlow
@@ -145,7 +148,8 @@ def test_no_shadow_no_change() -> None:
     assert all(now is then for now, then in zip(_found(clip), clip, strict=True))
 
 
-def test_what_has_another_colour_is_no_shadow() -> None:
+def test_what_has_another_colour_is_no_shadow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidrase.fill.shadows.foreign", lambda *_: None)  # but it goes along with its thing
     clip, _ = _clip(0.6, (1.6, 0.7, 0.3))
     assert sum(now is not then for now, then in zip(_found(clip), clip, strict=True)) < 4
 
@@ -213,7 +217,8 @@ def _part() -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def _lit(known: NDArray[np.bool_], judged: NDArray[np.bool_]) -> Lit:
-    return Lit(np.full((*known.shape, 3), 150, np.float32), np.zeros(known.shape, np.float32), known, judged)
+    light = np.full((*known.shape, 3), 150, np.float32)
+    return Lit(light, light - 20, np.zeros(known.shape, np.float32), known, known, judged)
 
 
 def test_a_shadow_goes_on_to_where_it_ends() -> None:
@@ -272,7 +277,7 @@ def test_the_dark_between_a_thing_and_the_ground_belongs_to_it() -> None:
     assert dark[patch].all()
     assert dark.sum() < 2 * patch.sum()
     everywhere = np.ones((60, 80), bool)
-    by_itself = Lit(np.full((60, 80, 3), 45, np.float32), np.zeros((60, 80), np.float32), everywhere, everywhere)
+    by_itself = replace(_lit(everywhere, everywhere), rgb=np.full((60, 80, 3), 45, np.float32))
     assert foot.dark(by_itself, part, (60, 80)) is None
 
 
@@ -292,3 +297,37 @@ def test_where_the_thing_ends_in_its_shadow_that_lies_under_the_same_head() -> N
     assert found is not None
     assert found.core[shadow & ~longer].mean() > 0.95
     assert found.under[shadow & longer].all()
+
+
+def test_what_looks_as_it_does_at_no_other_moment_and_touches_the_hole_belongs_to_it() -> None:
+    own, thing, _ = _part()
+    own[:] = 140
+    arm, apart = np.zeros(thing.shape, bool), np.zeros(thing.shape, bool)
+    arm[30:40, 75:90], apart[30:40, 110:125] = True, True
+    own[arm | apart] = 230, 160, 140
+    everywhere = np.ones(thing.shape, bool)
+    found = foreign(own, ~thing, _lit(everywhere, everywhere))
+    assert found is not None
+    assert (found == arm).all()
+    assert foreign(own, ~thing, replace(_lit(everywhere, everywhere), sure=~everywhere)) is None
+    own[75:, 75:] = 230  # as large as the thing: somebody else
+    assert (foreign(own, ~thing, _lit(everywhere, everywhere)) == arm).all()
+
+
+def test_an_arm_that_the_mask_leaves_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidrase.fill.lit.SURE", 4)  # no more of so short a clip show a place
+    clip, _ = _clip(1.0)
+    frames, arms = [], []
+    for found in clip:
+        arm = np.zeros(SIZE, bool)
+        if found.hole is not None:
+            rows, columns = (np.flatnonzero(found.hole.full_area().any(axis)) for axis in (1, 0))
+            arm[rows[0] + 4 : rows[0] + 12, columns[-1] + 1 : columns[-1] + 16] = True
+        picture = 100 + found.frame.rgb() // 5
+        picture[arm] = 250, 40, 250
+        frames.append(picture)
+        arms.append(arm)
+    clip = [HoleFrame(f, found.hole) for f, found in zip(synth.as_frames(frames), clip, strict=True)]
+    out = _found(clip)
+    covered = [out[t].hole.full_area()[arms[t]].mean() for t in range(8, 28) if arms[t].any()]
+    assert np.mean(covered) > 0.9

@@ -1,12 +1,14 @@
 """What a place looks like in the light: other moments laid over one, and of what they show there the brightest that lasts.
 
+And the darkest: what is beyond both is foreign to the place.
+
 A shadow overlaps itself from frame to frame, and that of a slow thing through the whole window: where there is an album, moments
 spread over the whole shot are looked at as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -21,6 +23,7 @@ Matrix = NDArray[np.float64]
 SIDE = 240  # px: long side of the pictures compared
 BLUR = 1.5  # px: motion is known to about a pixel
 LEAST_MOMENTS = 3  # that must show a place
+SURE = 6  # that must, to say what does not belong there
 LIT, LIGHT = (0.3, 2), (0.1, 0)
 """Share of the moments, and how many at most, that are brighter than what counts as lit, and than the brightest that counts."""
 ENOUGH = 20  # px in steps of `COARSE` that must be shown by both for the light to be compared
@@ -48,51 +51,67 @@ class Lit:
 
     rgb: NDArray[np.float32]
     """[h, w, 3] grey levels."""
+    dim: NDArray[np.float32]
+    """[h, w, 3] the darkest that lasts."""
     wander: NDArray[np.float32]
     """[h, w] grey levels by which the brightest moments differ."""
     known: NDArray[np.bool_]
     """[h, w] whether enough moments show it."""
+    sure: NDArray[np.bool_]
+    """[h, w] whether enough do to say what does not belong there."""
     judged: NDArray[np.bool_]
     """[h, w] whether enough do while nothing is near that may shade it."""
 
     def of(self, part: tuple[slice, slice]) -> Lit:
         """A part of the region."""
-        return Lit(self.rgb[part], self.wander[part], self.known[part], self.judged[part])
+        return Lit(*(getattr(self, field.name)[part] for field in fields(self)))
 
 
 @dataclass(slots=True, eq=False)
-class Brightest:
-    """The brightest that moments show of a region, channel by channel: memory does not grow with their number."""
+class Extremes:
+    """The brightest and the darkest that moments show of a region, channel by channel: memory does not grow with their number."""
 
-    ranked: NDArray[np.uint8]
+    bright: NDArray[np.uint8]
     """[ranks, h, w, 3] the brightest first."""
+    dark: NDArray[np.uint8]
+    """[ranks, h, w, 3] the darkest first."""
     count: NDArray[np.intp]
     """[h, w] of moments that show it."""
     apart: NDArray[np.intp]
     """[h, w] of those in which nothing is near."""
 
     @classmethod
-    def of(cls, size: tuple[int, ...]) -> Brightest:
+    def of(cls, size: tuple[int, ...]) -> Extremes:
         """Of none, for a region [h, w]."""
-        return cls(np.zeros((LIT[1] + 1, *size, 3), np.uint8), np.zeros(size, np.intp), np.zeros(size, np.intp))
+        ranks = np.zeros((LIT[1] + 1, *size, 3), np.uint8)
+        return cls(ranks, ~ranks, np.zeros(size, np.intp), np.zeros(size, np.intp))
 
     def add(self, rgb: NDArray[np.float32], seen: NDArray[np.bool_], apart: NDArray[np.bool_]) -> None:
         """One moment more, brought to the region and its light, where it shows it, and where nothing is near."""
         rest = np.clip(rgb, 0, 255).astype(np.uint8) * seen[..., None]
-        for held in self.ranked:
+        more = rest | ~seen[..., None] * np.uint8(255)
+        for held in self.bright:
             less = np.minimum(held, rest)
             np.maximum(held, rest, out=held)
             rest = less
+        for held in self.dark:
+            less = np.maximum(held, more)
+            np.minimum(held, more, out=held)
+            more = less
         self.count += seen
         self.apart += seen & apart
 
-    def at(self, way: Matrix, corner: tuple[int, int], size: tuple[int, ...]) -> Brightest:
+    def at(self, way: Matrix, corner: tuple[int, int], size: tuple[int, ...]) -> Extremes:
         """The region of `size` at `corner` (y, x) from which the homography `way` leads into this one."""
         known = self.count > 0
-        ranked = np.stack([brought(one, known, way, corner, size)[0] for one in self.ranked])
+        bright, dark = (
+            np.stack([brought(one, known, way, corner, size)[0] for one in ranked])
+            for ranked in (self.bright, self.dark)
+        )
         counts, seen = brought(np.dstack([self.count, self.apart]).astype(np.float32), known, way, corner, size)
         count, apart = cv2.split(np.where(seen[..., None], np.rint(counts), 0).astype(np.float32))
-        return Brightest(ranked, count.astype(np.intp), apart.astype(np.intp))
+        dark[:, ~seen] = 255
+        return Extremes(bright, dark, count.astype(np.intp), apart.astype(np.intp))
 
     def lit(self) -> Lit | None:
         """What lasts of it; None: too few moments."""
@@ -100,12 +119,13 @@ class Brightest:
         if not known.any():
             return None
 
-        def rank(share: float, most: int) -> NDArray[np.float32]:
+        def rank(ranked: NDArray[np.uint8], share: float, most: int) -> NDArray[np.float32]:
             place = np.minimum(np.rint(share * np.maximum(self.count - 1, 0)), most).astype(np.intp)
-            return np.take_along_axis(self.ranked, place[None, ..., None], 0)[0].astype(np.float32)
+            return np.take_along_axis(ranked, place[None, ..., None], 0)[0].astype(np.float32)
 
-        lit = rank(*LIT)
-        return Lit(lit, grey(rank(*LIGHT)) - grey(lit), known, self.apart >= LEAST_MOMENTS)
+        lit, dim = rank(self.bright, *LIT), rank(self.dark, *LIT)
+        wander = grey(rank(self.bright, *LIGHT)) - grey(lit)
+        return Lit(lit, dim, wander, known, self.count >= SURE, self.apart >= LEAST_MOMENTS)
 
 
 def brought(
@@ -141,7 +161,7 @@ def near(things: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(away < reach, bool)
 
 
-def from_album(album: Album, index: int, around: int, own: NDArray[np.float32], free: NDArray[np.bool_]) -> Brightest:
+def from_album(album: Album, index: int, around: int, own: NDArray[np.float32], free: NDArray[np.bool_]) -> Extremes:
     """The frame `index` and `MARGIN` around it, from moments of the whole shot more than `around` frames away.
 
     own: float32 [h, w, 3] as of `small`; free: bool [h, w] where it shows the background.
@@ -150,7 +170,7 @@ def from_album(album: Album, index: int, around: int, own: NDArray[np.float32], 
     corner, size = (-MARGIN, -MARGIN), (height + 2 * MARGIN, width + 2 * MARGIN)
     own = cv2.copyMakeBorder(own, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT).astype(np.float32)
     free = np.pad(free, MARGIN)
-    out = Brightest.of(size)
+    out = Extremes.of(size)
     for glimpse in album.glimpses:
         way = album.way(index, glimpse, (height, width)) if abs(glimpse.index - index) > around else None
         if way is not None:

@@ -1,5 +1,7 @@
 """Cast shadows where the camera moves: what was lighter at other moments, hangs together with a hole and moves with its thing.
 
+And whatever else its mask left of the thing: see `foreign` and `contact`.
+
 A shadow overlaps itself from frame to frame, so moments are compared that lie further apart, brought together by the camera's
 motion. It leaves less light but the same colours; that, and that it touches the hole, tells it from other things that moved.
 Where the camera stands still, `traces` knows the background better.
@@ -21,7 +23,8 @@ from vidrase.cuts import CutDetector
 from vidrase.fill.cast import AROUND, Carry, cast, with_gaps
 from vidrase.fill.complete import grown
 from vidrase.fill.contact import Foot
-from vidrase.fill.lit import MARGIN, Brightest, brought, from_album, grey, near, same_light, small, small_size
+from vidrase.fill.foreign import foreign
+from vidrase.fill.lit import MARGIN, Extremes, brought, from_album, grey, near, same_light, small, small_size
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.streams import closing_all
@@ -62,6 +65,8 @@ class _Moment:
     """Whether it was looked for."""
     apart: NDArray[np.bool_] | None = None
     """[h, w] where nothing is near, once asked."""
+    foreign: NDArray[np.bool_] | None = None
+    """[h, w] what else was left of its thing; None: nothing, or it was not looked for."""
     foot: Foot | None = None
     """The surroundings of the hole; None: there is none."""
     dark: NDArray[np.bool_] | None = None
@@ -114,7 +119,7 @@ class _Finder:
     ) -> None:
         self.moments: dict[int, _Moment] = {}
         self._flow, self._still, self._album_of = flow, still, album_of
-        self._anchor: tuple[_Moment, Brightest] | None = None
+        self._anchor: tuple[_Moment, Extremes] | None = None
         self._last: _Moment | None = None  # that had a shadow
         self._proven = 0  # moments that had one
 
@@ -132,7 +137,8 @@ class _Finder:
             if shadow is not None and here.cast is not None:
                 self._proven = self._proven + 1 if self._before(here) is not None else 1
                 self._last = here
-            whole = _joined(found, [mask for mask in (shadow, here.dark) if mask is not None])
+            more = lasting(here.foreign, [moment.foreign for moment in beside[1:] if moment is not None])
+            whole = _joined(found, [mask for mask in (shadow, more, here.dark) if mask is not None])
             result = found if whole is None else HoleFrame(found.frame, whole, found.passes, found.kept)
             here.dark = None
         for old in [old for old in self.moments if old < number - max(OFFSETS)]:
@@ -172,9 +178,11 @@ class _Finder:
         top, left = part[0].start, part[1].start
         own, free = here.rgb[part], ~here.area[part]
         moments = self._far(here, album, (top, left), own.shape[:2]) if album is not None else None
-        moments = moments or Brightest.of(own.shape[:2])
+        moments = moments or Extremes.of(own.shape[:2])
         self._near(here, (top, left), own, free, moments)
         lit = moments.lit()
+        more = None if lit is None else foreign(own, free, lit)
+        here.foreign = None if more is None else _placed(with_gaps(more, free), part, here.area.shape)
         if here.foot is not None:
             here.dark, here.foot = here.foot.dark(lit, part, here.area.shape), None
         last = self._before(here)
@@ -192,7 +200,7 @@ class _Finder:
             here.cast = Carry(here.area, whole if carried is None else whole | carried.under, found.dark)
         return _placed(with_gaps(core | before, free), part, here.area.shape)
 
-    def _far(self, here: _Moment, album: Album, corner: tuple[int, int], size: tuple[int, ...]) -> Brightest | None:
+    def _far(self, here: _Moment, album: Album, corner: tuple[int, int], size: tuple[int, ...]) -> Extremes | None:
         """What moments beyond the window show of a region of `here`: laid over a moment close by, brought here from there."""
         way: NDArray[np.float64] | None = None
         if self._anchor is not None:
@@ -210,7 +218,7 @@ class _Finder:
         corner: tuple[int, int],
         own: NDArray[np.float32],
         free: NDArray[np.bool_],
-        into: Brightest,
+        into: Extremes,
     ) -> None:
         """Add what moments of the window show of a region of `here`."""
         for step in (-1, 1):
@@ -290,7 +298,10 @@ def shadow_of(frame: Frame, hidden: NDArray[np.bool_], album: Album) -> NDArray[
     lit = from_album(album, frame.index, 0, own, ~area).at(INWARD, (0, 0), size).lit()
     lit = None if lit is None else lit.of(part)
     found = None if lit is None else cast(own[part], ~area[part], lit)
-    whole = np.zeros(size, bool) if found is None else _placed(with_gaps(found.core, ~area[part]), part, size)
+    cores = [None if found is None else found.core, None if lit is None else foreign(own[part], ~area[part], lit)]
+    whole = np.zeros(size, bool)
+    for core in cores:
+        whole |= False if core is None else _placed(with_gaps(core, ~area[part]), part, size)
     dark = Foot.of(frame, hidden).dark(lit, part, size)
     return whole if dark is None else dark | resized(whole, dark.shape)
 
