@@ -16,7 +16,7 @@ from vidrase.fill.cast import Carry, cast
 from vidrase.fill.contact import Foot
 from vidrase.fill.foreign import foreign
 from vidrase.fill.lit import Lit
-from vidrase.fill.shadows import LOOK, shadow_of, with_shadows
+from vidrase.fill.shadows import LOOK, _slits, shadow_of, with_shadows
 from vidrase.flow import DisFlow
 from vidrase.frames import Hole, HoleFrame
 from vidrase.survey import SurveyBuilder
@@ -331,3 +331,11 @@ def test_an_arm_that_the_mask_leaves_goes_along(monkeypatch: pytest.MonkeyPatch)
     out = _found(clip)
     covered = [out[t].hole.full_area()[arms[t]].mean() for t in range(8, 28) if arms[t].any()]
     assert np.mean(covered) > 0.9
+
+
+def test_nothing_is_left_between_a_thing_and_its_shadow() -> None:
+    thing, shadow = np.zeros((240, 320), bool), np.zeros((240, 320), bool)
+    thing[60:160, 120:200], shadow[140:170, 204:260] = True, True
+    left = ~(thing | shadow | _slits(thing, shadow))
+    assert not left[144:156, 200:204].any()
+    assert left[100:130, 205:].all()

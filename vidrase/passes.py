@@ -32,6 +32,7 @@ from vidrase.survey import Survey, SurveyBuilder
 from vidrase.track import frames_held, track
 
 DEPTH = 4  # frames a prefetch runs ahead: enough to even out the encoder's and detector's bursts
+ITSELF = 0.8  # of what was found and is to stay, lying in what goes: the same thing
 
 
 def recall(options: Options) -> tuple[Options, SavedSelection | None]:
@@ -269,9 +270,14 @@ def _with_kept(holes: Iterable[HoleFrame], store: InstanceStore, selection: Sele
         if found.hole is not None:
             instances = store.get(found.frame.index)
             stay = instances.where(~selection.chosen(instances))
-            if len(stay):
-                shown = np.logical_or.reduce([stay.mask(k) for k in range(len(stay))])
-                area = np.ascontiguousarray(found.frame.orientation.to_stored(shown))
+            goes, masks = (
+                found.hole.full_core(),
+                [found.frame.orientation.to_stored(stay.mask(k)) for k in range(len(stay))],
+            )
+            # what goes is sometimes found twice, under two names: nothing of it stays
+            masks = [one for one in masks if np.count_nonzero(one & goes) < ITSELF * np.count_nonzero(one)]
+            if masks:
+                area = np.ascontiguousarray(np.logical_or.reduce(masks))
                 kept = Hole.of(area, area)
         yield HoleFrame(found.frame, found.hole, found.passes, kept)
         del found

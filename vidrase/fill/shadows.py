@@ -42,6 +42,7 @@ WHOLE = 0.7  # of what was expected, by what was found before, that a shadow mus
 ALIKE = 0.35  # of its neighbours' shadows: what lasts a frame only is none
 MORE = 2.0  # times it: so much more than it that they say is another one's
 RING = 3 / 480  # of the frame's height: a shadow's soft edge
+SLIT = 5 / 480  # of the frame's height: half of what may be left between a thing and its shadow
 KEPT = 4 / 480  # of the frame's height: what stays keeps its soft edge
 
 
@@ -325,11 +326,25 @@ def _joined(found: HoleFrame, shadows: list[NDArray[np.bool_]]) -> Hole | None:
     core = np.zeros(hole.size, bool)
     for shadow in shadows:
         core |= resized(shadow, hole.size)
-    area = grown(core, max(round(RING * hole.size[0]), 2))
+    full, area = hole.full_area(), grown(core, max(round(RING * hole.size[0]), 2))
+    area |= _slits(full, area)
     if found.kept is not None:
-        stays = grown(found.kept.full_area(), max(round(KEPT * hole.size[0]), 2)) & ~hole.full_area()
+        stays = grown(found.kept.full_area(), max(round(KEPT * hole.size[0]), 2)) & ~full
         core, area = core & ~stays, area & ~stays
-    return Hole.of(hole.full_core() | core, hole.full_area() | area) or hole
+    return Hole.of(hole.full_core() | core, full | area) or hole
+
+
+def _slits(thing: NDArray[np.bool_], shadow: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """bool [h, w]: what is left between them, and in them: texture made from what shows there would be as dark."""
+    reach = max(round(SLIT * len(thing)), 2)
+    out, rows, columns = np.zeros_like(thing), np.flatnonzero(shadow.any(1)), np.flatnonzero(shadow.any(0))
+    if len(rows):
+        top, left = max(int(rows[0]) - 4 * reach, 0), max(int(columns[0]) - 4 * reach, 0)
+        span = np.s_[top : int(rows[-1]) + 1 + 4 * reach, left : int(columns[-1]) + 1 + 4 * reach]
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        closed = cv2.morphologyEx((thing | shadow)[span].astype(np.uint8), cv2.MORPH_CLOSE, kernel)
+        out[span] = (closed > 0) & grown(shadow[span], 2 * reach)
+    return out
 
 
 def resized(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
