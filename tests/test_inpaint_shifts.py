@@ -76,6 +76,17 @@ def test_texture_goes_only_where_there_is_none() -> None:
     assert np.abs(textured(picture, line) - picture)[line].mean() < 0.2 * picture[line].std()
 
 
+def test_no_texture_is_taken_from_what_was_made_up_before() -> None:
+    noise = np.random.default_rng(1).random((120, 300, 3), np.float32)
+    picture = np.clip(cv2.GaussianBlur(noise, (0, 0), 0.8), 0, 1)
+    hole, made = np.zeros((120, 300), bool), np.zeros((120, 300), bool)
+    hole[70:110, 100:200], made[10:70, 80:220] = True, True
+    picture[made | hole] = 0.5  # smooth, as inventions of inventions become
+    with_it, without = (shifts.completed(picture, hole, mask)[85:105, 115:185] for mask in (None, made))
+    assert without.std() > 0.8 * picture[:, :80].std()
+    assert without.std() > 1.5 * with_it.std()
+
+
 def test_the_network_is_loaded_when_it_is_needed() -> None:
     loads = []
 

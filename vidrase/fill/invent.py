@@ -10,7 +10,7 @@ from vidrase.colour import chroma_hole, from_rgb, to_rgb
 from vidrase.fill.membrane import membrane
 from vidrase.fill.picture import Picture
 from vidrase.frames import Frame
-from vidrase.inpaint import Inpainter
+from vidrase.inpaint import Choosing, Inpainter
 
 CONTEXT = 1.0  # of the missing area's size on each side: what the inpainter may look at
 LEAST_CONTEXT = 48  # px
@@ -29,11 +29,19 @@ def thin(missing: NDArray[np.bool_]) -> bool:
     return float(cv2.distanceTransform(crop, cv2.DIST_L2, cv2.DIST_MASK_5).max()) <= THIN * missing.shape[0] + 1
 
 
-def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter | None, *, moves: bool = False) -> Picture:
+def canvas(
+    frame: Frame,
+    missing: NDArray[np.bool_],
+    inpainter: Inpainter | None,
+    *,
+    moves: bool = False,
+    made: NDArray[np.bool_] | None = None,
+) -> Picture:
     """`frame` with what is `missing` (bool [H, W], luma) made up: planes of the region around it.
 
     inpainter: None closes it with a smooth surface: enough for slivers. moves: whether the camera does; then the canvas goes on
-    beyond borders of the frame that something missing touches.
+    beyond borders of the frame that something missing touches. made: bool [H, W] what was made up before: no texture is taken
+    from it.
     Known pixels of the region are the frame's own, bit for bit.
     """
     layout = frame.layout
@@ -66,9 +74,13 @@ def canvas(frame: Frame, missing: NDArray[np.bool_], inpainter: Inpainter | None
         if where.any():
             smooth = membrane(crop.astype(np.float32)[..., None], ~where)[..., 0]
             crop[where] = np.rint(smooth[where]).astype(crop.dtype)
+    corner = top, left
     top, left = top - beyond[0][0], left - beyond[1][0]
     if inpainter is None:
         return Picture(tuple(crops), top, left)
+    if made is not None and made.any() and isinstance(inpainter, Choosing):
+        old = np.pad(made, beyond, mode="symmetric")[corner[0] : bottom, corner[1] : right]
+        inpainter = inpainter.without(_padded(old, inpainter.stride)[None, None])
     painted = _painted(to_rgb(crops, layout), hole, inpainter)
     for number, plane in enumerate(from_rgb(painted, layout)):
         where = chroma_hole(hole, layout, number)
@@ -92,9 +104,12 @@ def _painted(rgb: NDArray[np.float32], hole: NDArray[np.bool_], inpainter: Inpai
     height, width = hole.shape
     if hole.all():
         return np.full_like(rgb, 0.5)
-    stride = inpainter.stride
-    pad = ((0, -height % stride), (0, -width % stride))
-    pixels = np.pad(rgb, (*pad, (0, 0)), mode="symmetric").transpose(2, 0, 1)[None]
-    where = np.pad(hole, pad, mode="symmetric")[None, None]
-    filled = inpainter(np.ascontiguousarray(pixels), where)[0]
+    pixels = _padded(rgb, inpainter.stride).transpose(2, 0, 1)[None]
+    filled = inpainter(np.ascontiguousarray(pixels), _padded(hole, inpainter.stride)[None, None])[0]
     return np.ascontiguousarray(filled.transpose(1, 2, 0)[:height, :width])
+
+
+def _padded(picture: NDArray, stride: int) -> NDArray:
+    """[H, W, ...] with its sides made multiples of `stride`."""
+    sides = [(0, -side % stride) for side in picture.shape[:2]]
+    return np.pad(picture, [*sides, *[(0, 0)] * (picture.ndim - 2)], mode="symmetric")

@@ -247,7 +247,9 @@ class Unseen:
         inpainter = None if thin(missing) else self._inpainter
         self._painted += 1
         whole = composite(there.frame, seen.holes, seen.values)
-        picture = canvas(whole, missing, inpainter, moves=not self._alone)
+        made = np.zeros_like(missing)
+        made[seen.holes[0].span][seen.holes[0].area] = seen.known[0] & ~copied
+        picture = canvas(whole, missing, inpainter, moves=not self._alone, made=made)
         self._canvases[self._painted] = Canvas(picture, slight(missing, missing.shape[0]))
         self._ways[self._painted] = ahead
         return self._painted

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from vidrase.errors import OptionError
 from vidrase.inpaint.classical import OpenCvInpainter
-from vidrase.inpaint.protocol import Inpainter
+from vidrase.inpaint.protocol import Choosing, Inpainter
 from vidrase.inpaint.shifts import ShiftInpainter, can_shift
 from vidrase.inpaint.textured import TexturedInpainter
 from vidrase.report import Note
 
-__all__ = ["INPAINTERS", "LEARNED", "Inpainter", "can_shift", "load_inpainter"]
+__all__ = ["INPAINTERS", "LEARNED", "Choosing", "Inpainter", "can_shift", "load_inpainter"]
 
 LEARNED = ("pconv", "contextual", "fourier", "lama")
 INPAINTERS = ("auto", "shifts", "telea", "ns", *LEARNED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,4 +17,13 @@ class Inpainter(Protocol):
 
     def __call__(self, pixels: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
         """float32 [B, 3, H, W] RGB in [0, 1], bool [B, 1, H, W] True = fill -> float32 [B, 3, H, W]; known pixels unchanged."""
+        ...
+
+
+@runtime_checkable
+class Choosing(Inpainter, Protocol):
+    """One that takes texture from the picture."""
+
+    def without(self, made: NDArray[np.bool_]) -> Inpainter:
+        """The same, that takes none from where something was made up before, bool [B, 1, H, W]."""
         ...

@@ -69,26 +69,31 @@ class ShiftInpainter:
         return out
 
 
-def completed(guess: Picture, hole: Mask) -> Picture:
+def completed(guess: Picture, hole: Mask, made: Mask | None = None) -> Picture:
     """float32 [H, W, 3] in [0, 1]: `guess`, which shows in the hole roughly what goes there, with what is shifted in instead.
 
-    Where nothing can be, the guess stays.
+    Where nothing can be, the guess stays. made: bool [H, W] what is known, but was invented itself: nothing is taken from there,
+    or with every time detail would be lost.
     """
     crop = surroundings(hole)
     full, where = guess[crop], hole[crop]
+    barred = where if made is None else where | made[crop]
     height, width = where.shape
     scale = min(1.0, WORKING_SIDE / max(height, width), float(np.sqrt(MOST_NODES / max(int(where.sum()), 1))))
     size = max(round(height * scale), 1), max(round(width * scale), 1)
-    small_hole = cv2.resize(where.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) > 0
+    small_hole, small_barred = (
+        cv2.resize(mask.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) > 0
+        for mask in (where, barred)
+    )
     small = 255 * cv2.resize(full, size[::-1], interpolation=cv2.INTER_AREA)
-    offsets = typical_offsets(small, small_hole)
+    offsets = typical_offsets(small, small_barred)
     if not len(offsets):
-        return guess
-    labels, chosen, origin = _cut(small, small_hole, offsets)
+        return guess if made is None else completed(guess, hole)
+    labels, chosen, origin = _cut(small, small_hole, small_barred, offsets)
     whole = np.full(size, -1, np.int32)
     whole[origin[0] : origin[0] + labels.shape[0], origin[1] : origin[1] + labels.shape[1]] = labels
     out = guess.copy()
-    out[crop] = _composed(full, where, whole, offsets[chosen], (height / size[0], width / size[1]))
+    out[crop] = _composed(full, where, barred, whole, offsets[chosen], (height / size[0], width / size[1]))
     return out
 
 
@@ -165,7 +170,9 @@ def _shifted(picture: Picture, hole: Mask, box: tuple[slice, slice], offset: NDA
     return image, known
 
 
-def _cut(picture: Picture, hole: Mask, offsets: Offsets) -> tuple[NDArray[np.int32], NDArray[np.intp], tuple[int, int]]:
+def _cut(
+    picture: Picture, hole: Mask, barred: Mask, offsets: Offsets
+) -> tuple[NDArray[np.int32], NDArray[np.intp], tuple[int, int]]:
     """(which shift each pixel of the hole takes [h, w], -1: none; the shifts that competed; (y, x) of the box)."""
     rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
     pad = RIM + 1
@@ -178,7 +185,7 @@ def _cut(picture: Picture, hole: Mask, offsets: Offsets) -> tuple[NDArray[np.int
     shown: list[tuple[Picture, Mask]] = []
     count = np.zeros(wanted.shape, np.int32)
     for k, offset in enumerate(offsets[: 12 * SHIFTS]):
-        image, valid = _shifted(picture, hole, box, offset)
+        image, valid = _shifted(picture, barred, box, offset)
         serves = valid & wanted
         # the common ones first; those that follow must serve where few do
         if len(chosen) > FIRST and float((serves & (count < FEW)).sum()) < 0.02 * wanted.sum():
@@ -201,7 +208,7 @@ def _cut(picture: Picture, hole: Mask, offsets: Offsets) -> tuple[NDArray[np.int
     # what is shifted in should have, by and large, the colours that are expected there
     broad = cv2.blur(picture, (GUIDE_SIDE, GUIDE_SIDE))
     for k, offset in enumerate(offsets[chosen]):
-        unary[k] += GUIDE * np.minimum(_apart(_shifted(broad, hole, box, offset)[0], broad[box]), UNKNOWN)
+        unary[k] += GUIDE * np.minimum(_apart(_shifted(broad, barred, box, offset)[0], broad[box]), UNKNOWN)
     labels = _expanded(images, valid, unary, wanted)
     labels[~valid.any(0) | ~wanted] = -1
     return labels, np.array(chosen, np.intp), (box[0].start, box[1].start)
@@ -275,7 +282,12 @@ def _gap(a: Picture, b: Picture, known: NDArray[np.bool_]) -> NDArray[np.float32
 
 
 def _composed(
-    guess: Picture, hole: Mask, labels: NDArray[np.int32], offsets: Offsets, scale: tuple[float, float]
+    guess: Picture,
+    hole: Mask,
+    barred: Mask,
+    labels: NDArray[np.int32],
+    offsets: Offsets,
+    scale: tuple[float, float],
 ) -> Picture:
     """`guess` with what is shifted in, at full size; labels: int32 at working size, -1: nothing."""
     height, width = hole.shape
@@ -286,7 +298,7 @@ def _composed(
         area = cv2.resize((labels == k).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
         share = cv2.GaussianBlur(area, (0, 0), sigma)
         offset = np.rint(offsets[k] * np.array(scale)).astype(np.intp)
-        image, known = _shifted(guess, hole, box, offset)
+        image, known = _shifted(guess, barred, box, offset)
         share = np.where(known & hole, share, 0)
         sums += share[..., None] * image
         total += share

@@ -41,6 +41,15 @@ class TexturedInpainter:
         """load: gives the network once something has to be invented; most clips need none."""
         self._load = load
         self._network: Inpainter | None = None
+        self._made: NDArray[np.bool_] | None = None
+
+    def without(self, made: NDArray[np.bool_]) -> TexturedInpainter:
+        """See `Choosing`."""
+        if self._network is None:
+            self._network = self._load()
+        other = TexturedInpainter(self._load)
+        other._network, other._made = self._network, made
+        return other
 
     def __call__(self, pixels: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See `Inpainter`."""
@@ -48,18 +57,22 @@ class TexturedInpainter:
         if self._network is None:
             self._network = self._load()
         out = self._network(pixels, hole)
-        for picture, where in zip(out, hole[:, 0], strict=True):
+        for k, (picture, where) in enumerate(zip(out, hole[:, 0], strict=True)):
             if where.any() and not where.all():
-                made = textured(np.ascontiguousarray(picture.transpose(1, 2, 0)), where)
+                before = None if self._made is None else self._made[k, 0]
+                made = textured(np.ascontiguousarray(picture.transpose(1, 2, 0)), where, before)
                 picture[:, where] = made[where].T
         return out
 
 
-def textured(smooth: Picture, hole: Mask) -> Picture:
-    """float32 [H, W, 3] in [0, 1]: `smooth` with texture in the hole, where it has none itself."""
+def textured(smooth: Picture, hole: Mask, made: Mask | None = None) -> Picture:
+    """float32 [H, W, 3] in [0, 1]: `smooth` with texture in the hole, where it has none itself.
+
+    made: bool [H, W] what was invented before: its texture is second-hand.
+    """
     crop = surroundings(hole)
     own, where = smooth[crop], hole[crop]
-    shifted = completed(smooth, hole)[crop]
+    shifted = completed(smooth, hole, made)[crop]
     unit = max(max(where.shape) / SIDE, 0.25)
     sigma = FINE * unit
     shifted_coarse, own_coarse = (cv2.GaussianBlur(picture, (0, 0), sigma) for picture in (shifted, own))
