@@ -130,9 +130,8 @@ def test_what_goes_and_was_found_twice_does_not_stay_as_something_else() -> None
         corners,
         SIZE,
     )
-    store = SimpleNamespace(get=lambda _: found)
     selection = SimpleNamespace(chosen=lambda instances: np.array([label == "cat" for label in instances.labels]))
     hole = Hole.of(found.mask(0), found.mask(0))
-    kept = next(iter(_with_kept([HoleFrame(frame, hole)], store, selection))).kept
+    kept = next(iter(_with_kept([HoleFrame(frame, hole)], lambda _: found, selection))).kept
     assert kept is not None
     assert np.array_equal(kept.full_area(), found.mask(2))

@@ -15,10 +15,10 @@ from vidrase.errors import OptionError
 from vidrase.fill.cast import Carry, cast
 from vidrase.fill.contact import Foot
 from vidrase.fill.foreign import foreign
-from vidrase.fill.lit import Lit
+from vidrase.fill.lit import Lit, stored_at
 from vidrase.fill.shadows import LOOK, _slits, shadow_of, with_shadows
 from vidrase.flow import DisFlow
-from vidrase.frames import Hole, HoleFrame
+from vidrase.frames import Hole, HoleFrame, Orientation
 from vidrase.survey import SurveyBuilder
 
 SIZE = (120, 200)
@@ -272,18 +272,21 @@ def _at_the_foot(colour: tuple[float, float, float]) -> tuple[Foot, NDArray[np.b
 def test_the_dark_between_a_thing_and_the_ground_belongs_to_it() -> None:
     foot, patch = _at_the_foot((0.3, 0.3, 0.35))
     part = np.s_[0:60, 0:80]
-    dark = foot.dark(None, part, (60, 80))
+    everywhere = np.ones((60, 80), bool)
+    unknown = _lit(~everywhere, ~everywhere)
+    dark = foot.dark(unknown, part, (60, 80))
+    assert foot.dark(None, part, (60, 80)) is None  # a single picture is taken as it is
     assert dark is not None
     assert dark[patch].all()
     assert dark.sum() < 2 * patch.sum()
-    everywhere = np.ones((60, 80), bool)
     by_itself = replace(_lit(everywhere, everywhere), rgb=np.full((60, 80, 3), 45, np.float32))
     assert foot.dark(by_itself, part, (60, 80)) is None
 
 
 @pytest.mark.parametrize("colour", [(0.9, 0.9, 0.9), (0.7, 0.3, 0.1)])
 def test_what_is_not_dark_or_of_another_colour_at_the_foot_does_not(colour: tuple[float, float, float]) -> None:
-    assert _at_the_foot(colour)[0].dark(None, np.s_[0:60, 0:80], (60, 80)) is None
+    nowhere = np.zeros((60, 80), bool)
+    assert _at_the_foot(colour)[0].dark(_lit(nowhere, nowhere), np.s_[0:60, 0:80], (60, 80)) is None
 
 
 def test_where_the_thing_ends_in_its_shadow_that_lies_under_the_same_head() -> None:
@@ -339,3 +342,60 @@ def test_nothing_is_left_between_a_thing_and_its_shadow() -> None:
     left = ~(thing | shadow | _slits(thing, shadow))
     assert not left[144:156, 200:204].any()
     assert left[100:130, 205:].all()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 8])
+def test_a_thing_that_enters_from_below_has_no_foot(rows: int) -> None:
+    clip, _ = _clip(1.0)
+    area = np.zeros(SIZE, bool)
+    area[-rows:, 60:90] = True
+    assert len(_found([HoleFrame(found.frame, Hole.of(area, area)) for found in clip[:12]])) == 12
+
+
+@pytest.mark.parametrize("orientation", [Orientation(1), Orientation(2), Orientation(3), Orientation(1, True)])
+def test_shadows_fall_downward_as_displayed(orientation: Orientation) -> None:
+    clip, shadows = _clip(0.55)
+
+    def stored(array: NDArray) -> NDArray:
+        return np.ascontiguousarray(orientation.to_stored(array))
+
+    frames = [
+        replace(frame, orientation=orientation)
+        for frame in synth.as_frames([stored(found.frame.rgb()) for found in clip])
+    ]
+    masks = [None if f.hole is None else stored(f.hole.full_area()) for f in clip]
+    builder = SurveyBuilder()
+    for frame, mask in zip(frames, masks, strict=True):
+        builder.add(frame, mask)
+    album = builder.finish().shots[0].album
+    holes = [HoleFrame(f, None if m is None else Hole.of(m, m)) for f, m in zip(frames, masks, strict=True)]
+    out = list(with_shadows(holes, DisFlow(), lambda _: False, lambda _: album))
+    assert np.mean([out[t].hole.full_area()[stored(shadows[t])].mean() for t in range(8, 28)]) > 0.9
+
+
+def test_the_way_from_what_is_displayed_to_what_is_stored() -> None:
+    stored = np.arange(12).reshape(3, 4)
+    for orientation in (Orientation(turns, mirrored) for turns in range(4) for mirrored in (False, True)):
+        shown = orientation.to_display(stored)
+        for y, x in np.ndindex(shown.shape):
+            column, row, _ = stored_at(orientation, 3, 4) @ (x, y, 1)
+            assert stored[int(row), int(column)] == shown[y, x]
+
+
+def test_what_stays_does_not_go_along_though_it_was_missed_in_a_frame() -> None:
+    shown, masks, _ = synth.clip(40, *SIZE, pan=(0.2, 1.5), step=(0, 3), size=30, seed=3)
+    friends = []
+    for picture, mask in zip(shown, masks, strict=True):
+        picture[:] = np.where(mask[..., None], picture, 100 + picture // 5)
+        friend = np.zeros(SIZE, bool)
+        if mask.any():
+            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+            friend[rows[0] + 4 : rows[0] + 22, columns[-1] + 3 : columns[-1] + 17] = True
+        picture[friend] = 240, 230, 30
+        friends.append(friend)
+    clip = [
+        HoleFrame(f, Hole.of(m, m) if m.any() else None, kept=Hole.of(o, o) if t != 20 and o.any() else None)
+        for t, (f, m, o) in enumerate(zip(synth.as_frames(shown), masks, friends, strict=True))
+    ]
+    eaten = [f.hole.full_area()[o].mean() for f, o in zip(_found(clip), friends, strict=True) if f.hole and o.any()]
+    assert max(eaten) < 0.1

@@ -87,6 +87,14 @@ def test_no_texture_is_taken_from_what_was_made_up_before() -> None:
     assert without.std() > 1.5 * with_it.std()
 
 
+def test_second_hand_texture_is_better_than_none() -> None:
+    picture = np.random.default_rng(1).random((120, 160, 3), np.float32)
+    hole, made = np.zeros((120, 160), bool), np.zeros((120, 160), bool)
+    hole[50:70, 70:90], made[22:98, 22:138] = True, True
+    picture[hole] = 0.5
+    assert shifts.completed(picture, hole, made)[hole].std() > 0.05
+
+
 def test_the_network_is_loaded_when_it_is_needed() -> None:
     loads = []
 

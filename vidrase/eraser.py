@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Unpack
@@ -113,7 +114,11 @@ class Eraser:
             results = one_pass([frame], self._run())
         else:
             found = hole_of(frame, mask.astype(bool), self.options)
-            results = fill_frames([HoleFrame(frame, found)], self._run(), None)
+            run = self._run()  # the mask is taken at its word, whatever else `remove` would find
+            fill = replace(run.options.fill, shadows=bool(run.options.fill.shadows))
+            results = fill_frames(
+                [HoleFrame(frame, found)], replace(run, options=replace(run.options, fill=fill)), None
+            )
         with closing(results):
             result = next(results)
         return np.stack(result.planes, axis=2)

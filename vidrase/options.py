@@ -144,7 +144,8 @@ class FillOptions:
     flow_weights: Path | None = None
     """Of RAFT: a `.pth` of torchvision."""
     shadows: bool | None = None
-    """None: on when the background is known well enough and the hole comes from a detector."""
+    """Whether cast shadows, and what else masks leave of things, go along where other moments show the background. None: when the
+    hole comes from a detector."""
 
     def __post_init__(self) -> None:
         _one_of("fill", self.mode, ("auto", "plate", "flow", "image"))

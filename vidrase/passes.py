@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
@@ -174,7 +174,7 @@ def find_holes(
         holes: Iterable[HoleFrame] = (HoleFrame(frame) for frame in frames)
         if store is not None and selection is not None:
             seen = ((frame, store.get(frame.index)) for frame in frames)
-            holes = _with_kept(_masked(stack, seen, selection, run), store, selection)
+            holes = _with_kept(_masked(stack, seen, selection, run), store.get, selection)
         yield from _wanted(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
 
 
@@ -189,7 +189,15 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
         holes: Iterable[HoleFrame]
         if run.models.segmenter is not None:
             chosen = select(run.options.select, None, run.models.segmenter.names)
-            holes = _masked(stack, _tracked(frames, run, near(run, None)), chosen, run)
+            waiting: dict[int, Instances] = {}
+
+            def seen() -> Iterator[tuple[Frame, Instances]]:
+                for frame, instances in _tracked(frames, run, near(run, None)):
+                    waiting[frame.index] = instances
+                    yield frame, instances
+                    del frame, instances
+
+            holes = _with_kept(_masked(stack, seen(), chosen, run), waiting.pop, chosen)
         else:
             holes = (HoleFrame(frame) for frame in frames)
         first = next(iter_holes := iter(holes), None)
@@ -263,23 +271,22 @@ def _masked(
     return stack.enter_context(closing(prefetch(run.clock.stage("mask", holes), depth=DEPTH, name="mask")))
 
 
-def _with_kept(holes: Iterable[HoleFrame], store: InstanceStore, selection: Selection) -> Iterator[HoleFrame]:
-    """Holes with what was found beside them and must stay."""
+def _with_kept(
+    holes: Iterable[HoleFrame], found_in: Callable[[int], Instances], selection: Selection
+) -> Iterator[HoleFrame]:
+    """Holes with what was found beside them and must stay. found_in: number of a frame -> what was found in it."""
     for found in holes:
-        kept = None
-        if found.hole is not None:
-            instances = store.get(found.frame.index)
-            stay = instances.where(~selection.chosen(instances))
-            goes, masks = (
-                found.hole.full_core(),
-                [found.frame.orientation.to_stored(stay.mask(k)) for k in range(len(stay))],
-            )
+        instances, turn = found_in(found.frame.index), found.frame.orientation
+        stay = instances.where(~selection.chosen(instances))
+        area = np.zeros(instances.size, bool)
+        goes = np.zeros_like(area) if found.hole is None else turn.to_display(found.hole.full_core())
+        for mask, (y, x) in zip(stay.masks, stay.corners.tolist(), strict=True):
+            here = np.s_[y : y + mask.shape[0], x : x + mask.shape[1]]
             # what goes is sometimes found twice, under two names: nothing of it stays
-            masks = [one for one in masks if np.count_nonzero(one & goes) < ITSELF * np.count_nonzero(one)]
-            if masks:
-                area = np.ascontiguousarray(np.logical_or.reduce(masks))
-                kept = Hole.of(area, area)
-        yield HoleFrame(found.frame, found.hole, found.passes, kept)
+            if np.count_nonzero(mask & goes[here]) < ITSELF * np.count_nonzero(mask):
+                area[here] |= mask
+        stored = np.ascontiguousarray(turn.to_stored(area))
+        yield HoleFrame(found.frame, found.hole, found.passes, Hole.of(stored, stored) if len(stay) else None)
         del found
 
 

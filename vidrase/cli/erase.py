@@ -54,7 +54,7 @@ how = _options(
         "--flow", type=click.Choice(["auto", "dis", "raft"]), default="auto", show_default=True, help="Motion by."
     ),
     click.option("--flow-weights", type=click.Path(path_type=Path), help="RAFT's .pth of torchvision."),
-    click.option("--shadows/--no-shadows", default=None, help="Take cast shadows along."),
+    click.option("--shadows/--no-shadows", default=None, help="Shadows and what masks leave go along."),
     click.option("--segmenter", type=click.Choice(["yolo", "maskrcnn"]), default="yolo", show_default=True),
     click.option("--model", help="Weights: a path, or a name from `vidrase models`."),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),

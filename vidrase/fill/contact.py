@@ -23,6 +23,8 @@ DARK = 0.6  # share of the light that is left there at most
 TINT = 0.2  # largest difference between that share of red, green and blue
 EVEN = 0.1  # share of the ground around that may be as dark by itself, where nobody knows it in the light
 LOWEST = 0.75  # of the thing's height: above it, it does not stand on the ground
+LEAST_GAP = 10.0  # grey levels
+BLURRED = 5  # px of the smaller picture that run together
 LEAST = 12  # px of such a picture
 SOLID = 3  # px of such a picture: what is narrower are gaps between stones
 EDGE = 2  # px of such a picture: its soft edge
@@ -31,7 +33,7 @@ SPECK = 0.05  # of the largest thing: what is smaller stands nowhere
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Foot:
-    """The surroundings of what is hidden in one frame."""
+    """The surroundings of what is hidden in one frame, as displayed."""
 
     size: tuple[int, int]
     """(height, width) of the whole picture."""
@@ -44,26 +46,36 @@ class Foot:
     """[h, w] what is hidden."""
 
     @classmethod
-    def of(cls, frame: Frame, hidden: NDArray[np.bool_]) -> Foot:
-        """That of what is `hidden`, bool [H, W] with some of it True, in a `frame`."""
+    def of(cls, frame: Frame, hidden: NDArray[np.bool_]) -> Foot | None:
+        """That of what is `hidden`, bool [H, W], in a `frame`; None: nothing that would show at this size."""
         height, width = frame.size
         scale = min(1.0, SIDE / max(height, width))
         size = max(round(height * scale), 1), max(round(width * scale), 1)
-        area = cv2.resize(hidden.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) > 0
+        small = cv2.resize(hidden.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) > 0
+        area, rgb = (
+            frame.orientation.to_display(one) for one in (small, to_rgb8(frame.planes, frame.layout, size=size))
+        )
+        if not area.any():
+            return None
         rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
         wide = int(2 * REACH * (rows[-1] + 1 - rows[0])) + EDGE
         top, left = max(int(rows[0]) - wide, 0), max(int(columns[0]) - wide, 0)
         span = np.s_[top : int(rows[-1]) + 1 + wide, left : int(columns[-1]) + 1 + wide]
-        return cls(size, top, left, to_rgb8(frame.planes, frame.layout, size=size)[span].copy(), area[span].copy())
+        return cls(area.shape, top, left, rgb[span].copy(), area[span].copy())
 
     def dark(self, lit: Lit | None, part: tuple[slice, slice], size: tuple[int, ...]) -> NDArray[np.bool_] | None:
         """bool, of the whole picture: what is dark there; None: nothing.
 
-        lit: the `part` of a smaller picture, of `size`, as it looks in the light; None: nobody knows.
+        lit: the `part` of a smaller picture, of `size`, as it looks in the light; None: there are no other moments.
         """
+        if lit is None:
+            return None
         light = np.zeros((*size, 3), np.float32)
-        if lit is not None:
-            light[part] = lit.rgb * lit.known[..., None]
+        # it is blurred: beside what is dark by itself the darkest of it counts
+        darkest = cv2.erode(
+            np.where(lit.known[..., None], lit.rgb, 255).astype(np.float32), np.ones((BLURRED, BLURRED))
+        )
+        light[part] = darkest * lit.known[..., None]
         light = cv2.resize(light, self.size[::-1], interpolation=cv2.INTER_NEAREST)
         light = light[self.top :, self.left :][: self.area.shape[0], : self.area.shape[1]]
         luma = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY)
@@ -75,7 +87,7 @@ class Foot:
             if size_ < SPECK * largest:
                 continue
             reach = max(round(REACH * height), EDGE)
-            first, spare = top + round(LOWEST * height), 2 * reach
+            first, spare = top + min(round(LOWEST * height), height - 1), 2 * reach
             at = np.s_[first : top + height + spare, max(left - spare, 0) : left + width + spare]
             near = grown(labels[at] == label, reach)
             around = grown(near, reach) & ~near & ~self.area[at]
@@ -84,7 +96,7 @@ class Foot:
                 here[(here == 0).all(2)] = np.median(self.rgb[at][around], axis=0)
             shares = self.rgb[at] / np.maximum(here, 1)
             even = shares.max(2) - shares.min(2) < TINT
-            below[at] |= near & even & (luma[at] < DARK * grey(here))
+            below[at] |= near & even & (luma[at] < np.minimum(DARK * grey(here), grey(here) - LEAST_GAP))
         # colours are stored more coarsely than light: the thing's own run over its edge
         thing = grown(self.area, EDGE)
         solid = cv2.morphologyEx((below | thing).astype(np.uint8), cv2.MORPH_OPEN, np.ones((SOLID, SOLID), np.uint8))

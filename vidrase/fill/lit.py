@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vidrase.album import Album
 from vidrase.colour import to_rgb8
-from vidrase.frames import Frame
+from vidrase.frames import Frame, Orientation
 
 Matrix = NDArray[np.float64]
 
@@ -33,16 +33,35 @@ MARGIN = 24  # px beyond the borders: the camera moves while a picture serves
 
 
 def small_size(frame: Frame) -> tuple[int, int]:
-    """(height, width) of the pictures compared."""
+    """(height, width) of the pictures compared, as stored; shadows fall downward as displayed."""
     height, width = frame.size
     scale = min(1.0, SIDE / max(height, width))
     return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
 def small(frame: Frame) -> NDArray[np.float32]:
-    """RGB [h, w, 3], grey levels, reduced and blurred."""
+    """RGB [h, w, 3] as displayed, grey levels, reduced and blurred."""
     rgb = to_rgb8(frame.planes, frame.layout, size=small_size(frame)).astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(rgb, (0, 0), BLUR), np.float32)
+    return np.ascontiguousarray(frame.orientation.to_display(cv2.GaussianBlur(rgb, (0, 0), BLUR)), np.float32)
+
+
+def small_mask(mask: NDArray[np.bool_], frame: Frame) -> NDArray[np.bool_]:
+    """bool [h, w] as displayed, reduced: where any of `mask`, bool [H, W] of the `frame`, is."""
+    shown = cv2.resize(mask.astype(np.uint8) * 255, small_size(frame)[::-1], interpolation=cv2.INTER_AREA) > 0
+    return np.ascontiguousarray(frame.orientation.to_display(shown))
+
+
+def stored_at(orientation: Orientation, height: int, width: int) -> Matrix:
+    """From displayed px to px of the picture as stored, `height` x `width`: [3, 3]."""
+    across = orientation.displayed_size(height, width)[1]
+    mirror = np.array([[-1.0, 0, across - 1], [0, 1, 0], [0, 0, 1]]) if orientation.mirrored else np.eye(3)
+    turns = (
+        np.eye(3),
+        np.array([[0.0, 1, 0], [-1, 0, height - 1], [0, 0, 1]]),
+        np.array([[-1.0, 0, width - 1], [0, -1, height - 1], [0, 0, 1]]),
+        np.array([[0.0, -1, width - 1], [1, 0, 0], [0, 0, 1]]),
+    )
+    return turns[orientation.quarter_turns % 4] @ mirror
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,19 +180,29 @@ def near(things: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(away < reach, bool)
 
 
-def from_album(album: Album, index: int, around: int, own: NDArray[np.float32], free: NDArray[np.bool_]) -> Extremes:
+def from_album(
+    album: Album,
+    index: int,
+    orientation: Orientation,
+    around: int,
+    own: NDArray[np.float32],
+    free: NDArray[np.bool_],
+) -> Extremes:
     """The frame `index` and `MARGIN` around it, from moments of the whole shot more than `around` frames away.
 
-    own: float32 [h, w, 3] as of `small`; free: bool [h, w] where it shows the background.
+    own: float32 [h, w, 3] as of `small`; free: bool [h, w] where it shows the background; both as displayed.
     """
     height, width = free.shape
+    stored = orientation.displayed_size(height, width)  # the swap is its own inverse
+    turned = stored_at(orientation, *stored)
     corner, size = (-MARGIN, -MARGIN), (height + 2 * MARGIN, width + 2 * MARGIN)
     own = cv2.copyMakeBorder(own, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT).astype(np.float32)
     free = np.pad(free, MARGIN)
     out = Extremes.of(size)
     for glimpse in album.glimpses:
-        way = album.way(index, glimpse, (height, width)) if abs(glimpse.index - index) > around else None
+        way = album.way(index, glimpse, stored) if abs(glimpse.index - index) > around else None
         if way is not None:
+            way = way @ turned
             shown, seen = brought(glimpse.rgb, glimpse.known, way, corner, size)
             lit = same_light(cv2.GaussianBlur(shown.astype(np.float32), (0, 0), BLUR), seen, own, free)
             if lit is not None:

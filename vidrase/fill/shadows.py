@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,9 +24,20 @@ from vidrase.fill.cast import AROUND, Carry, cast, with_gaps
 from vidrase.fill.complete import grown
 from vidrase.fill.contact import Foot
 from vidrase.fill.foreign import foreign
-from vidrase.fill.lit import MARGIN, Extremes, brought, from_album, grey, near, same_light, small, small_size
+from vidrase.fill.lit import (
+    MARGIN,
+    Extremes,
+    brought,
+    from_album,
+    grey,
+    near,
+    same_light,
+    small,
+    small_mask,
+    small_size,
+)
 from vidrase.flow import FlowModel
-from vidrase.frames import Frame, Hole, HoleFrame
+from vidrase.frames import Frame, Hole, HoleFrame, Orientation
 from vidrase.streams import closing_all
 
 LOOK = 32  # frames ahead
@@ -43,6 +54,8 @@ ALIKE = 0.35  # of its neighbours' shadows: what lasts a frame only is none
 MORE = 2.0  # times it: so much more than it that they say is another one's
 RING = 3 / 480  # of the frame's height: a shadow's soft edge
 SLIT = 5 / 480  # of the frame's height: half of what may be left between a thing and its shadow
+MISSED = 3  # frames around in which what must stay is looked for
+STAYS = 2  # px of a reduced picture around it
 KEPT = 4 / 480  # of the frame's height: what stays keeps its soft edge
 
 
@@ -51,11 +64,14 @@ class _Moment:
     number: int
     index: int
     shot: int
+    orientation: Orientation
     rgb: NDArray[np.float32]
-    """[h, w, 3] reduced and blurred, grey levels."""
+    """[h, w, 3] reduced and blurred, grey levels; like all that follows as displayed."""
     luma: NDArray[np.uint8]
     area: NDArray[np.bool_]
     """[h, w] the hole, and a little around it."""
+    stays: NDArray[np.bool_] | None = None
+    """[h, w] things that must stay; None: none."""
     ahead: CameraMotion | None = None
     """To the next moment, once asked for."""
     shadow: NDArray[np.bool_] | None = None
@@ -98,7 +114,7 @@ def with_shadows(
     with closing_all(upstream) as source:
         for number, found in enumerate(source):
             look = look_of(found.frame)
-            now = _moment(number, shot, found)
+            now = _moment(number, shot, found, still=still(found.frame))
             last = finder.moments.get(number - 1)
             if cut(now.luma) or (last is not None and last.luma.shape != now.luma.shape):
                 shot += 1
@@ -178,14 +194,20 @@ class _Finder:
         part = _around(here.area)
         top, left = part[0].start, part[1].start
         own, free = here.rgb[part], ~here.area[part]
+        stays = self._staying(here)
         moments = self._far(here, album, (top, left), own.shape[:2]) if album is not None else None
         moments = moments or Extremes.of(own.shape[:2])
         self._near(here, (top, left), own, free, moments)
         lit = moments.lit()
+        if lit is not None and stays is not None:
+            known = ~stays[part]
+            lit = replace(lit, known=lit.known & known, sure=lit.sure & known, judged=lit.judged | ~known)
         more = None if lit is None else foreign(own, free, lit)
         here.foreign = None if more is None else _placed(with_gaps(more, free), part, here.area.shape)
         if here.foot is not None:
             here.dark, here.foot = here.foot.dark(lit, part, here.area.shape), None
+            if here.dark is not None and stays is not None:
+                here.dark &= ~resized(stays, here.dark.shape)
         last = self._before(here)
         carried = None
         if last is not None:
@@ -201,6 +223,12 @@ class _Finder:
             here.cast = Carry(here.area, whole if carried is None else whole | carried.under, found.dark)
         return _placed(with_gaps(core | before, free), part, here.area.shape)
 
+    def _staying(self, here: _Moment) -> NDArray[np.bool_] | None:
+        """bool [h, w]: what must stay, as moments around say as well: detectors miss things now and then. None: nothing."""
+        near = (self.moments.get(here.number + step) for step in range(-MISSED, MISSED + 1))
+        masks = [moment.stays for moment in near if moment and moment.shot == here.shot and moment.stays is not None]
+        return grown(np.logical_or.reduce(masks), STAYS) if masks else None
+
     def _far(self, here: _Moment, album: Album, corner: tuple[int, int], size: tuple[int, ...]) -> Extremes | None:
         """What moments beyond the window show of a region of `here`: laid over a moment close by, brought here from there."""
         way: NDArray[np.float64] | None = None
@@ -209,7 +237,7 @@ class _Finder:
             near = anchor.shot == here.shot and 0 <= here.number - anchor.number < ANCHOR
             way = self._way(here, anchor) if near else None
         if way is None or self._anchor is None:
-            self._anchor = here, from_album(album, here.index, max(OFFSETS), here.rgb, ~here.area)
+            self._anchor = here, from_album(album, here.index, here.orientation, max(OFFSETS), here.rgb, ~here.area)
             way = np.eye(3)
         return self._anchor[1].at(INWARD @ way, corner, size)
 
@@ -264,14 +292,15 @@ class _Finder:
         return np.asarray(link @ way)
 
 
-def _moment(number: int, shot: int, found: HoleFrame) -> _Moment:
-    size = small_size(found.frame)
-    area, foot = np.zeros(size, bool), None
-    if found.hole is not None and found.hole.area.any():
-        full = found.hole.full_area()
-        area = grown(cv2.resize(full.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) > 0, AROUND)
-        foot = Foot.of(found.frame, full)
-    return _Moment(number, found.frame.index, shot, small(found.frame), found.frame.luma(size=size), area, foot=foot)
+def _moment(number: int, shot: int, found: HoleFrame, *, still: bool) -> _Moment:
+    frame, hole, foot = found.frame, None if still else found.hole, None
+    rgb = small(frame)
+    area = np.zeros(rgb.shape[:2], bool)
+    if hole is not None and hole.area.any():
+        area, foot = grown(small_mask(hole.full_area(), frame), AROUND), Foot.of(frame, hole.full_area())
+    luma = np.ascontiguousarray(frame.orientation.to_display(frame.luma(size=small_size(frame))))
+    stays = None if still or found.kept is None else small_mask(found.kept.full_area(), frame)
+    return _Moment(number, frame.index, shot, frame.orientation, rgb, luma, area, stays=stays, foot=foot)
 
 
 def _around(area: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -291,20 +320,22 @@ def _placed(mask: NDArray[np.bool_], part: tuple[slice, slice], size: tuple[int,
 
 def shadow_of(frame: Frame, hidden: NDArray[np.bool_], album: Album) -> NDArray[np.bool_]:
     """bool [h, w], smaller than `frame`: the shadows of what is `hidden`, bool [H, W], by what its album shows."""
-    size = small_size(frame)
-    area = grown(cv2.resize(hidden.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) > 0, AROUND)
-    if not area.any():
-        return area
-    own, part = small(frame), _around(area)
-    lit = from_album(album, frame.index, 0, own, ~area).at(INWARD, (0, 0), size).lit()
-    lit = None if lit is None else lit.of(part)
-    found = None if lit is None else cast(own[part], ~area[part], lit)
-    cores = [None if found is None else found.core, None if lit is None else foreign(own[part], ~area[part], lit)]
+    area = grown(small_mask(hidden, frame), AROUND)
+    foot = Foot.of(frame, hidden)
+    if not area.any() or foot is None:
+        return np.zeros(small_size(frame), bool)
+    own, part, size = small(frame), _around(area), area.shape
     whole = np.zeros(size, bool)
-    for core in cores:
+    lit = from_album(album, frame.index, frame.orientation, 0, own, ~area).at(INWARD, (0, 0), size).lit()
+    if lit is None:
+        return np.ascontiguousarray(frame.orientation.to_stored(whole))
+    lit = lit.of(part)
+    found, more = cast(own[part], ~area[part], lit), foreign(own[part], ~area[part], lit)
+    for core in (None if found is None else found.core, more):
         whole |= False if core is None else _placed(with_gaps(core, ~area[part]), part, size)
-    dark = Foot.of(frame, hidden).dark(lit, part, size)
-    return whole if dark is None else dark | resized(whole, dark.shape)
+    dark = foot.dark(lit, part, size)
+    whole = whole if dark is None else dark | resized(whole, dark.shape)
+    return np.ascontiguousarray(frame.orientation.to_stored(whole))
 
 
 def lasting(shadow: NDArray[np.bool_] | None, beside: list[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
@@ -325,7 +356,7 @@ def _joined(found: HoleFrame, shadows: list[NDArray[np.bool_]]) -> Hole | None:
         return None
     core = np.zeros(hole.size, bool)
     for shadow in shadows:
-        core |= resized(shadow, hole.size)
+        core |= resized(np.ascontiguousarray(found.frame.orientation.to_stored(shadow)), hole.size)
     full, area = hole.full_area(), grown(core, max(round(RING * hole.size[0]), 2))
     area |= _slits(full, area)
     if found.kept is not None:

@@ -92,9 +92,9 @@ def completed(guess: Picture, hole: Mask, made: Mask | None = None) -> Picture:
     labels, chosen, origin = _cut(small, small_hole, small_barred, offsets)
     whole = np.full(size, -1, np.int32)
     whole[origin[0] : origin[0] + labels.shape[0], origin[1] : origin[1] + labels.shape[1]] = labels
-    out = guess.copy()
-    out[crop] = _composed(full, where, barred, whole, offsets[chosen], (height / size[0], width / size[1]))
-    return out
+    out, left = guess.copy(), np.zeros_like(hole)
+    out[crop], left[crop] = _composed(full, where, barred, whole, offsets[chosen], (height / size[0], width / size[1]))
+    return completed(out, left) if made is not None and left.any() else out
 
 
 def surroundings(hole: Mask) -> tuple[slice, slice]:
@@ -288,8 +288,8 @@ def _composed(
     labels: NDArray[np.int32],
     offsets: Offsets,
     scale: tuple[float, float],
-) -> Picture:
-    """`guess` with what is shifted in, at full size; labels: int32 at working size, -1: nothing."""
+) -> tuple[Picture, Mask]:
+    """`guess` with what is shifted in, at full size, and where nothing could be; labels: int32 at working size, -1: nothing."""
     height, width = hole.shape
     box = (slice(0, height), slice(0, width))
     total, sums = np.zeros((height, width), np.float32), np.zeros(guess.shape, np.float32)
@@ -305,4 +305,4 @@ def _composed(
     out = guess.copy()
     some = total > 0.02
     out[some] = sums[some] / total[some][:, None]
-    return out
+    return out, hole & ~some
