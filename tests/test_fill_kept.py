@@ -115,7 +115,7 @@ def test_a_foot_that_stands_for_a_moment_belongs_to_its_walker() -> None:
 
 
 def test_what_goes_and_was_found_twice_does_not_stay_as_something_else() -> None:
-    """Detectors see a cat as a cat and as a dog: the dog is the cat."""
+    """Two finds of one thing: the second is no other thing."""
     from vidrase.passes import _with_kept
 
     frame = as_frames([texture(*SIZE)])[0]

@@ -14,7 +14,6 @@ from vidrase.album import Album
 from vidrase.errors import OptionError
 from vidrase.fill.cast import Carry, cast
 from vidrase.fill.contact import Foot
-from vidrase.fill.foreign import foreign
 from vidrase.fill.lit import Lit, stored_at
 from vidrase.fill.shadows import LOOK, _slits, shadow_of, with_shadows
 from vidrase.flow import DisFlow
@@ -258,37 +257,6 @@ def test_a_shadow_lies_where_its_thing_is() -> None:
     assert found.sum() < 1.5 * shadow.sum()
 
 
-def _at_the_foot(colour: tuple[float, float, float]) -> tuple[Foot, NDArray[np.bool_]]:
-    """A thing on even ground, a patch of `colour` times the ground below it that its mask lacks."""
-    picture = np.full((240, 320, 3), 120, np.uint8)
-    area, patch = np.zeros((240, 320), bool), np.zeros((240, 320), bool)
-    area[60:160, 120:200], patch[150:160, 140:180] = True, True
-    area &= ~patch
-    picture[area] = (225, 20, 30)
-    picture[patch] = (picture[patch] * np.array(colour)).astype(np.uint8)
-    return Foot.of(synth.as_frames([picture])[0], area), patch
-
-
-def test_the_dark_between_a_thing_and_the_ground_belongs_to_it() -> None:
-    foot, patch = _at_the_foot((0.3, 0.3, 0.35))
-    part = np.s_[0:60, 0:80]
-    everywhere = np.ones((60, 80), bool)
-    unknown = _lit(~everywhere, ~everywhere)
-    dark = foot.dark(unknown, part, (60, 80))
-    assert foot.dark(None, part, (60, 80)) is None  # a single picture is taken as it is
-    assert dark is not None
-    assert dark[patch].all()
-    assert dark.sum() < 2 * patch.sum()
-    by_itself = replace(_lit(everywhere, everywhere), rgb=np.full((60, 80, 3), 45, np.float32))
-    assert foot.dark(by_itself, part, (60, 80)) is None
-
-
-@pytest.mark.parametrize("colour", [(0.9, 0.9, 0.9), (0.7, 0.3, 0.1)])
-def test_what_is_not_dark_or_of_another_colour_at_the_foot_does_not(colour: tuple[float, float, float]) -> None:
-    nowhere = np.zeros((60, 80), bool)
-    assert _at_the_foot(colour)[0].dark(_lit(nowhere, nowhere), np.s_[0:60, 0:80], (60, 80)) is None
-
-
 def test_where_the_thing_ends_in_its_shadow_that_lies_under_the_same_head() -> None:
     _, thing, shadow = _part()
     longer = thing.copy()
@@ -302,54 +270,12 @@ def test_where_the_thing_ends_in_its_shadow_that_lies_under_the_same_head() -> N
     assert found.under[shadow & longer].all()
 
 
-def test_what_looks_as_it_does_at_no_other_moment_and_touches_the_hole_belongs_to_it() -> None:
-    own, thing, _ = _part()
-    own[:] = 140
-    arm, apart = np.zeros(thing.shape, bool), np.zeros(thing.shape, bool)
-    arm[30:40, 75:90], apart[30:40, 110:125] = True, True
-    own[arm | apart] = 230, 160, 140
-    everywhere = np.ones(thing.shape, bool)
-    found = foreign(own, ~thing, _lit(everywhere, everywhere))
-    assert found is not None
-    assert (found == arm).all()
-    assert foreign(own, ~thing, replace(_lit(everywhere, everywhere), sure=~everywhere)) is None
-    own[75:, 75:] = 230  # as large as the thing: somebody else
-    assert (foreign(own, ~thing, _lit(everywhere, everywhere)) == arm).all()
-
-
-def test_an_arm_that_the_mask_leaves_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidrase.fill.lit.SURE", 4)  # no more of so short a clip show a place
-    clip, _ = _clip(1.0)
-    frames, arms = [], []
-    for found in clip:
-        arm = np.zeros(SIZE, bool)
-        if found.hole is not None:
-            rows, columns = (np.flatnonzero(found.hole.full_area().any(axis)) for axis in (1, 0))
-            arm[rows[0] + 4 : rows[0] + 12, columns[-1] + 1 : columns[-1] + 16] = True
-        picture = 100 + found.frame.rgb() // 5
-        picture[arm] = 250, 40, 250
-        frames.append(picture)
-        arms.append(arm)
-    clip = [HoleFrame(f, found.hole) for f, found in zip(synth.as_frames(frames), clip, strict=True)]
-    out = _found(clip)
-    covered = [out[t].hole.full_area()[arms[t]].mean() for t in range(8, 28) if arms[t].any()]
-    assert np.mean(covered) > 0.9
-
-
 def test_nothing_is_left_between_a_thing_and_its_shadow() -> None:
     thing, shadow = np.zeros((240, 320), bool), np.zeros((240, 320), bool)
     thing[60:160, 120:200], shadow[140:170, 204:260] = True, True
     left = ~(thing | shadow | _slits(thing, shadow))
     assert not left[144:156, 200:204].any()
     assert left[100:130, 205:].all()
-
-
-@pytest.mark.parametrize("rows", [1, 2, 8])
-def test_a_thing_that_enters_from_below_has_no_foot(rows: int) -> None:
-    clip, _ = _clip(1.0)
-    area = np.zeros(SIZE, bool)
-    area[-rows:, 60:90] = True
-    assert len(_found([HoleFrame(found.frame, Hole.of(area, area)) for found in clip[:12]])) == 12
 
 
 @pytest.mark.parametrize("orientation", [Orientation(1), Orientation(2), Orientation(3), Orientation(1, True)])
@@ -380,22 +306,3 @@ def test_the_way_from_what_is_displayed_to_what_is_stored() -> None:
         for y, x in np.ndindex(shown.shape):
             column, row, _ = stored_at(orientation, 3, 4) @ (x, y, 1)
             assert stored[int(row), int(column)] == shown[y, x]
-
-
-def test_what_stays_does_not_go_along_though_it_was_missed_in_a_frame() -> None:
-    shown, masks, _ = synth.clip(40, *SIZE, pan=(0.2, 1.5), step=(0, 3), size=30, seed=3)
-    friends = []
-    for picture, mask in zip(shown, masks, strict=True):
-        picture[:] = np.where(mask[..., None], picture, 100 + picture // 5)
-        friend = np.zeros(SIZE, bool)
-        if mask.any():
-            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            friend[rows[0] + 4 : rows[0] + 22, columns[-1] + 3 : columns[-1] + 17] = True
-        picture[friend] = 240, 230, 30
-        friends.append(friend)
-    clip = [
-        HoleFrame(f, Hole.of(m, m) if m.any() else None, kept=Hole.of(o, o) if t != 20 and o.any() else None)
-        for t, (f, m, o) in enumerate(zip(synth.as_frames(shown), masks, friends, strict=True))
-    ]
-    eaten = [f.hole.full_area()[o].mean() for f, o in zip(_found(clip), friends, strict=True) if f.hole and o.any()]
-    assert max(eaten) < 0.1
