@@ -20,7 +20,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"eraser", "session", "live"},
     {"engine"},
     {"passes"},
-    {"run"},
+    {"run", "kept"},
     {
         "source",
         "sink",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import cv2
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from vidrase.fill import fill
 from vidrase.fill.links import Linker, movers
 from vidrase.fill.moment import Grid, Moment
 from vidrase.flow import load_flow
-from vidrase.frames import Hole, HoleFrame, Instances
+from vidrase.frames import Hole, HoleFrame
 from vidrase.inpaint import load_inpainter
 from vidrase.options import FillOptions
 from vidrase.report import FillStats
@@ -112,26 +110,3 @@ def test_a_foot_that_stands_for_a_moment_belongs_to_its_walker() -> None:
     assert moving[foot].all()
     # of what is larger than the hole the hole hides a part
     assert not movers(walker, beyond, np.ones(SIZE, bool), speed=0.0, halo=4, most=1000).any()
-
-
-def test_what_goes_and_was_found_twice_does_not_stay_as_something_else() -> None:
-    """Two finds of one thing: the second is no other thing."""
-    from vidrase.passes import _with_kept
-
-    frame = as_frames([texture(*SIZE)])[0]
-    corners = np.array([[30, 40], [32, 42], [60, 60]], np.int32)
-    sizes = [(50, 30), (50, 28), (40, 40)]
-    found = Instances(
-        np.array([1, 2, 3]),
-        ("cat", "dog", "person"),
-        np.ones(3, np.float32),
-        np.array([[x, y, x + w, y + h] for (y, x), (h, w) in zip(corners, sizes, strict=True)], np.float32),
-        tuple(np.ones(size, bool) for size in sizes),
-        corners,
-        SIZE,
-    )
-    selection = SimpleNamespace(chosen=lambda instances: np.array([label == "cat" for label in instances.labels]))
-    hole = Hole.of(found.mask(0), found.mask(0))
-    kept = next(iter(_with_kept([HoleFrame(frame, hole)], lambda _: found, selection))).kept
-    assert kept is not None
-    assert np.array_equal(kept.full_area(), found.mask(2))

@@ -194,16 +194,6 @@ def test_errors_come_through() -> None:
         list(with_shadows(source(), DisFlow(), lambda _: False))
 
 
-def test_a_region_keeps_shadows_inside_it_too() -> None:
-    from vidrase.options import Rectangle
-    from vidrase.passes import _kept_beyond
-
-    clip, _ = _clip(0.55)
-    region = Rectangle(0, 0, 200, 72)
-    frames = [HoleFrame(f.frame, f.hole, kept=_kept_beyond(f, region)) for f in clip]
-    assert all(not found.hole.full_area()[72:].any() for found in _found(frames) if found.hole is not None)
-
-
 def _part() -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
     """(a picture, where a thing stands in it, where its shadow lies); lit ground is 150, in the shadow 60."""
     own = np.full((100, 140, 3), 150, np.float32)

@@ -18,7 +18,7 @@ from vidrase.errors import OptionError
 from vidrase.frames import Frame, HoleFrame, SourceInfo
 from vidrase.holefile import MaskWriter
 from vidrase.options import Options
-from vidrase.passes import DEPTH, choose, fill_frames, find_holes, look, recall, recorded, within
+from vidrase.passes import DEPTH, choose, fill_frames, find_holes, look, recall, recorded, surveyed, within
 from vidrase.report import Note, Notes, Report
 from vidrase.run import Models, Progress, Run, Seen
 from vidrase.select import Selection
@@ -182,8 +182,9 @@ def _render(
             moments_of(times, moments, run.options.select.times, store, selection) if sheet is not None else frozenset()
         )
         kept: dict[int, HoleFrame] = {}  # the few moments for the sheet, until their filling arrives
+        survey = surveyed(source, run, seen, selection)
         holes = _counted(find_holes(source, run, store, selection), report, writer, wanted, kept)
-        ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, seen.survey), depth=DEPTH, name="fill")))
+        ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, survey), depth=DEPTH, name="fill")))
         for done, frame in enumerate(ready, 1):
             if sheet is not None and frame.index in kept:
                 moment = kept.pop(frame.index)
@@ -201,8 +202,7 @@ def _render(
 def first_pass(source: Source, run: Run, stack: ExitStack) -> Seen:
     """Look at the whole source; what was found lies on disk until `stack` is left."""
     store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
-    survey, times = look(source, run, store)
-    return Seen(survey, times, store)
+    return look(source, run, store)
 
 
 def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
@@ -211,7 +211,8 @@ def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
     with ExitStack() as stack:
         seen = first_pass(source, run, stack)
         selection = choose(run, source.info, seen.store, seen.seconds) if seen.store is not None else None
-        yield from fill_frames(find_holes(source, run, seen.store, selection), run, seen.survey)
+        survey = surveyed(source, run, seen, selection)
+        yield from fill_frames(find_holes(source, run, seen.store, selection), run, survey)
 
 
 def list_things(source: Source, run: Run) -> list[TrackSummary]:

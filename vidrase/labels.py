@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from vidrase.errors import UnknownLabel
 
@@ -15,6 +15,18 @@ CARRIED = frozenset(
         "surfboard kite frisbee sports_ball baseball_bat baseball_glove tennis_racket"
     ).split()
 )
+
+# Parts of a place rather than things in it: background as long as nobody asks for them.
+SCENERY = frozenset(
+    name.replace("_", " ")
+    for name in (
+        "bench couch bed dining_table toilet oven sink refrigerator microwave potted_plant traffic_light fire_hydrant stop_sign "
+        "parking_meter"
+    ).split()
+)
+# Detectors waver between these for one thing.
+SEATS = frozenset({"chair", "couch", "bench", "bed"})
+EVERYTHING = frozenset({"all", "everything"})
 
 _IRREGULAR = {
     "people": "person", "men": "man", "women": "woman", "children": "child", "mice": "mouse", "knives": "knife",
@@ -103,6 +115,15 @@ def require(word: str, names: Mapping[int, str]) -> str:
     some = list(names.values())
     listed = ", ".join(some[:12]) + (f" and {len(some) - 12} more" if len(some) > 12 else "")
     raise UnknownLabel(f"no class '{word}'; this model knows {listed}")
+
+
+def scenery(wishes: Iterable[str], names: Mapping[int, str]) -> frozenset[str]:
+    """The classes of `SCENERY` that none of the `wishes`, each a class or several with commas between, is about."""
+    words = [word.strip() for wish in wishes for word in wish.split(",")]
+    if any(word.lower() in EVERYTHING for word in words):
+        return frozenset()
+    meant = {resolve(word, names) for word in words}
+    return frozenset() if meant & SEATS else SCENERY - meant
 
 
 def _forms(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
@@ -20,7 +20,9 @@ from vidrase import picks, selectionfile, thing
 from vidrase.errors import OptionError, SourceError
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
-from vidrase.options import Options, Rectangle
+from vidrase.kept import kept_beyond, limited, union, with_kept
+from vidrase.labels import SEATS, scenery
+from vidrase.options import Options
 from vidrase.run import Run, Seen
 from vidrase.segment import Segmenter
 from vidrase.select import Selection, explained, joined, select
@@ -32,7 +34,6 @@ from vidrase.survey import Survey, SurveyBuilder
 from vidrase.track import frames_held, track
 
 DEPTH = 4  # frames a prefetch runs ahead: enough to even out the encoder's and detector's bursts
-ITSELF = 0.8  # of what was found and is to stay, lying in what goes: the same thing
 
 
 def recall(options: Options) -> tuple[Options, SavedSelection | None]:
@@ -50,19 +51,18 @@ def max_frames_in_flight(options: Options) -> int:
     return max(looking, erasing)
 
 
-def look(source: Source, run: Run, store: InstanceStore | None) -> tuple[Survey | None, array[float]]:
-    """First pass: what is where. Returns (survey of the background, seconds of every frame); instances go to `store`.
-
-    The survey is None for a still: there is no other moment to look at.
-    """
+def look(source: Source, run: Run, store: InstanceStore | None) -> Seen:
+    """First pass: what is where; instances go to `store`."""
     builder = SurveyBuilder() if source.info.kind != "image" else None
     wide = near(run, source.info)
+    segmenter = run.models.segmenter
+    place = scenery(run.options.select.remove, segmenter.names) if segmenter is not None else frozenset[str]()
     times = array("d")  # eight bytes a frame: the only thing that grows with the clip
     with ExitStack() as stack:
         frames = stack.enter_context(closing(_decoded(source, run)))
         masks = _mask_files(stack, run, source.info)
         seen: Iterable[tuple[Frame, Instances]]
-        if run.models.segmenter is not None and store is not None:
+        if segmenter is not None and store is not None:
             found = prefetch(run.clock.stage("detect", _tracked(frames, run, wide)), depth=DEPTH, name="detect")
             seen = stack.enter_context(closing(found))
         else:
@@ -73,7 +73,7 @@ def look(source: Source, run: Run, store: InstanceStore | None) -> tuple[Survey 
                 store.append(frame, instances)
             if builder is not None:
                 begun = time.perf_counter()
-                hole = _raw_hole(frame, instances, [next(reader) for reader in masks])
+                hole = _raw_hole(frame, instances, [next(reader) for reader in masks], place)
                 builder.add(frame, hole, searched=within(frame.seconds - times[0], wide))
                 run.clock.add("survey", time.perf_counter() - begun)
             if run.progress is not None:
@@ -83,11 +83,13 @@ def look(source: Source, run: Run, store: InstanceStore | None) -> tuple[Survey 
         raise SourceError(f"{source.info.url} holds no frame that can be decoded")
     survey = builder.finish() if builder is not None else None
     if store is not None and run.options.select.box:
-        survey = _followed(source, run, store, times) or survey
-    return survey, times
+        survey = _followed(source, run, store, times, place) or survey
+    return Seen(survey, times, store, place)
 
 
-def _followed(source: Source, run: Run, store: InstanceStore, times: Sequence[float]) -> Survey | None:
+def _followed(
+    source: Source, run: Run, store: InstanceStore, times: Sequence[float], place: frozenset[str]
+) -> Survey | None:
     """Things in boxes that fit nothing the detector found, put into the `store`; the survey anew, as they are no background."""
     run.followed = {}
     begun = time.perf_counter()
@@ -104,7 +106,22 @@ def _followed(source: Source, run: Run, store: InstanceStore, times: Sequence[fl
             )
         if not trails:
             return None
-        builder = SurveyBuilder() if source.info.kind != "image" else None
+        survey = _again(source, run, store, times, place, trails)
+    run.clock.add("follow", time.perf_counter() - begun)
+    return survey
+
+
+def _again(
+    source: Source,
+    run: Run,
+    store: InstanceStore,
+    times: Sequence[float],
+    place: frozenset[str],
+    trails: Mapping[int, thing.Trail],
+) -> Survey | None:
+    """The survey of a source once more, now that more is known. trails: id -> what is to be put into the `store` as well."""
+    builder = SurveyBuilder() if source.info.kind != "image" else None
+    with ExitStack() as stack:
         wide, masks = near(run, source.info), _mask_files(stack, run, source.info)
         for frame in stack.enter_context(closing(_decoded(source, run))):
             for number, trail in trails.items():
@@ -112,11 +129,21 @@ def _followed(source: Source, run: Run, store: InstanceStore, times: Sequence[fl
                 if len(found):
                     store.extend(frame, found)
             if builder is not None:
-                hole = _raw_hole(frame, store.get(frame.index), [next(reader) for reader in masks])
+                hole = _raw_hole(frame, store.get(frame.index), [next(reader) for reader in masks], place)
                 builder.add(frame, hole, searched=within(frame.seconds - times[0], wide))
             del frame
-    run.clock.add("follow", time.perf_counter() - begun)
     return builder.finish() if builder is not None else None
+
+
+def surveyed(source: Source, run: Run, seen: Seen, selection: Selection | None) -> Survey | None:
+    """The survey of the first pass; made anew when parts of the place go that it took for background."""
+    goes = frozenset(selection.counts()) if selection is not None else frozenset[str]()
+    place = seen.scenery - goes - (SEATS if goes & SEATS else frozenset())
+    if seen.store is not None and place != seen.scenery:
+        begun, seen.scenery = time.perf_counter(), place
+        seen.survey = _again(source, run, seen.store, seen.seconds, seen.scenery, {})
+        run.clock.add("survey", time.perf_counter() - begun)
+    return seen.survey
 
 
 def choose(run: Run, info: SourceInfo, store: InstanceStore, seconds: Sequence[float]) -> Selection:
@@ -174,7 +201,7 @@ def find_holes(
         holes: Iterable[HoleFrame] = (HoleFrame(frame) for frame in frames)
         if store is not None and selection is not None:
             seen = ((frame, store.get(frame.index)) for frame in frames)
-            holes = _with_kept(_masked(stack, seen, selection, run), store.get, selection)
+            holes = with_kept(_masked(stack, seen, selection, run), store.get, selection)
         yield from _wanted(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
 
 
@@ -197,7 +224,7 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
                     yield frame, instances
                     del frame, instances
 
-            holes = _with_kept(_masked(stack, seen(), chosen, run), waiting.pop, chosen)
+            holes = with_kept(_masked(stack, seen(), chosen, run), waiting.pop, chosen)
         else:
             holes = (HoleFrame(frame) for frame in frames)
         first = next(iter_holes := iter(holes), None)
@@ -271,25 +298,6 @@ def _masked(
     return stack.enter_context(closing(prefetch(run.clock.stage("mask", holes), depth=DEPTH, name="mask")))
 
 
-def _with_kept(
-    holes: Iterable[HoleFrame], found_in: Callable[[int], Instances], selection: Selection
-) -> Iterator[HoleFrame]:
-    """Holes with what was found beside them and must stay. found_in: number of a frame -> what was found in it."""
-    for found in holes:
-        instances, turn = found_in(found.frame.index), found.frame.orientation
-        stay = instances.where(~selection.chosen(instances))
-        area = np.zeros(instances.size, bool)
-        goes = np.zeros_like(area) if found.hole is None else turn.to_display(found.hole.full_core())
-        for mask, (y, x) in zip(stay.masks, stay.corners.tolist(), strict=True):
-            here = np.s_[y : y + mask.shape[0], x : x + mask.shape[1]]
-            # what goes is sometimes found twice, under two names: nothing of it stays
-            if np.count_nonzero(mask & goes[here]) < ITSELF * np.count_nonzero(mask):
-                area[here] |= mask
-        stored = np.ascontiguousarray(turn.to_stored(area))
-        yield HoleFrame(found.frame, found.hole, found.passes, Hole.of(stored, stored) if len(stay) else None)
-        del found
-
-
 def _wanted(
     holes: Iterable[HoleFrame],
     masks: Sequence[Iterator[NDArray[np.bool_]]],
@@ -304,11 +312,11 @@ def _wanted(
         since = found.frame.seconds - start
         if within(since, wide):
             if shown:
-                union = np.logical_or.reduce(shown) if len(shown) > 1 else shown[0]
-                hole = _union(hole, hole_of(found.frame, union, run.options))
+                drawn = np.logical_or.reduce(shown) if len(shown) > 1 else shown[0]
+                hole = union(hole, hole_of(found.frame, drawn, run.options))
             wanted = within(since, run.options.select.times)
             inside = limited(hole, found.frame, run.options.select.region) if wanted else hole
-            kept = _kept_beyond(found, run.options.select.region) if wanted and inside is not None else found.kept
+            kept = kept_beyond(found, run.options.select.region) if wanted and inside is not None else found.kept
             yield HoleFrame(found.frame, inside, passes=not wanted, kept=kept)
         else:
             yield HoleFrame(found.frame, passes=True, searched=False)
@@ -356,40 +364,14 @@ def _mask_files(stack: ExitStack, run: Run, info: SourceInfo) -> list[Iterator[N
     return readers
 
 
-def _raw_hole(frame: Frame, instances: Instances, masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_] | None:
+def _raw_hole(
+    frame: Frame, instances: Instances, masks: Sequence[NDArray[np.bool_]], place: frozenset[str]
+) -> NDArray[np.bool_] | None:
     """Everything that may be in the way, stored orientation: what the survey must not take for background."""
     hole: NDArray[np.bool_] | None = None
-    for shown in [*(instances.mask(k) for k in range(len(instances))), *masks]:
+    for shown in [*(instances.mask(k) for k, label in enumerate(instances.labels) if label not in place), *masks]:
         hole = shown if hole is None else hole | shown
     return None if hole is None else np.ascontiguousarray(frame.orientation.to_stored(hole))
-
-
-def limited(hole: Hole | None, frame: Frame, region: Rectangle | None) -> Hole | None:
-    """The hole inside `region`; None when none of it is."""
-    if hole is None or region is None:
-        return hole
-    shown = np.zeros(frame.displayed_size, bool)
-    shown[max(round(region.y0), 0) : max(round(region.y1), 0), max(round(region.x0), 0) : max(round(region.x1), 0)] = (
-        True
-    )
-    inside = frame.orientation.to_stored(shown)
-    return Hole.of(hole.full_core() & inside, hole.full_area() & inside)
-
-
-def _kept_beyond(found: HoleFrame, region: Rectangle | None) -> Hole | None:
-    """What must stay, with all that lies outside `region`: shadows and traces, which are found later, end there too."""
-    if region is None:
-        return found.kept
-    everything = np.ones(found.frame.size, bool)
-    whole = limited(Hole.of(everything, everything), found.frame, region)
-    outside = everything if whole is None else ~whole.full_area()
-    return _union(found.kept, Hole.of(outside, outside))
-
-
-def _union(a: Hole | None, b: Hole | None) -> Hole | None:
-    if a is None or b is None:
-        return a or b
-    return Hole.of(a.full_core() | b.full_core(), a.full_area() | b.full_area())
 
 
 def within(seconds: float, times: tuple[tuple[float, float], ...]) -> bool:

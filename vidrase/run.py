@@ -89,3 +89,5 @@ class Seen:
     """When every frame is shown."""
     store: InstanceStore | None = None
     """None when nothing was to be found."""
+    scenery: frozenset[str] = frozenset()
+    """Classes that the survey took for background."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
 from vidrase.frames import Instances
-from vidrase.labels import require
+from vidrase.labels import EVERYTHING, require
 from vidrase.options import SelectOptions
 from vidrase.summary import TrackSummary
 
@@ -156,7 +156,7 @@ def _wishes(texts: Sequence[str], names: Mapping[int, str]) -> tuple[Wish, ...]:
 
 def _wish(text: str, names: Mapping[int, str]) -> Wish:
     lower = text.lower()
-    if lower in ("all", "everything"):
+    if lower in EVERYTHING:
         return Wish(text)
     if lower.startswith("id:"):
         number = lower[3:].strip()

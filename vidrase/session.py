@@ -17,8 +17,9 @@ from vidrase import engine, picks, sheet
 from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import SourceInfo
+from vidrase.kept import limited
 from vidrase.options import Options, SelectOptions
-from vidrase.passes import choose, hole_of, limited, recall, recorded
+from vidrase.passes import choose, hole_of, recall, recorded
 from vidrase.report import Note, Notes, Report
 from vidrase.run import Models, Progress, Run, Seen
 from vidrase.select import Selection, joined
