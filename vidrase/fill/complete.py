@@ -53,6 +53,11 @@ class Measured:
         """Memory held."""
         return self.base.nbytes + self.residual.nbytes + self.trusted.nbytes
 
+    def at(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[Flow, NDArray[np.bool_]]:
+        """(motion [N, 2] at the points (x, y), whether it is trusted there bool [N])."""
+        flow = at((self.base + self.residual).astype(np.float32), x - self.x, y - self.y)
+        return flow, at(self.trusted.astype(np.float32), x - self.x, y - self.y) > 0.99
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Memory:

@@ -37,6 +37,8 @@ LITTLE = 0.03
 """Share of the hole: pages from which less comes are laid over anew more seldom."""
 SELDOM = 4  # times
 AGAIN = 10  # frames until a page that did not fit is tried again
+EXTENDED = 0.04
+"""Share of the height: so far beside what comes from a page more is taken from it without being laid over anew."""
 BORDER = 0.03
 """What is not taken around what may be in the way in a page, as a share of the height, while its shadows are not known."""
 SUPPORT = 0.25
@@ -79,6 +81,9 @@ class Distant:
     flow: FlowModel
     shadows: bool
     """Whether shadows of what is in the way are in the way as well."""
+    _linker: Linker = field(init=False)
+    _laid: int = 0
+    """Pictures that were laid over moments."""
     _sheets: dict[int, _Sheet] = field(default_factory=dict)
     _failed: dict[int, int] = field(default_factory=dict)
     """Pages that did not fit, and on which moment."""
@@ -87,6 +92,7 @@ class Distant:
     """By source number."""
 
     def __post_init__(self) -> None:
+        self._linker = Linker(self.flow)
         self._numbers = {page.frame.index: number for number, page in enumerate(self.album.pages)}
 
     def picture(self, source: int) -> Picture:
@@ -160,6 +166,40 @@ class Distant:
         far = memory.source[memory.source >= FIRST]
         return list(np.unique((far - FIRST) % LEVEL).tolist())
 
+    def extend(self, here: Moment, memory: Origins, wanted: NDArray[np.bool_]) -> None:
+        """Let `memory` go on by a few pixels into what is `wanted`, bool [h, w], as what lies beside it is laid over `here`.
+
+        A thing that moves uncovers a sliver in each frame: to lay pages over for each of them takes many times as long.
+        """
+        far = memory.source >= FIRST
+        if not far.any() or not wanted.any():
+            return
+        away, labels = cv2.distanceTransformWithLabels(
+            (~far).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+        )
+        rows, columns = np.nonzero(wanted & (memory.source < 0) & (away <= EXTENDED * self.grid.height))
+        nearest = np.zeros(int(labels.max()) + 1, np.intp)
+        nearest[labels[far]] = np.flatnonzero(far)
+        beside = nearest[labels[rows, columns]]
+        sources = memory.source.ravel()[beside]
+        for number in np.unique((sources - FIRST) % LEVEL).tolist():
+            camera = self._to(here, self.album.pages[number])
+            own = (sources - FIRST) % LEVEL == number
+            if camera is None:
+                continue
+            y0, x0 = np.divmod(beside[own], far.shape[1])
+            at_rows, at_columns = rows[own], columns[own]
+            points = [
+                (x.astype(np.float32) + memory.box.left, y.astype(np.float32) + memory.box.top)
+                for x, y in ((at_columns, at_rows), (x0, y0))
+            ]
+            (x, y), (x1, y1) = (camera.points(*point) for point in points)
+            dx = x - points[0][0] + memory.dx[y0, x0] - (x1 - points[1][0])
+            dy = y - points[0][1] + memory.dy[y0, x0] - (y1 - points[1][1])
+            memory.source[at_rows, at_columns] = sources[own]
+            memory.dx[at_rows, at_columns], memory.dy[at_rows, at_columns] = dx, dy
+            memory.cost[at_rows, at_columns] = memory.cost[y0, x0]
+
     def forget_hidden(self, memory: Origins) -> None:
         """Leave out of `memory` what was carried to where something is in the way in the page."""
         for number in self._pages_of(memory):
@@ -190,18 +230,19 @@ class Distant:
             np.arange(here.luma.shape[1], dtype=np.float32), np.arange(here.luma.shape[0], dtype=np.float32)
         )
         x, y = camera.points(columns, rows)
-        over = Moment(-1 - number, here.frame, here.hole, here.shot, cv2.remap(sheet.luma, x, y, cv2.INTER_LINEAR))
+        self._laid += 1
+        over = Moment(-self._laid, here.frame, here.hole, here.shot, cv2.remap(sheet.luma, x, y, cv2.INTER_LINEAR))
         lost = cv2.remap(sheet.hidden.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderValue=1) > 0
         over.blocked, over.area, over.box = lost, lost, here.box
-        link = Linker(self.flow)(replace(here, front=None), over, None)
+        laid = self._linker.over(replace(here, front=None), over)
         sharp = cv2.remap(sheet.luma, x, y, cv2.INTER_CUBIC)
-        fit = Fit.of(here, over, sharp, link) if link.camera.support >= SUPPORT else None
+        fit = Fit.of(here, over, sharp, laid) if laid.camera.support >= SUPPORT else None
         if fit is None:
             self._failed[number] = here.number
             return False
         at_rows, at_columns = np.nonzero(wanted)
         x0, y0 = (at_columns + here.box.left).astype(np.float32), (at_rows + here.box.top).astype(np.float32)
-        rest = link.ahead.at(x0, y0)
+        rest = laid.ahead.at(x0, y0)
         x, y = camera.points(x0 + rest[:, 0], y0 + rest[:, 1])
         free = _free(sheet, x, y) & (fit.misfit[at_rows, at_columns] < limit)
         free &= fit.detail[at_rows, at_columns] > (SOFT if held is None else SOFTER)

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.fill.complete import Link, grown
+from vidrase.fill.complete import grown
+from vidrase.fill.links import Laid
 from vidrase.fill.membrane import membrane
 from vidrase.fill.moment import Moment
 from vidrase.fill.sampling import at
@@ -45,15 +46,15 @@ class Fit:
     """[h, w] its detail as it is, as a share of the frame's, 0..1."""
 
     @classmethod
-    def of(cls, here: Moment, over: Moment, sharp: NDArray[np.uint8], link: Link) -> Fit | None:
+    def of(cls, here: Moment, over: Moment, sharp: NDArray[np.uint8], laid: Laid) -> Fit | None:
         """How `over`, a picture laid over `here`, fits; None: it shows something else.
 
-        sharp: uint8 [h, w] its luma as little blurred as colours are. link: what is left of the motion.
+        sharp: uint8 [h, w] its luma as little blurred as colours are. laid: what is left of the motion.
         """
         assert here.box is not None
         assert here.blocked is not None
         assert over.blocked is not None
-        ahead = link.ahead
+        ahead = laid.ahead
         height, width = ahead.flow.shape[:2]
         span = np.s_[ahead.y : ahead.y + height, ahead.x : ahead.x + width]
         seen = ~(grown(here.blocked, HALO) | grown(over.blocked, HALO))[span]
@@ -63,11 +64,12 @@ class Fit:
         motion = ahead.flow[rows, columns]
         x = (columns + ahead.x + motion[:, 0]).astype(np.float32)
         y = (rows + ahead.y + motion[:, 1]).astype(np.float32)
-        apart = np.hypot(*(motion + link.back.at(x, y)).T)
+        home, sure = laid.back.at(x, y)
+        apart = np.hypot(*(motion + home)[sure].T)
         gap = at(over.luma, x, y).astype(np.float32) - here.luma[span][rows, columns]
         gap = np.abs(gap - np.median(gap))
         # of the whole, medians: things that only one of them shows are no matter
-        if (apart < APART).mean() < AGREEING or np.median(gap) > MISFIT:
+        if len(apart) < ENOUGH or (apart < APART).mean() < AGREEING or np.median(gap) > MISFIT:
             return None
         misfit = np.zeros((height, width), np.float32)
         misfit[rows, columns] = np.minimum(gap, WORST)

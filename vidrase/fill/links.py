@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.camera import CameraMotion, fit_camera
-from vidrase.fill.complete import POLLUTION, Link, completed, grown, measured
+from vidrase.fill.complete import POLLUTION, Completed, Link, Measured, completed, grown, measured
 from vidrase.fill.membrane import membrane
 from vidrase.fill.moment import Moment
 from vidrase.flow import FlowModel
@@ -37,6 +38,17 @@ Hidden = NDArray[np.bool_]
 Map = NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Laid:
+    """What is left of the motion between a moment and a picture that was laid over it."""
+
+    ahead: Completed
+    """To the picture."""
+    back: Measured
+    camera: CameraMotion
+    """To the picture, as a whole."""
+
+
 class Linker:
     """Links one moment after the other.
 
@@ -53,6 +65,19 @@ class Linker:
 
     def __call__(self, before: Moment, now: Moment, earlier: Link | None) -> Link:
         """The motion between two neighbours, in both directions, around both holes. earlier: the link that led to `before`."""
+        forth, home, camera = self._measured(before, now)
+        behind = completed(home, earlier.back if earlier is not None else None)
+        if earlier is not None:
+            earlier.back = earlier.back.settled()
+        return Link(forth, behind, completed(forth, None).settled(), camera)
+
+    def over(self, here: Moment, picture: Moment) -> Laid:
+        """What is left of the motion between a moment and a picture laid over it."""
+        forth, home, camera = self._measured(here, picture)
+        return Laid(completed(forth, None).settled(), home, camera)
+
+    def _measured(self, before: Moment, now: Moment) -> tuple[Measured, Measured, CameraMotion]:
+        """The motion there and back, around both holes, and the camera's on the way there."""
         pollution = max(round(POLLUTION * now.luma.shape[0]), 3)
         boxes = [moment.box for moment in (before, now) if moment.box is not None]
         box = boxes[0].joined(boxes[-1]).wider(2 * pollution, now.luma.shape)
@@ -92,11 +117,7 @@ class Linker:
         fronts = [moment.front[wide.span] for moment in (before, now) if moment.front is not None]
         front = grown(np.logical_or.reduce(fronts), pollution) if fronts else None
         forth, camera = measured(ahead, sure[0], origin, box.span, front)
-        home, _ = measured(back, sure[1], origin, box.span, front)
-        behind = completed(home, earlier.back if earlier is not None else None)
-        if earlier is not None:
-            earlier.back = earlier.back.settled()
-        return Link(forth, behind, completed(forth, None).settled(), camera)
+        return forth, measured(back, sure[1], origin, box.span, front)[0], camera
 
     def _camera(self, pair: NDArray[np.uint8], trusted: NDArray[np.bool_], origin: tuple[int, int]) -> CameraMotion:
         """The camera's motion, roughly, from pictures of half the size."""

@@ -168,7 +168,7 @@ class Lively:
         part[hole.span] = hole.area & (self.weight[hole.span] > 0)
         near = replace(here, box=Box.around(grid.shrink(part), MARGIN), front=None, stays=None)
         over = replace(there, number=-1 - there.number, box=near.box, front=None, stays=None)
-        motion = Linker(self._flow)(near, over, None).ahead
+        motion = Linker(self._flow).over(near, over).ahead
         bad = self._strange(there, moments, grid)
         holes = there.plane_holes
         if holes is not None:

@@ -31,6 +31,8 @@ PULL = 0.5
 """How far it is moved there then. All the way in each frame it flickers (1.35 times as much as a lawn did); never, it drifts."""
 LOOK = 4
 """Frames after which it is looked for something better than chains over many frames."""
+FEW = 0.002
+"""Share of the hole that is guessed until then, though pages may show it."""
 AGAIN = 8
 """Frames after which a better frame to invent on is looked for again."""
 RENEW, FADE = 32, 12
@@ -49,6 +51,7 @@ class Unseen:
         self._ways: dict[int, CameraMotion] = {}  # from the moment `_at` to those of the canvases, where known
         self._at, self._alone = 0, True
         self._chosen = self._renewed = -RENEW
+        self._waiting: NDArray[np.bool_] | None = None  # what is guessed for now
         self._fading: Origins | None = None  # what a new invention has replaced
         self._picture = _Pictures(self._canvases, None)
 
@@ -71,6 +74,7 @@ class Unseen:
         before, self._fresh = moments.get(here.number - 1), -1
         self._alone = not reach or len(moments) == 1
         self._picture = _Pictures(self._canvases, distant)
+        self._waiting = None
         memory, fading = Origins.empty(here.box), self._fading if self._at == here.number - 1 else None
         self._advance(moments, here)
         if before is not None:
@@ -114,6 +118,8 @@ class Unseen:
             self._add(fresh, here, seen, grid)
             _merge(memory, fresh, lacking)
         self._fade(here, seen, copied, grid)
+        if self._waiting is not None:
+            memory.source[self._waiting & (memory.source < FIRST)] = -1
         here.invented = memory
         if before is not None:
             before.invented = None
@@ -228,7 +234,7 @@ class Unseen:
         assert there.box is not None
         seen, memory = look(there), Origins.empty(there.box)
         if distant is not None:
-            self._from_distant(memory, there, seen, grid, distant)
+            self._from_distant(memory, there, seen, grid, distant, patient=False)
         copied = seen.known[0]
         anew = None if guesses else np.ones(there.box.shape, bool)
         self._recalled(memory, there, seen, grid, ahead.inverse(), anew)
@@ -261,13 +267,21 @@ class Unseen:
         seen: Seen,
         grid: Grid,
         distant: Distant,
+        *,
+        patient: bool = True,
     ) -> int:
-        """Put in what the album shows, also over what is weak; `memory` learns where it lies."""
+        """Put in what the album shows, also over what is weak; `memory` learns where it lies.
+
+        patient: whether it is asked again for the next frame.
+        """
         assert here.box is not None
+        assert here.area is not None
         known = seen.known
         sure = replace(seen, known=[k & ~w for k, w in zip(known, seen.weak, strict=True)])
         if here.number % REALIGN == 0 and (memory.source >= FIRST).any():
             distant.realigned(here, memory, PULL, here.number // REALIGN)
+        unknown = grid.shrink(seen.missing(here.frame.size))[here.box.span]
+        distant.extend(here, memory, grown(unknown, RIM + 1))
         distant.forget_hidden(memory)
         shown = 0
         if (memory.source >= FIRST).any():
@@ -275,9 +289,11 @@ class Unseen:
         if not sure.known[0].all():
             # what was invented stays as it is: it would change under the eyes
             lacking = grid.shrink(sure.missing(here.frame.size))[here.box.span] & (memory.source < FIRST)
-            unknown = grid.shrink(seen.missing(here.frame.size))[here.box.span]
             lacking &= ~(unknown & (memory.source >= 0))
-            if (lacking & unknown).any() or (here.number % LOOK == 0 and lacking.any()):
+            if patient and here.number % LOOK:  # what chains show can wait, and so can a few pixels
+                lacking &= unknown
+                self._waiting = lacking if np.count_nonzero(lacking) < FEW * np.count_nonzero(here.area) else None
+            if lacking.any() and not (patient and self._waiting is not None):
                 found = distant.origins(here, grown(lacking, RIM + 1))
                 if (found.source >= 0).any():
                     shown += self._add(found, here, sure, grid)
