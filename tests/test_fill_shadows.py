@@ -296,3 +296,32 @@ def test_the_way_from_what_is_displayed_to_what_is_stored() -> None:
         for y, x in np.ndindex(shown.shape):
             column, row, _ = stored_at(orientation, 3, 4) @ (x, y, 1)
             assert stored[int(row), int(column)] == shown[y, x]
+
+
+def test_ground_beside_a_deep_shadow_that_is_a_little_darker_than_ever_stays() -> None:
+    """Laid over one another a pixel apart, the brightest of many pictures of a meadow is brighter than each of them."""
+    own, thing, shadow = _part()
+    own[62:90, 115:] = 150 * 0.86
+    everywhere = np.ones(shadow.shape, bool)
+    found = cast(own, ~thing, _lit(everywhere, everywhere))
+    assert found is not None
+    assert found.core[shadow].all()
+    assert not found.core[:, 125:].any()
+
+
+@pytest.mark.parametrize(("right", "taken"), [(82, True), (110, False)])
+def test_what_is_a_little_darker_is_a_shadow_if_there_is_little_of_it(right: int, taken: bool) -> None:
+    own, thing, shadow = _part()
+    own[shadow] = 150
+    own[60:84, 75:right] = 150 * 0.84
+    everywhere = np.ones(shadow.shape, bool)
+    assert (cast(own, ~thing, _lit(everywhere, everywhere)) is not None) == taken
+
+
+def test_dark_things_that_lie_a_little_otherwise_are_no_deep_shadow() -> None:
+    own, thing, shadow = _part()
+    own[shadow] = 150
+    light = _lit(np.ones(shadow.shape, bool), np.ones(shadow.shape, bool))
+    own[60:84, 75:110], light.rgb[60:84, 75:110] = 52, 62
+    light.rgb[60:84, 75:110:4], own[60:84, 75:110:4] = 150, 126
+    assert cast(own, ~thing, light) is None

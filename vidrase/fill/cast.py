@@ -22,9 +22,15 @@ BETWEEN = 9  # px of such a picture: gaps between a shadow and its thing that be
 UPPER = 0.5  # share of a thing's height in which no shadow begins
 DEEP, DARKER = 0.66, 0.3
 """Share of the light that a deep shadow leaves at that quantile of it: its darkness alone tells it."""
+DEEP_SHARE = 0.8
+"""The same of the places themselves, at the median: true ones left .3 to .77, cushions that are moved on a bed .83 and more."""
+MOST_SOFT = 0.15  # of the hole: true ones were .03 to .12 of it; stones and sheets that do not keep still .24 and more
 SOFT = 3  # px of such a picture: how far a shadow's edge may reach
 SOLID = 5  # px of such a picture: what is narrower are gaps between stones
 OPEN = 0.2  # share of its rim at which a shadow need not end
+DARKEST_PART = 0.1  # of it, by which it is told how deep it is
+MIDDLE, EDGE = 0.35, 0.12
+"""Share of its depth that is missing of the light in its middle, at least, and at its soft edge."""
 RIM_REACH = 8  # px of such a picture, so wide
 TINT = 0.14  # largest difference between that share of red, green and blue
 LEAST_GAP = 10.0  # grey levels
@@ -138,23 +144,43 @@ def cast(own: NDArray[np.float32], free: NDArray[np.bool_], lit: Lit, carried: E
     like = lit.known & free & (mean > DARKEST) & (tint < TINT) & (lit.wander < RESTLESS * gap)
     feet, middle = ground(~free)
     like[:middle] = False
-    core = like & (mean < LIGHTEST) & (gap > LEAST_GAP)
-    dark = (like & (mean < RIM) & (gap > RIM_GAP) & grown(core, RIM_REACH)).astype(np.uint8)
-    _, labels = cv2.connectedComponents(cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     before = np.zeros_like(free) if carried is None else carried.core
-    touching = np.intersect1d(labels[grown(feet, 2) | before], labels[core])
-    dark = np.isin(labels, touching[touching > 0])
+    begins = grown(feet, 2) | before
+    dark = _darker(like & (gap > RIM_GAP), like & (gap > LEAST_GAP), mean, LIGHTEST, RIM, begins)
+    if dark.any():
+        # beside a deep one, ground that was a little lighter at its lightest moment is none of it
+        depth = 1 - float(np.quantile(mean[dark], DARKEST_PART))
+        edges = min(LIGHTEST, 1 - MIDDLE * depth), min(RIM, 1 - EDGE * depth)
+        dark = _darker(dark, dark, mean, *edges, begins)
     start, least = dark, float(LEAST_AREA * np.count_nonzero(~free))
     if before.any() and np.count_nonzero(dark) >= AGREED * np.count_nonzero(before):  # the same has moved on
         start, least = dark | before, 1.0
     if not least <= np.count_nonzero(start) <= MOST * np.count_nonzero(~free):
         return None
     level, light = float(np.quantile(grey(own)[start], DARKER)), float(np.median(grey(lit.rgb)[dark]))
-    if level > DEEP * light:  # so soft, much else is as dark
-        return Found(dark, 0.0)
+    if level > DEEP * light or float(np.median(mean[dark])) > DEEP_SHARE:  # so soft, much else is as dark
+        return Found(dark, 0.0) if np.count_nonzero(dark) <= MOST_SOFT * np.count_nonzero(~free) else None
     # what is expected is its darkest part
     end = max((level + light) / 2, 0.0 if carried is None else KEEPS * carried.dark)
     return flooded(start, own, free, lit.judged, end)
+
+
+def _darker(
+    dark: NDArray[np.bool_],
+    core: NDArray[np.bool_],
+    share: NDArray[np.float32],
+    middle: float,
+    edge: float,
+    begins: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """bool [h, w]: what of `dark` has less than the share `edge` of the light, is near what of `core` has less than `middle`, and
+    hangs together with where a shadow `begins`.
+    """
+    core = core & (share < middle)
+    near = (dark & (share < edge) & grown(core, RIM_REACH)).astype(np.uint8)
+    _, labels = cv2.connectedComponents(cv2.morphologyEx(near, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    touching = np.intersect1d(labels[begins], labels[core])
+    return np.isin(labels, touching[touching > 0])
 
 
 def flooded(
