@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vidrase.colour import to_rgb8
 from vidrase.fill.complete import grown
 from vidrase.fill.lit import Lit, grey
+from vidrase.fill.steady import FAR, steady
 from vidrase.frames import Frame
 
 SIDE = 480  # px: long side of the picture looked at
@@ -58,7 +59,7 @@ class Foot:
         if not area.any():
             return None
         rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
-        wide = int(2 * REACH * (rows[-1] + 1 - rows[0])) + EDGE
+        wide = int(FAR * max(rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0])) + EDGE
         top, left = max(int(rows[0]) - wide, 0), max(int(columns[0]) - wide, 0)
         span = np.s_[top : int(rows[-1]) + 1 + wide, left : int(columns[-1]) + 1 + wide]
         return cls(area.shape, top, left, rgb[span].copy(), area[span].copy())
@@ -102,8 +103,20 @@ class Foot:
         solid = cv2.morphologyEx((below | thing).astype(np.uint8), cv2.MORPH_OPEN, np.ones((SOLID, SOLID), np.uint8))
         _, labels = cv2.connectedComponents(solid)
         below &= ~self.area & (labels > 0) & np.isin(labels, labels[thing & (labels > 0)])
-        if np.count_nonzero(below) < LEAST:
+        return self._whole(below) if np.count_nonzero(below) >= LEAST else None
+
+    def steady(self, lit: Lit | None, part: tuple[slice, slice], size: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        """bool, of the whole picture: shadows that keep their place; None: none. lit: see `dark`."""
+        if lit is None:
             return None
+        whole = np.zeros(size, np.uint8)
+        whole[part] = lit.judged
+        judged = cv2.resize(whole, self.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+        found = steady(self.rgb, self.area, judged[self.top :, self.left :][: self.area.shape[0], : self.area.shape[1]])
+        return None if found is None else self._whole(found)
+
+    def _whole(self, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """`found` in the whole picture, with its soft edge."""
         out = np.zeros(self.size, bool)
-        out[self.top :, self.left :][: below.shape[0], : below.shape[1]] = grown(below, EDGE)
+        out[self.top :, self.left :][: found.shape[0], : found.shape[1]] = grown(found, EDGE)
         return out

@@ -88,6 +88,8 @@ class _Moment:
     """The surroundings of the hole; None: there is none."""
     dark: NDArray[np.bool_] | None = None
     """[H, W] what is dark there, larger than the other pictures; None: nothing, or not asked yet."""
+    steady: NDArray[np.bool_] | None = None
+    """[H, W] the same of shadows that keep their place."""
 
 
 def look_of(frame: Frame) -> int:
@@ -155,7 +157,8 @@ class _Finder:
                 self._proven = self._proven + 1 if self._before(here) is not None else 1
                 self._last = here
             more = lasting(here.foreign, [moment.foreign for moment in beside[1:] if moment is not None])
-            whole = _joined(found, [mask for mask in (shadow, more, here.dark) if mask is not None])
+            steady = lasting(here.steady, [moment.steady for moment in beside[1:] if moment is not None])
+            whole = _joined(found, [mask for mask in (shadow, more, here.dark, steady) if mask is not None])
             result = found if whole is None else HoleFrame(found.frame, whole, found.passes, found.kept)
             here.dark = None
         for old in [old for old in self.moments if old < number - max(OFFSETS)]:
@@ -205,9 +208,11 @@ class _Finder:
         more = None if lit is None else foreign(own, free, lit)
         here.foreign = None if more is None else _placed(with_gaps(more, free), part, here.area.shape)
         if here.foot is not None:
-            here.dark, here.foot = here.foot.dark(lit, part, here.area.shape), None
-            if here.dark is not None and stays is not None:
-                here.dark &= ~resized(stays, here.dark.shape)
+            here.dark, here.steady = (look(lit, part, here.area.shape) for look in (here.foot.dark, here.foot.steady))
+            for dark in (here.dark, here.steady):
+                if dark is not None and stays is not None:
+                    dark &= ~resized(stays, dark.shape)
+            here.foot = None
         last = self._before(here)
         carried = None
         if last is not None:
@@ -333,8 +338,8 @@ def shadow_of(frame: Frame, hidden: NDArray[np.bool_], album: Album) -> NDArray[
     found, more = cast(own[part], ~area[part], lit), foreign(own[part], ~area[part], lit)
     for core in (None if found is None else found.core, more):
         whole |= False if core is None else _placed(with_gaps(core, ~area[part]), part, size)
-    dark = foot.dark(lit, part, size)
-    whole = whole if dark is None else dark | resized(whole, dark.shape)
+    for dark in (foot.dark(lit, part, size), foot.steady(lit, part, size)):
+        whole = whole if dark is None else dark | resized(whole, dark.shape)
     return np.ascontiguousarray(frame.orientation.to_stored(whole))
 
 
