@@ -157,13 +157,22 @@ class _Finder:
                 self._proven = self._proven + 1 if self._before(here) is not None else 1
                 self._last = here
             more = lasting(here.foreign, [moment.foreign for moment in beside[1:] if moment is not None])
-            steady = lasting(here.steady, [moment.steady for moment in beside[1:] if moment is not None])
+            steady = self._agreed([self.moments.get(number + step) for step in range(-MISSED, 2)], here)
             whole = _joined(found, [mask for mask in (shadow, more, here.dark, steady) if mask is not None])
             result = found if whole is None else HoleFrame(found.frame, whole, found.passes, found.kept)
             here.dark = None
         for old in [old for old in self.moments if old < number - max(OFFSETS)]:
             del self.moments[old]
         return result
+
+    @staticmethod
+    def _agreed(near: list[_Moment | None], here: _Moment) -> NDArray[np.bool_] | None:
+        """bool [H, W]: shadows that keep their place, here and as others say; None: none. A miss is copied into the rest."""
+        said = [m.steady for m in near if m is not None and m.shot == here.shot and m.steady is not None]
+        if len(said) < 2 or any(mask.shape != said[0].shape for mask in said):
+            return None
+        agreed = np.add.reduce(said, dtype=np.uint8) >= 2
+        return np.asarray(agreed if here.steady is None else agreed | here.steady)
 
     def _asked(self, here: _Moment, number: int, album: Album | None) -> _Moment | None:
         """A moment of the shot of `here`, its shadow looked for."""

@@ -27,7 +27,7 @@ DARK, CLEAR = 0.82, 2.5
 TINT = 0.2  # largest difference between that share of red, green and blue
 FAR = 0.8  # of the thing's longer side: how far it may reach beside and below it
 TOUCHING = 5  # px
-LEAST = 20  # px
+LEAST = 8  # px
 MOST = 1.0  # times the thing
 INNER, OUTER = 3, 7  # px: between them lies the rim by which it is judged whether the dark has an end
 OPEN = 0.2  # share of it that may be dark
@@ -87,7 +87,7 @@ def _of_one(
         low, middle, high = np.quantile(luma[patch], (0.1, 0.5, 0.9))
         plain = high - low < PLAIN * middle
         cut = patch[0].any() or patch[-1].any() or patch[:, 0].any() or patch[:, -1].any()
-        ends = not cut and rim.any() and np.quantile(luma[rim], OPEN) >= below
+        ends = not cut and (not rim.any() or np.quantile(luma[rim], OPEN) >= below)
         lies = np.median(np.nonzero(patch)[0]) >= round((FEET - LIES) * height)  # what rises beside a thing is a wall
         if plain and ends and lies and LEAST <= np.count_nonzero(patch) <= MOST * size:
             out |= patch
