@@ -14,8 +14,9 @@ from vidrase.album import Album
 from vidrase.errors import OptionError
 from vidrase.fill.cast import Carry, cast
 from vidrase.fill.contact import Foot
+from vidrase.fill.joined import slits
 from vidrase.fill.lit import Lit, stored_at
-from vidrase.fill.shadows import LOOK, _slits, shadow_of, with_shadows
+from vidrase.fill.shadows import LOOK, shadow_of, with_shadows
 from vidrase.flow import DisFlow
 from vidrase.frames import Hole, HoleFrame, Orientation
 from vidrase.survey import SurveyBuilder
@@ -263,7 +264,7 @@ def test_where_the_thing_ends_in_its_shadow_that_lies_under_the_same_head() -> N
 def test_nothing_is_left_between_a_thing_and_its_shadow() -> None:
     thing, shadow = np.zeros((240, 320), bool), np.zeros((240, 320), bool)
     thing[60:160, 120:200], shadow[140:170, 204:260] = True, True
-    left = ~(thing | shadow | _slits(thing, shadow))
+    left = ~(thing | shadow | slits(thing, shadow))
     assert not left[144:156, 200:204].any()
     assert left[100:130, 205:].all()
 

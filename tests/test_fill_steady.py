@@ -9,6 +9,7 @@ import synth
 from numpy.typing import NDArray
 from test_fill_shadows import _found
 
+from vidrase.fill.joined import agreed
 from vidrase.fill.steady import steady
 from vidrase.frames import Hole, HoleFrame
 
@@ -61,7 +62,9 @@ def test_other_patches_are_none(what: str) -> None:
     assert steady(picture, thing, judged) is None
 
 
-def test_the_shadow_of_what_stands_goes_while_the_camera_passes() -> None:
+@pytest.mark.parametrize("bench", [False, True])
+def test_the_shadow_of_what_stands_goes_while_the_camera_passes(bench: bool) -> None:
+    """And no bench beside it, which may look the same."""
     ground = np.clip(np.random.default_rng(2).normal(190, 3, (160, 420, 3)), 0, 255)
     ground[:60] = synth.texture(60, 420, 4)
     frames, things, shadows = [], [], []
@@ -76,7 +79,25 @@ def test_the_shadow_of_what_stands_goes_while_the_camera_passes() -> None:
         frames.append(np.ascontiguousarray(world[part]).astype(np.uint8))
         things.append(thing[part])
         shadows.append(shadow[part])
-    clip = [HoleFrame(f, Hole.of(m, m)) for f, m in zip(synth.as_frames(frames), things, strict=True)]
+    places = [Hole.of(shadow, shadow) if bench else None for shadow in shadows]
+    triples = zip(synth.as_frames(frames), things, places, strict=True)
+    clip = [HoleFrame(f, Hole.of(m, m), place=place) for f, m, place in triples]
     for found, shadow in list(zip(_found(clip), shadows, strict=True))[10:]:  # before, it reaches beyond the border
         assert found.hole is not None
-        assert found.hole.full_area()[shadow].mean() > 0.95
+        share = found.hole.full_area()[shadow].mean()
+        assert share < 0.1 if bench else share > 0.95
+
+
+def test_a_patch_that_other_moments_show_in_the_light_is_noise() -> None:
+    own, shown, hidden = (np.zeros((40, 60), bool) for _ in range(3))
+    own[5:10, 5:15], own[20:25, 5:15], own[30:35, 40:50] = True, True, True
+    shown[5:10, 7:17], hidden[20:25, 4:12] = True, True
+    found = agreed(own, [np.dstack([shown, hidden])])
+    assert found is not None
+    assert found[5:10, 5:15].all()
+    assert found[20:25, 5:15].all()
+    assert not found[30:35, 40:50].any()
+    assert agreed(own, []) is None
+    both = agreed(None, [np.dstack([shown, hidden])] * 2)
+    assert both is not None
+    assert np.array_equal(both, shown)

@@ -183,7 +183,7 @@ def _render(
         )
         kept: dict[int, HoleFrame] = {}  # the few moments for the sheet, until their filling arrives
         survey = surveyed(source, run, seen, selection)
-        holes = _counted(find_holes(source, run, store, selection), report, writer, wanted, kept)
+        holes = _counted(find_holes(source, run, seen, selection), report, writer, wanted, kept)
         ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, survey), depth=DEPTH, name="fill")))
         for done, frame in enumerate(ready, 1):
             if sheet is not None and frame.index in kept:
@@ -212,7 +212,7 @@ def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
         seen = first_pass(source, run, stack)
         selection = choose(run, source.info, seen.store, seen.seconds) if seen.store is not None else None
         survey = surveyed(source, run, seen, selection)
-        yield from fill_frames(find_holes(source, run, seen.store, selection), run, survey)
+        yield from fill_frames(find_holes(source, run, seen, selection), run, survey)
 
 
 def list_things(source: Source, run: Run) -> list[TrackSummary]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.frames import Frame, Hole, HoleFrame, Instances
-from vidrase.labels import SCENERY
+from vidrase.labels import SEATS
 from vidrase.options import Rectangle
 from vidrase.select import Selection
 
@@ -16,37 +17,48 @@ ITSELF = 0.8  # of what was found and is to stay, lying in what goes: the same t
 
 
 def with_kept(
-    holes: Iterable[HoleFrame], found_in: Callable[[int], Instances], selection: Selection
+    holes: Iterable[HoleFrame],
+    found_in: Callable[[int], Instances],
+    selection: Selection,
+    place: frozenset[str] = frozenset(),
+    labels: Mapping[int, str] = MappingProxyType({}),
 ) -> Iterator[HoleFrame]:
     """Holes with what was found beside them and must stay. found_in: number of a frame -> what was found in it.
 
-    Parts of the place, such as a bed, are background and as such come back wherever the hole covers them; if they were spared,
-    so would be all that lies on them. Named in `--keep` they are spared like anything else.
+    place: classes that are parts of the place, such as a bed: if they were spared, so would be all that lies on them. Named in
+    `--keep` they are spared like anything else. labels: id -> class of the whole track, where it is known.
     """
     for found in holes:
         instances, turn = found_in(found.frame.index), found.frame.orientation
-        stay = instances.where(~selection.chosen(instances) & ~_place(instances, selection))
-        area = np.zeros(instances.size, bool)
+        beside = ~selection.chosen(instances)
+        parts = _parts(instances, selection, place, labels)
+        stay = instances.where(beside & ~parts)
+        area, ground = np.zeros(instances.size, bool), np.zeros(instances.size, bool)
+        for k in np.flatnonzero(beside & parts):
+            ground |= instances.mask(int(k))
         goes = np.zeros_like(area) if found.hole is None else turn.to_display(found.hole.full_core())
         for mask, (y, x) in zip(stay.masks, stay.corners.tolist(), strict=True):
             here = np.s_[y : y + mask.shape[0], x : x + mask.shape[1]]
             # what goes is sometimes found twice, under two names: nothing of it stays
             if np.count_nonzero(mask & goes[here]) < ITSELF * np.count_nonzero(mask):
                 area[here] |= mask
-        stored = np.ascontiguousarray(turn.to_stored(area))
-        yield HoleFrame(found.frame, found.hole, found.passes, Hole.of(stored, stored) if len(stay) else None)
+        kept, fixed = (Hole.of(np.ascontiguousarray(turn.to_stored(mask))) for mask in (area, ground))
+        yield HoleFrame(found.frame, found.hole, found.passes, kept, place=fixed)
         del found
 
 
-def _place(instances: Instances, selection: Selection) -> NDArray[np.bool_]:
+def _parts(
+    instances: Instances, selection: Selection, place: frozenset[str], labels: Mapping[int, str]
+) -> NDArray[np.bool_]:
     """bool [K]: parts of the place that nobody asked to be kept."""
-    return np.array(
-        [
-            label in SCENERY and not any(wish.fits(number, label) for wish in selection.keep)
-            for number, label in zip(instances.ids.tolist(), instances.labels, strict=True)
-        ],
-        bool,
-    )
+
+    def kept(number: int, label: str) -> bool:
+        alike = SEATS if label in SEATS else (label,)
+        return any(wish.fits(number, one) for wish in selection.keep for one in alike)
+
+    own = [labels.get(number, label) for number, label in zip(instances.ids.tolist(), instances.labels, strict=True)]
+    pairs = zip(instances.ids.tolist(), own, strict=True)
+    return np.array([label in place and not kept(number, label) for number, label in pairs], bool)
 
 
 def limited(hole: Hole | None, frame: Frame, region: Rectangle | None) -> Hole | None:

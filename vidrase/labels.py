@@ -118,12 +118,12 @@ def require(word: str, names: Mapping[int, str]) -> str:
 
 
 def scenery(wishes: Iterable[str], names: Mapping[int, str]) -> frozenset[str]:
-    """The classes of `SCENERY` that none of the `wishes`, each a class or several with commas between, is about."""
+    """The classes of `SCENERY` that none of the `wishes`, each a class or several with commas between, may be about."""
     words = [word.strip() for wish in wishes for word in wish.split(",")]
     if any(word.lower() in EVERYTHING for word in words):
         return frozenset()
     meant = {resolve(word, names) for word in words}
-    return frozenset() if meant & SEATS else SCENERY - meant
+    return SCENERY - meant - (SEATS if meant & SEATS else frozenset())
 
 
 def _forms(text: str) -> list[str]:

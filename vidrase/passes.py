@@ -140,8 +140,9 @@ def surveyed(source: Source, run: Run, seen: Seen, selection: Selection | None) 
     goes = frozenset(selection.counts()) if selection is not None else frozenset[str]()
     place = seen.scenery - goes - (SEATS if goes & SEATS else frozenset())
     if seen.store is not None and place != seen.scenery:
-        begun, seen.scenery = time.perf_counter(), place
-        seen.survey = _again(source, run, seen.store, seen.seconds, seen.scenery, {})
+        begun = time.perf_counter()
+        seen.survey = _again(source, run, seen.store, seen.seconds, place, {})
+        seen.scenery = place
         run.clock.add("survey", time.perf_counter() - begun)
     return seen.survey
 
@@ -192,16 +193,16 @@ def _detection(run: Run) -> Detection:
     return Detection(model, models.tracker, models.imgsz, conf, models.detect_every, times)
 
 
-def find_holes(
-    source: Source, run: Run, store: InstanceStore | None, selection: Selection | None
-) -> Generator[HoleFrame, None, None]:
+def find_holes(source: Source, run: Run, seen: Seen, selection: Selection | None) -> Generator[HoleFrame, None, None]:
     """Second pass, first half: every frame of the source with what is to be filled in it."""
+    store = seen.store
     with ExitStack() as stack:
         frames: Iterable[Frame] = stack.enter_context(closing(_decoded(source, run)))
         holes: Iterable[HoleFrame] = (HoleFrame(frame) for frame in frames)
         if store is not None and selection is not None:
-            seen = ((frame, store.get(frame.index)) for frame in frames)
-            holes = with_kept(_masked(stack, seen, selection, run), store.get, selection)
+            found = ((frame, store.get(frame.index)) for frame in frames)
+            labels = {track.id: track.label for track in store.tracks()}
+            holes = with_kept(_masked(stack, found, selection, run), store.get, selection, seen.scenery, labels)
         yield from _wanted(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
 
 
@@ -224,7 +225,8 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
                     yield frame, instances
                     del frame, instances
 
-            holes = with_kept(_masked(stack, seen(), chosen, run), waiting.pop, chosen)
+            place = scenery(run.options.select.remove, run.models.segmenter.names)
+            holes = with_kept(_masked(stack, seen(), chosen, run), waiting.pop, chosen, place)
         else:
             holes = (HoleFrame(frame) for frame in frames)
         first = next(iter_holes := iter(holes), None)
@@ -317,7 +319,7 @@ def _wanted(
             wanted = within(since, run.options.select.times)
             inside = limited(hole, found.frame, run.options.select.region) if wanted else hole
             kept = kept_beyond(found, run.options.select.region) if wanted and inside is not None else found.kept
-            yield HoleFrame(found.frame, inside, passes=not wanted, kept=kept)
+            yield HoleFrame(found.frame, inside, passes=not wanted, kept=kept, place=found.place)
         else:
             yield HoleFrame(found.frame, passes=True, searched=False)
         del found, hole

@@ -16,7 +16,7 @@ from vidrase.colour import to_rgb8
 from vidrase.fill.complete import grown
 from vidrase.fill.lit import Lit, grey
 from vidrase.fill.steady import FAR, steady
-from vidrase.frames import Frame
+from vidrase.frames import Frame, Hole
 
 SIDE = 480  # px: long side of the picture looked at
 REACH = 0.1  # of the thing's height: how far below and beside it
@@ -45,9 +45,11 @@ class Foot:
     """[h, w, 3]"""
     area: NDArray[np.bool_]
     """[h, w] what is hidden."""
+    place: NDArray[np.bool_] | None = None
+    """[h, w] things that are parts of the place; None: there are none."""
 
     @classmethod
-    def of(cls, frame: Frame, hidden: NDArray[np.bool_]) -> Foot | None:
+    def of(cls, frame: Frame, hidden: NDArray[np.bool_], place: Hole | None = None) -> Foot | None:
         """That of what is `hidden`, bool [H, W], in a `frame`; None: nothing that would show at this size."""
         height, width = frame.size
         scale = min(1.0, SIDE / max(height, width))
@@ -62,7 +64,11 @@ class Foot:
         wide = int(FAR * max(rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0])) + EDGE
         top, left = max(int(rows[0]) - wide, 0), max(int(columns[0]) - wide, 0)
         span = np.s_[top : int(rows[-1]) + 1 + wide, left : int(columns[-1]) + 1 + wide]
-        return cls(area.shape, top, left, rgb[span].copy(), area[span].copy())
+        fixed = None
+        if place is not None:
+            parts = cv2.resize(place.full_area().astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+            fixed = np.ascontiguousarray(frame.orientation.to_display(parts)[span])
+        return cls(area.shape, top, left, rgb[span].copy(), area[span].copy(), fixed)
 
     def dark(self, lit: Lit | None, part: tuple[slice, slice], size: tuple[int, ...]) -> NDArray[np.bool_] | None:
         """bool, of the whole picture: what is dark there; None: nothing.
@@ -112,7 +118,8 @@ class Foot:
         whole = np.zeros(size, np.uint8)
         whole[part] = lit.judged
         judged = cv2.resize(whole, self.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
-        found = steady(self.rgb, self.area, judged[self.top :, self.left :][: self.area.shape[0], : self.area.shape[1]])
+        judged = judged[self.top :, self.left :][: self.area.shape[0], : self.area.shape[1]]
+        found = steady(self.rgb, self.area, judged if self.place is None else judged | self.place)
         return None if found is None else self._whole(found)
 
     def _whole(self, found: NDArray[np.bool_]) -> NDArray[np.bool_]:

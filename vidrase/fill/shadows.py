@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +23,7 @@ from vidrase.fill.cast import AROUND, Carry, cast, with_gaps
 from vidrase.fill.complete import grown
 from vidrase.fill.contact import Foot
 from vidrase.fill.foreign import foreign
+from vidrase.fill.joined import agreed, joined, lasting, resized
 from vidrase.fill.lit import (
     MARGIN,
     Extremes,
@@ -37,7 +37,7 @@ from vidrase.fill.lit import (
     small_size,
 )
 from vidrase.flow import FlowModel
-from vidrase.frames import Frame, Hole, HoleFrame, Orientation
+from vidrase.frames import Frame, HoleFrame, Orientation
 from vidrase.streams import closing_all
 
 LOOK = 32  # frames ahead
@@ -50,13 +50,8 @@ INWARD = np.array([[1.0, 0, MARGIN], [0, 1, MARGIN], [0, 0, 1]])
 SUPPORT = 0.5  # of the picture has to move as the camera does, or frames are not compared across
 CARRY = 12  # frames by which the first shadow of a shot is carried back to where nobody knows what was in the light
 WHOLE = 0.7  # of what was expected, by what was found before, that a shadow must have for the next ones to go by it
-ALIKE = 0.35  # of its neighbours' shadows: what lasts a frame only is none
-MORE = 2.0  # times it: so much more than it that they say is another one's
-RING = 3 / 480  # of the frame's height: a shadow's soft edge
-SLIT = 5 / 480  # of the frame's height: half of what may be left between a thing and its shadow
 MISSED = 3  # frames around in which what must stay is looked for
 STAYS = 2  # px of a reduced picture around it
-KEPT = 4 / 480  # of the frame's height: what stays keeps its soft edge
 
 
 @dataclass(slots=True, eq=False)
@@ -157,22 +152,29 @@ class _Finder:
                 self._proven = self._proven + 1 if self._before(here) is not None else 1
                 self._last = here
             more = lasting(here.foreign, [moment.foreign for moment in beside[1:] if moment is not None])
-            steady = self._agreed([self.moments.get(number + step) for step in range(-MISSED, 2)], here)
-            whole = _joined(found, [mask for mask in (shadow, more, here.dark, steady) if mask is not None])
+            steady = self._agreed(here)
+            whole = joined(found, [mask for mask in (shadow, more, here.dark, steady) if mask is not None])
             result = found if whole is None else HoleFrame(found.frame, whole, found.passes, found.kept)
             here.dark = None
         for old in [old for old in self.moments if old < number - max(OFFSETS)]:
             del self.moments[old]
         return result
 
-    @staticmethod
-    def _agreed(near: list[_Moment | None], here: _Moment) -> NDArray[np.bool_] | None:
-        """bool [H, W]: shadows that keep their place, here and as others say; None: none. A miss is copied into the rest."""
-        said = [m.steady for m in near if m is not None and m.shot == here.shot and m.steady is not None]
-        if len(said) < 2 or any(mask.shape != said[0].shape for mask in said):
-            return None
-        agreed = np.add.reduce(said, dtype=np.uint8) >= 2
-        return np.asarray(agreed if here.steady is None else agreed | here.steady)
+    def _agreed(self, here: _Moment) -> NDArray[np.bool_] | None:
+        """bool [H, W]: shadows that keep their place, here and as neighbours say; None: none. A miss is copied into the rest."""
+        beside = []
+        for step in (-1, 1):
+            there = self.moments.get(here.number + step)
+            if there is None or there.shot != here.shot or there.steady is None:
+                continue
+            way = self._onward(np.eye(3), here, there, step)
+            if way is not None:
+                size = there.steady.shape
+                larger = np.diag([size[1] / here.area.shape[1], size[0] / here.area.shape[0], 1.0])
+                way = larger @ way @ np.linalg.inv(larger)
+                both = np.dstack([there.steady, resized(there.area, size)]).astype(np.float32)
+                beside.append(brought(both, there.steady, way, (0, 0), size)[0] > 0.5)
+        return agreed(here.steady, beside)
 
     def _asked(self, here: _Moment, number: int, album: Album | None) -> _Moment | None:
         """A moment of the shot of `here`, its shadow looked for."""
@@ -311,7 +313,7 @@ def _moment(number: int, shot: int, found: HoleFrame, *, still: bool) -> _Moment
     rgb = small(frame)
     area = np.zeros(rgb.shape[:2], bool)
     if hole is not None and hole.area.any():
-        area, foot = grown(small_mask(hole.full_area(), frame), AROUND), Foot.of(frame, hole.full_area())
+        area, foot = grown(small_mask(hole.full_area(), frame), AROUND), Foot.of(frame, hole.full_area(), found.place)
     luma = np.ascontiguousarray(frame.orientation.to_display(frame.luma(size=small_size(frame))))
     stays = None if still or found.kept is None else small_mask(found.kept.full_area(), frame)
     return _Moment(number, frame.index, shot, frame.orientation, rgb, luma, area, stays=stays, foot=foot)
@@ -350,48 +352,3 @@ def shadow_of(frame: Frame, hidden: NDArray[np.bool_], album: Album) -> NDArray[
     for dark in (foot.dark(lit, part, size), foot.steady(lit, part, size)):
         whole = whole if dark is None else dark | resized(whole, dark.shape)
     return np.ascontiguousarray(frame.orientation.to_stored(whole))
-
-
-def lasting(shadow: NDArray[np.bool_] | None, beside: list[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
-    """The shadow of a moment where a neighbour has one about there, too, and what both neighbours say."""
-    if shadow is None:
-        return None
-    size, there = int(np.count_nonzero(shadow)), [other for other in beside if other is not None]
-    if not any(np.count_nonzero(grown(other, 2) & shadow) > ALIKE * size for other in there):
-        return None
-    both = there[0] & there[1] if len(there) == 2 else shadow
-    return shadow | both if np.count_nonzero(both) < MORE * size else shadow
-
-
-def _joined(found: HoleFrame, shadows: list[NDArray[np.bool_]]) -> Hole | None:
-    """The hole of `found` with the shadows, at full size; None: there are none."""
-    hole = found.hole
-    if hole is None or not shadows:
-        return None
-    core = np.zeros(hole.size, bool)
-    for shadow in shadows:
-        core |= resized(np.ascontiguousarray(found.frame.orientation.to_stored(shadow)), hole.size)
-    full, area = hole.full_area(), grown(core, max(round(RING * hole.size[0]), 2))
-    area |= _slits(full, area)
-    if found.kept is not None:
-        stays = grown(found.kept.full_area(), max(round(KEPT * hole.size[0]), 2)) & ~full
-        core, area = core & ~stays, area & ~stays
-    return Hole.of(hole.full_core() | core, full | area) or hole
-
-
-def _slits(thing: NDArray[np.bool_], shadow: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """bool [h, w]: what is left between them, and in them: texture made from what shows there would be as dark."""
-    reach = max(round(SLIT * len(thing)), 2)
-    out, rows, columns = np.zeros_like(thing), np.flatnonzero(shadow.any(1)), np.flatnonzero(shadow.any(0))
-    if len(rows):
-        top, left = max(int(rows[0]) - 4 * reach, 0), max(int(columns[0]) - 4 * reach, 0)
-        span = np.s_[top : int(rows[-1]) + 1 + 4 * reach, left : int(columns[-1]) + 1 + 4 * reach]
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        closed = cv2.morphologyEx((thing | shadow)[span].astype(np.uint8), cv2.MORPH_CLOSE, kernel)
-        out[span] = (closed > 0) & grown(shadow[span], 2 * reach)
-    return out
-
-
-def resized(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """bool [h, w] of `size`, with smooth edges."""
-    return cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR) >= 0.5

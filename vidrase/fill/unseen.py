@@ -73,7 +73,7 @@ class Unseen:
         assert here.box is not None
         before, self._fresh = moments.get(here.number - 1), -1
         self._alone = not reach or len(moments) == 1
-        self._picture = _Pictures(self._canvases, distant)
+        same, self._picture = distant is self._picture.distant, _Pictures(self._canvases, distant)
         self._waiting = None
         memory, fading = Origins.empty(here.box), self._fading if self._at == here.number - 1 else None
         self._advance(moments, here)
@@ -81,10 +81,12 @@ class Unseen:
             memory = carried(before.invented, before, here)
         self._fading = carried(fading, before, here) if before is not None and fading is not None else None
         shown, before_that = 0, int(seen.known[0].sum())
+        if not same:  # page numbers are those of one album
+            for one in (memory, self._fading):
+                if one is not None:
+                    one.source[one.source >= FIRST] = -1
         if distant is not None:
             shown = self._from_distant(memory, here, seen, grid, distant)
-        else:
-            memory.source[memory.source >= FIRST] = -1
         learned = int(seen.known[0].sum()) - before_that
         if here.number % AGAIN == 0:
             for number in set(np.unique(memory.source).tolist()) & self._ways.keys():
