@@ -47,9 +47,13 @@ class Foot:
     """[h, w] what is hidden."""
     place: NDArray[np.bool_] | None = None
     """[h, w] things that are parts of the place; None: there are none."""
+    others: NDArray[np.bool_] | None = None
+    """[h, w] things that stay; None: there are none."""
 
     @classmethod
-    def of(cls, frame: Frame, hidden: NDArray[np.bool_], place: Hole | None = None) -> Foot | None:
+    def of(
+        cls, frame: Frame, hidden: NDArray[np.bool_], place: Hole | None = None, kept: Hole | None = None
+    ) -> Foot | None:
         """That of what is `hidden`, bool [H, W], in a `frame`; None: nothing that would show at this size."""
         height, width = frame.size
         scale = min(1.0, SIDE / max(height, width))
@@ -64,11 +68,14 @@ class Foot:
         wide = int(FAR * max(rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0])) + EDGE
         top, left = max(int(rows[0]) - wide, 0), max(int(columns[0]) - wide, 0)
         span = np.s_[top : int(rows[-1]) + 1 + wide, left : int(columns[-1]) + 1 + wide]
-        fixed = None
-        if place is not None:
-            parts = cv2.resize(place.full_area().astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
-            fixed = np.ascontiguousarray(frame.orientation.to_display(parts)[span])
-        return cls(area.shape, top, left, rgb[span].copy(), area[span].copy(), fixed)
+        parts = []
+        for hole in (place, kept):
+            shown = None
+            if hole is not None:
+                mask = cv2.resize(hole.full_area().astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+                shown = np.ascontiguousarray(frame.orientation.to_display(mask)[span])
+            parts.append(shown)
+        return cls(area.shape, top, left, rgb[span].copy(), area[span].copy(), *parts)
 
     def dark(self, lit: Lit | None, part: tuple[slice, slice], size: tuple[int, ...]) -> NDArray[np.bool_] | None:
         """bool, of the whole picture: what is dark there; None: nothing.
@@ -119,7 +126,7 @@ class Foot:
         whole[part] = lit.judged
         judged = cv2.resize(whole, self.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
         judged = judged[self.top :, self.left :][: self.area.shape[0], : self.area.shape[1]]
-        found = steady(self.rgb, self.area, judged if self.place is None else judged | self.place)
+        found = steady(self.rgb, self.area, judged if self.place is None else judged | self.place, self.others)
         return None if found is None else self._whole(found)
 
     def _whole(self, found: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from vidrase.fill.picture import Picture
 from vidrase.frames import Frame
 from vidrase.inpaint import Choosing, Inpainter
 
-CONTEXT = 1.0  # of the missing area's longer side, on each side: what the inpainter may look at
+CONTEXT = 1.0  # of the missing area's size on each side: what the inpainter may look at
 LEAST_CONTEXT = 48  # px
 BEYOND = 0.15
 """Of the frame's size: how far a canvas goes on beyond its borders."""
@@ -50,10 +50,13 @@ def canvas(
     missing = np.pad(missing, beyond, mode="symmetric")
     rows, columns = np.flatnonzero(missing.any(1)), np.flatnonzero(missing.any(0))
     height, width = missing.shape
-    margin = max(int(CONTEXT * max(rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)), LEAST_CONTEXT)
-    top = max(int(rows[0]) - margin, 0) // grid_y * grid_y
-    left = max(int(columns[0]) - margin, 0) // grid_x * grid_x
-    bottom, right = min(int(rows[-1]) + 1 + margin, height), min(int(columns[-1]) + 1 + margin, width)
+    tall, wide = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+    if made is not None and made.any():  # what lies next to it may be made up, too
+        tall = wide = max(tall, wide)
+    margin_y, margin_x = max(int(CONTEXT * tall), LEAST_CONTEXT), max(int(CONTEXT * wide), LEAST_CONTEXT)
+    top = max(int(rows[0]) - margin_y, 0) // grid_y * grid_y
+    left = max(int(columns[0]) - margin_x, 0) // grid_x * grid_x
+    bottom, right = min(int(rows[-1]) + 1 + margin_y, height), min(int(columns[-1]) + 1 + margin_x, width)
     hole = missing[top:bottom, left:right]
     crops = []
     for number, plane in enumerate(frame.planes):

@@ -34,11 +34,18 @@ OPEN = 0.2  # share of it that may be dark
 PLAIN = 0.35  # what is within it may differ by so much of its median: more is a thing with a pattern
 
 
-def steady(rgb: NDArray[np.uint8], hidden: NDArray[np.bool_], judged: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+def steady(
+    rgb: NDArray[np.uint8],
+    hidden: NDArray[np.bool_],
+    judged: NDArray[np.bool_],
+    others: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_] | None:
     """bool [h, w]: the shadows of what is `hidden`, bool [h, w]; None: none of this kind.
 
     rgb: uint8 [h, w, 3], some 480 px wide. judged: bool [h, w] where other moments tell whether it is dark by itself.
+    others: bool [h, w] things that stay: what begins at one of them is its own.
     """
+    near = grown(others, TOUCHING) if others is not None else np.zeros_like(hidden)
     colour = cv2.blur(rgb, (SMOOTH, SMOOTH))
     luma = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
     out = np.zeros_like(hidden)
@@ -53,7 +60,7 @@ def steady(rgb: NDArray[np.uint8], hidden: NDArray[np.bool_], judged: NDArray[np
         at = np.s_[first : top + height + far, max(left - far, 0) : left + width + far]
         feet = labels[at] == label
         feet[: top + round(FEET * height) - first] = False
-        out[at] |= _of_one(colour[at], luma[at], feet, hidden[at], judged[at], height, size)
+        out[at] |= _of_one(colour[at], luma[at], feet, hidden[at], judged[at], near[at], height, size)
     return out if out.any() else None
 
 
@@ -63,6 +70,7 @@ def _of_one(
     feet: NDArray[np.bool_],
     hidden: NDArray[np.bool_],
     judged: NDArray[np.bool_],
+    others: NDArray[np.bool_],
     height: int,
     size: int,
 ) -> NDArray[np.bool_]:
@@ -81,7 +89,7 @@ def _of_one(
     dark = (luma < below) & (shares.max(2) - shares.min(2) < TINT) & ~hidden & ~judged
     dark = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, labels = cv2.connectedComponents(dark)
-    for label in np.setdiff1d(labels[grown(feet, TOUCHING)], [0]).tolist():
+    for label in np.setdiff1d(labels[grown(feet, TOUCHING)], [0, *np.unique(labels[others])]).tolist():
         patch = labels == label
         rim = grown(patch, OUTER) & ~grown(patch, INNER) & ~hidden
         low, middle, high = np.quantile(luma[patch], (0.1, 0.5, 0.9))
