@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from synth import YUV420, as_frames, texture
 
+from vidrase.camera import CameraMotion
 from vidrase.colour import PixelLayout
 from vidrase.fill import fill
+from vidrase.fill.distant import EXTENDED, FIRST, LEVEL, Distant
+from vidrase.fill.moment import Box, Grid, Origins
 from vidrase.flow import load_flow
 from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.inpaint import load_inpainter
@@ -146,3 +151,42 @@ def test_what_is_carried_on_does_not_run_into_what_is_to_go() -> None:
     assert stats.distant > 0
     for frame in result:
         assert not (np.abs(frame.rgb()[mask].astype(int) - RED).max(1) < 60).any()
+
+
+def test_beside_what_comes_from_a_page_it_goes_on_as_the_page_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    zoom = CameraMotion(np.array([[1.1, 0.02, 3], [0, 0.9, -2], [1e-4, 0, 1]]), 1.0)
+    page = SimpleNamespace(frame=SimpleNamespace(index=0))
+    album = SimpleNamespace(pages=[page, page])
+    distant = Distant(album, Grid.of(*SIZE, 240), load_flow(note=print), shadows=False)  # type: ignore[arg-type]
+    monkeypatch.setattr(Distant, "_to", lambda self, here, page: zoom)
+    box = Box(20, 30, 80, 110)
+    memory, wanted = Origins.empty(box), np.ones(box.shape, bool)
+    columns, rows = (one.astype(np.float32) for one in np.meshgrid(np.arange(30, 110), np.arange(20, 80)))
+    x, y = zoom.points(columns, rows)
+    known = np.zeros(box.shape, bool)
+    known[:, :40] = True
+    memory.source[known] = FIRST + 1 + 2 * LEVEL
+    memory.dx[known], memory.dy[known] = (x - columns + 0.5)[known], (y - rows)[known]  # half a pixel of parallax
+    memory.source[30:, 40:] = 7  # an invention stays
+    wanted[:10] = False
+    distant.extend(None, memory, wanted)  # type: ignore[arg-type]
+    near = int(EXTENDED * distant.grid.height)
+    reached = np.zeros(box.shape, bool)
+    reached[10:30, 40 : 40 + near] = True
+    assert (memory.source[reached] == FIRST + 1 + 2 * LEVEL).all()
+    assert np.allclose(memory.dx[reached], (x - columns + 0.5)[reached], atol=1e-3)
+    assert np.allclose(memory.dy[reached], (y - rows)[reached], atol=1e-3)
+    assert (
+        memory.source[~known & ~reached] == np.where(np.indices(box.shape)[0] >= 30, 7, -1)[~known & ~reached]
+    ).all()
+
+
+def test_what_is_guessed_while_it_waits_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, masks, truth = _lingering()
+    frames[:3], masks[:3] = (
+        truth[:3],
+        [np.zeros(SIZE, bool)] * 3,
+    )  # or the first frame with a hole would be one to look on
+    monkeypatch.setattr("vidrase.fill.unseen.FEW", 2.0)  # all of it waits
+    monkeypatch.setattr("vidrase.fill.unseen.LOOK", 16)
+    assert _psnr(_filled(frames, masks)[0][32:60], truth[32:60], masks[32:60]) > 40

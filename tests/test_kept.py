@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import fakes
 import numpy as np
@@ -24,9 +26,10 @@ from vidrase.labels import SCENERY, scenery
 from vidrase.options import Rectangle, SelectOptions, options_from
 from vidrase.passes import choose, surveyed
 from vidrase.report import Notes
-from vidrase.run import Models, Run
+from vidrase.run import Models, Run, Seen
 from vidrase.select import select
 from vidrase.source import open_source
+from vidrase.summary import TrackSummary
 
 SIZE = (96, 128)
 NAMES = {0: "person", 1: "cat", 2: "dog", 3: "bed", 4: "couch", 5: "chair"}
@@ -124,3 +127,13 @@ def test_a_couch_is_background_until_it_goes(tmp_path: Path, monkeypatch: pytest
     assert known("person") == (True, True)
     assert known("couch") == (False, False)
     assert known("the thing on the right") == (True, False)
+
+
+def test_whoever_was_taken_for_furniture_for_a_moment_is_no_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    track = TrackSummary(1, "person", 0, 9, 0.0, 1.0, 10, called=frozenset({"person", "fire hydrant"}))
+    store = SimpleNamespace(tracks=lambda: [track])
+    monkeypatch.setattr("vidrase.passes._again", lambda source, run, store, times, place, trails: place)
+    seen = Seen(None, array("d"), store, SCENERY)  # type: ignore[arg-type]
+    run = SimpleNamespace(clock=SimpleNamespace(add=lambda *_: None))
+    selection = SimpleNamespace(ids=frozenset({1}))
+    assert surveyed(None, run, seen, selection) == SCENERY - {"fire hydrant"}  # type: ignore[arg-type]

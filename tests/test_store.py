@@ -77,6 +77,15 @@ def test_bearers_are_noticed() -> None:
     assert tracks[3].with_others == {}
 
 
+def test_all_that_a_thing_was_called_is_known() -> None:
+    pictures, masks, _ = clip(3)
+    with InstanceStore() as store:
+        for frame, mask, label in zip(as_frames(pictures), masks, ("person", "bench", "person"), strict=True):
+            store.append(frame, instances([mask], ids=[1], labels=[label]))
+        assert store.tracks()[0].label == "person"
+        assert store.tracks()[0].called == {"person", "bench"}
+
+
 def test_nothing_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     pictures, masks, _ = clip(2)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.frames import Frame, Hole, HoleFrame, Instances
-from vidrase.labels import SEATS
+from vidrase.labels import alike
 from vidrase.options import Rectangle
 from vidrase.select import Selection
 
@@ -53,8 +53,7 @@ def _parts(
     """bool [K]: parts of the place that nobody asked to be kept."""
 
     def kept(number: int, label: str) -> bool:
-        alike = SEATS if label in SEATS else (label,)
-        return any(wish.fits(number, one) for wish in selection.keep for one in alike)
+        return any(wish.fits(number, one) for wish in selection.keep for one in alike(label))
 
     own = [labels.get(number, label) for number, label in zip(instances.ids.tolist(), instances.labels, strict=True)]
     pairs = zip(instances.ids.tolist(), own, strict=True)

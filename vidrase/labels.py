@@ -24,8 +24,19 @@ SCENERY = frozenset(
         "parking_meter"
     ).split()
 )
-# Detectors waver between these for one thing.
-SEATS = frozenset({"chair", "couch", "bench", "bed"})
+# Detectors waver between these for one thing; between groups an id never passes.
+GROUPS = (
+    "car truck bus train",
+    "bicycle motorcycle",
+    "dog cat horse sheep cow bear zebra giraffe elephant",
+    "backpack handbag suitcase",
+    "skateboard snowboard surfboard skis",
+    "chair couch bench bed",
+    "tv laptop",
+    "tennis_racket frisbee baseball_bat",
+)
+GROUP_OF = {label.replace("_", " "): group for group in GROUPS for label in group.split()}
+"""Class -> its group; a class that is not in it is its own."""
 EVERYTHING = frozenset({"all", "everything"})
 
 _IRREGULAR = {
@@ -122,8 +133,13 @@ def scenery(wishes: Iterable[str], names: Mapping[int, str]) -> frozenset[str]:
     words = [word.strip() for wish in wishes for word in wish.split(",")]
     if any(word.lower() in EVERYTHING for word in words):
         return frozenset()
-    meant = {resolve(word, names) for word in words}
-    return SCENERY - meant - (SEATS if meant & SEATS else frozenset())
+    return SCENERY - alike(*(label for label in (resolve(word, names) for word in words) if label))
+
+
+def alike(*labels: str) -> frozenset[str]:
+    """The classes `labels`, and those that detectors take for them."""
+    groups = {GROUP_OF.get(label, label) for label in labels}
+    return frozenset(labels) | {label for label, group in GROUP_OF.items() if group in groups}
 
 
 def _forms(text: str) -> list[str]:

@@ -21,7 +21,7 @@ from vidrase.errors import OptionError, SourceError
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
 from vidrase.kept import kept_beyond, limited, union, with_kept
-from vidrase.labels import SEATS, scenery
+from vidrase.labels import alike, scenery
 from vidrase.options import Options
 from vidrase.run import Run, Seen
 from vidrase.segment import Segmenter
@@ -137,9 +137,11 @@ def _again(
 
 def surveyed(source: Source, run: Run, seen: Seen, selection: Selection | None) -> Survey | None:
     """The survey of the first pass; made anew when parts of the place go that it took for background."""
-    goes = frozenset(selection.counts()) if selection is not None else frozenset[str]()
-    place = seen.scenery - goes - (SEATS if goes & SEATS else frozenset())
-    if seen.store is not None and place != seen.scenery:
+    if seen.store is None or selection is None:
+        return seen.survey
+    goes = [track for track in seen.store.tracks() if track.id in (selection.ids or ())]
+    place = seen.scenery - alike(*(label for track in goes for label in track.called))
+    if place != seen.scenery:
         begun = time.perf_counter()
         seen.survey = _again(source, run, seen.store, seen.seconds, place, {})
         seen.scenery = place

@@ -98,6 +98,7 @@ def _summed(parts: Sequence[_Sums], names: Mapping[int, int]) -> TrackSummary:
         centre=(x, y),
         extent=(width, height),
         with_others=met,
+        called=frozenset(labels),
     )
 
 

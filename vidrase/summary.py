@@ -41,6 +41,9 @@ class TrackSummary:
     with_others: dict[int, int] = field(default_factory=dict)
     """For things that are carried: id of a bearer -> in how many frames the two touched."""
 
+    called: frozenset[str] = frozenset()
+    """All classes it was called."""
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON: everything but the picture."""
         return {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vidrase.colour import to_rgb8
 from vidrase.fill.complete import grown
 from vidrase.fill.lit import Lit, grey
-from vidrase.fill.steady import FAR, steady
+from vidrase.fill.steady import FAR, SPECK, steady
 from vidrase.frames import Frame, Hole
 
 SIDE = 480  # px: long side of the picture looked at
@@ -29,7 +29,6 @@ BLURRED = 5  # px of the smaller picture that run together
 LEAST = 12  # px of such a picture
 SOLID = 3  # px of such a picture: what is narrower are gaps between stones
 EDGE = 2  # px of such a picture: its soft edge
-SPECK = 0.05  # of the largest thing: what is smaller stands nowhere
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -313,10 +313,8 @@ def _moment(number: int, shot: int, found: HoleFrame, *, still: bool) -> _Moment
     rgb = small(frame)
     area = np.zeros(rgb.shape[:2], bool)
     if hole is not None and hole.area.any():
-        area, foot = (
-            grown(small_mask(hole.full_area(), frame), AROUND),
-            Foot.of(frame, hole.full_area(), found.place, found.kept),
-        )
+        full = hole.full_area()
+        area, foot = grown(small_mask(full, frame), AROUND), Foot.of(frame, full, found.place, found.kept)
     luma = np.ascontiguousarray(frame.orientation.to_display(frame.luma(size=small_size(frame))))
     stays = None if still or found.kept is None else small_mask(found.kept.full_area(), frame)
     return _Moment(number, frame.index, shot, frame.orientation, rgb, luma, area, stays=stays, foot=foot)

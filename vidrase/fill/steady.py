@@ -47,7 +47,6 @@ def steady(
     """
     near = grown(others, TOUCHING) if others is not None else np.zeros_like(hidden)
     colour = cv2.blur(rgb, (SMOOTH, SMOOTH))
-    luma = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
     out = np.zeros_like(hidden)
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(hidden.astype(np.uint8))
     largest = boxes[1:, cv2.CC_STAT_AREA].max(initial=0)
@@ -60,13 +59,12 @@ def steady(
         at = np.s_[first : top + height + far, max(left - far, 0) : left + width + far]
         feet = labels[at] == label
         feet[: top + round(FEET * height) - first] = False
-        out[at] |= _of_one(colour[at], luma[at], feet, hidden[at], judged[at], near[at], height, size)
+        out[at] |= _of_one(colour[at], feet, hidden[at], judged[at], near[at], height, size)
     return out if out.any() else None
 
 
 def _of_one(
     colour: NDArray[np.uint8],
-    luma: NDArray[np.uint8],
     feet: NDArray[np.bool_],
     hidden: NDArray[np.bool_],
     judged: NDArray[np.bool_],
@@ -75,7 +73,7 @@ def _of_one(
     size: int,
 ) -> NDArray[np.bool_]:
     """bool [h, w]: the shadow of one thing, which begins at its `feet`. height, size: px and px² of the whole thing."""
-    out = np.zeros_like(feet)
+    out, luma = np.zeros_like(feet), cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
     reach = max(round(REACH * height), LEAST_REACH)
     ground = grown(feet, 3 * reach) & ~grown(feet, reach) & ~grown(hidden, INNER)
     if np.count_nonzero(ground) < LEAST_GROUND:

@@ -73,15 +73,15 @@ class Unseen:
         assert here.box is not None
         before, self._fresh = moments.get(here.number - 1), -1
         self._alone = not reach or len(moments) == 1
-        same, self._picture = distant is self._picture.distant, _Pictures(self._canvases, distant)
-        self._waiting = None
+        another = distant is not self._picture.distant
+        self._picture, self._waiting = _Pictures(self._canvases, distant), None
         memory, fading = Origins.empty(here.box), self._fading if self._at == here.number - 1 else None
         self._advance(moments, here)
         if before is not None:
             memory = carried(before.invented, before, here)
         self._fading = carried(fading, before, here) if before is not None and fading is not None else None
         shown, before_that = 0, int(seen.known[0].sum())
-        if not same:  # page numbers are those of one album
+        if another:  # page numbers are those of one album
             for one in (memory, self._fading):
                 if one is not None:
                     one.source[one.source >= FIRST] = -1

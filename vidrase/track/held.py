@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from vidrase.crops import Crop, area, touching
 from vidrase.frames import Instances
-from vidrase.labels import CARRIED
-from vidrase.track.tracker import GROUP_OF
+from vidrase.labels import CARRIED, GROUP_OF
 
 REACH = 0.015  # of the frame's diagonal: how near a thing lies to who holds it
 ALIKE = 3.0  # ratio of its sizes at two looks, at most: turned on edge, a racket is a third of itself

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from vidrase.crops import Crop, area, shared, united
 from vidrase.frames import Instances
+from vidrase.labels import GROUP_OF
 from vidrase.motion import Motion
 from vidrase.track.between import region_of
-from vidrase.track.tracker import GROUP_OF
 
 ITSELF = 0.4  # IoU of a detection with where its id is expected, above which nobody else may claim it
 STAYS = 0.7  # IoU with where it lay at the last look, above which that need not be worked out

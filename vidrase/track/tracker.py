@@ -13,26 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.frames import Instances
+from vidrase.labels import GROUP_OF
 from vidrase.weights.quiet import import_ultralytics
 
 KEPT_SECONDS = 1.5  # how long a thing may be out of sight and still be the same
 LOW = 0.4  # share of the confidence down to which a detection may continue a track
 SAME = 0.5  # IoU with an unclaimed detection of the frame before, above which it is the same thing
 EXPECTED = 0.4  # IoU of a weak detection with where a lost thing should be, above which it is that thing
-
-# Detectors waver between these for one thing; between groups an id never passes.
-GROUPS = (
-    "car truck bus train",
-    "bicycle motorcycle",
-    "dog cat horse sheep cow bear zebra giraffe elephant",
-    "backpack handbag suitcase",
-    "skateboard snowboard surfboard skis",
-    "chair couch bench bed",
-    "tv laptop",
-    "tennis_racket frisbee baseball_bat",
-)
-GROUP_OF = {label.replace("_", " "): group for group in GROUPS for label in group.split()}
-"""Class -> its group; a class that is not in it is its own."""
 
 
 class _Boxes:
