@@ -42,7 +42,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
     {"streams", "timing", "options", "report", "labels", "phrase", "summary", "heal"},
     {"frames"},
-    {"colour", "crops", "part", "closable", "torchvision_ops"},
+    {"colour", "crops", "part", "closable", "rules", "torchvision_ops"},
     {"errors"},
 ]
 OWNERS = {

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ from vidrase.mask import mask
 from vidrase.options import MaskOptions, ModelOptions, SelectOptions
 from vidrase.report import Notes
 from vidrase.segment import Segmenter, load_segmenter
-from vidrase.select import select
+from vidrase.select import Selection, select
 from vidrase.store import InstanceStore
 from vidrase.track import track
 
@@ -38,7 +40,7 @@ def run_holes(data: Path, results: Results, *, quick: bool) -> None:
     for name in people_clips(data):
         davis, count = davis_root(data), 12 if quick else 80
         pictures, truths = read_clip(davis, name, count), read_annotations(davis, name, count)
-        flows = _flows(pictures)
+        flows = flows_of(pictures)
         for title, masks in _found(pictures, truths, results, f"holes/{name}"):
             numbers = hole_numbers(masks, truths, flows)
             results.add(Row("masks", "holes", f"holes/{name}", title, numbers))
@@ -46,6 +48,22 @@ def run_holes(data: Path, results: Results, *, quick: bool) -> None:
 
 def erased(pictures: Sequence[Rgb], truths: Sequence[Mask], segmenter: Segmenter) -> list[Mask]:
     """bool [H, W] for each picture: what `--remove` of the annotated performer changes."""
+    with tracked(pictures, truths, segmenter) as performer:
+        return holes_of(pictures, performer)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Performer:
+    """The annotated performer, detected and tracked."""
+
+    store: InstanceStore
+    chosen: Selection | None
+    """None: nobody was found on the annotation."""
+
+
+@contextmanager
+def tracked(pictures: Sequence[Rgb], truths: Sequence[Mask], segmenter: Segmenter) -> Iterator[Performer]:
+    """The tracks that lie mostly on the annotation, and what goes along with them."""
     options, notes = ModelOptions(), Notes()
     with InstanceStore() as store:
         for frame, found in track(as_frames(pictures), segmenter, batch=options.batch, note=notes):
@@ -57,11 +75,16 @@ def erased(pictures: Sequence[Rgb], truths: Sequence[Mask], segmenter: Segmenter
                 shown = found.mask(k)
                 on[number] += 2 * int((shown & truth).sum()) - int(shown.sum())
         performer = [f"id:{one.id}" for one in tracks if one.label == "person" and on[one.id] > 0]
-        if not performer:
-            return [np.zeros(truth.shape, bool) for truth in truths]
-        chosen = select(SelectOptions(remove=tuple(performer)), tracks, segmenter.names).chosen
-        seen = ((frame, store.get(frame.index)) for frame in as_frames(pictures))
-        holes = list(mask(seen, chosen=chosen, options=MaskOptions(), flow=DisFlow()))
+        wanted = SelectOptions(remove=tuple(performer))
+        yield Performer(store, select(wanted, tracks, segmenter.names) if performer else None)
+
+
+def holes_of(pictures: Sequence[Rgb], performer: Performer) -> list[Mask]:
+    """bool [H, W] for each picture: the hole that the mask stage makes of the performer."""
+    if performer.chosen is None:
+        return [np.zeros(picture.shape[:2], bool) for picture in pictures]
+    seen = ((frame, performer.store.get(frame.index)) for frame in as_frames(pictures))
+    holes = list(mask(seen, chosen=performer.chosen.chosen, options=MaskOptions(), flow=DisFlow()))
     return [hole.hole.full_area() if hole.hole else np.zeros(hole.frame.size, bool) for hole in holes]
 
 
@@ -106,7 +129,7 @@ def _on(masks: Sequence[Mask], truth: Mask) -> Mask:
     return np.logical_or.reduce(mine) if mine else np.zeros(truth.shape, bool)
 
 
-def _flows(pictures: Sequence[Rgb]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+def flows_of(pictures: Sequence[Rgb]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """(there, back) for every two neighbours, float32 [H, W, 2] px."""
     flow = DisFlow()
     lumas = [frame.luma() for frame in as_frames(pictures)]

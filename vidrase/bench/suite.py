@@ -41,6 +41,12 @@ class BenchOptions:
     """Of the fill: fast, default, best."""
     all_pictures: bool = False
     """Show pictures on the page that may not be published."""
+    ablate: bool = False
+    """Measure what each rule is worth, instead of the suites."""
+    frames: int = 24
+    """Of each case of an ablation."""
+    jobs: int = 1
+    """Cases of an ablation that run side by side."""
     minutes: float | None = None
     """Of the live soak; None: 10, or half a minute when quick."""
 
@@ -61,6 +67,13 @@ def run(options: BenchOptions, say: Note = print) -> Results:
         except OSError as error:
             raise SinkError(f"cannot write to folder {options.output}: {error.strerror or error}") from error
     results = Results(say=say, checkout=checkout())  # as it is now: somebody may go on working meanwhile
+    if options.ablate:
+        from vidrase.bench.ablate import Setting, run_ablation
+
+        begun = time.perf_counter()
+        run_ablation(Setting(data, options.cases, options.frames, options.jobs), results)
+        results.seconds["ablation"] = time.perf_counter() - begun
+        return results
     wanted = SUITES if options.suite == "all" else (options.suite,)
     for name in wanted:
         say(f"{name} ...")
@@ -83,7 +96,9 @@ def write(results: Results, options: BenchOptions) -> list[Path]:
     if options.output is None:
         return []
     settings: dict[str, Any] = {
-        k: v for k, v in asdict(options).items() if k in ("suite", "cases", "quick", "quality", "minutes")
+        k: v
+        for k, v in asdict(options).items()
+        if k in ("suite", "cases", "quick", "quality", "minutes", "ablate", "frames")
     }
     settings["cases"] = list(options.cases)
     records = []
@@ -92,6 +107,8 @@ def write(results: Results, options: BenchOptions) -> list[Path]:
     if not records:
         return []
     paths = [save(record, options.output) for record in records]
+    if options.ablate:
+        return paths
     name = options.suite if options.suite == "all" else records[0]["suite"]
     page = paths[0].with_name(f"{name}--{paths[0].stem.split('--', 1)[1]}.html")
     save_page(results, records, page, every_picture=options.all_pictures)

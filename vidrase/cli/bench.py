@@ -25,6 +25,13 @@ import click
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the JSON records and the HTML page.")
 @click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", help="Of the fill.")
 @click.option("--minutes", type=click.FloatRange(min=0.1), help="Of the live soak.  [10; --quick: 0.5]")
+@click.option(
+    "--ablate", is_flag=True, help="Switch every rule of the engine off, one by one and in groups: what is it worth?"
+)
+@click.option("--frames", type=click.IntRange(min=4), default=24, show_default=True, help="Of each case of --ablate.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cases of --ablate side by side."
+)
 @click.option("--all-pictures", is_flag=True, help="Put pictures on the page that may not be published.")
 @click.option(
     "--compare",
@@ -42,6 +49,9 @@ def bench(
     output: Path | None,
     quality: str,
     minutes: float | None,
+    ablate: bool,
+    frames: int,
+    jobs: int,
     all_pictures: bool,
     compare: tuple[Path, Path] | None,
     **_: object,
@@ -52,9 +62,11 @@ def bench(
     vidrase bench --quick                         synthetic and sample clips; all that VIDRASE_DATA holds
     vidrase bench --suite quality --data DIR -o out
     vidrase bench --compare old.json new.json
+    vidrase bench --ablate --jobs 2 -o out        hours; --cases chooses some
 
     Without data the synthetic cases, speed and memory run. Losses are printed as plainly as wins.
     """
+    from vidrase.bench.ablate import ablation_table
     from vidrase.bench.compare import report
     from vidrase.bench.record import load
     from vidrase.bench.suite import BenchOptions, run, write
@@ -64,9 +76,21 @@ def bench(
         click.echo(report(load(compare[0]), load(compare[1])))
         return
     words = tuple(word.strip() for word in cases.split(",") if word.strip())
-    options = BenchOptions(suite, words, quick, data, output, quality, all_pictures, minutes)
+    options = BenchOptions(
+        suite,
+        words,
+        quick,
+        data,
+        output,
+        quality,
+        all_pictures,
+        minutes=minutes,
+        ablate=ablate,
+        frames=frames,
+        jobs=jobs,
+    )
     results = run(options, say=lambda text: click.echo(text, err=True))
     paths = write(results, options)
-    click.echo(table(results))
+    click.echo(ablation_table(results.rows) if ablate else table(results))
     for path in paths:
         click.echo(f"wrote {path}")

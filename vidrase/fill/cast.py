@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.fill.complete import grown
 from vidrase.fill.lit import Lit, grey
 
@@ -147,7 +148,7 @@ def cast(own: NDArray[np.float32], free: NDArray[np.bool_], lit: Lit, carried: E
     before = np.zeros_like(free) if carried is None else carried.core
     begins = grown(feet, 2) | before
     dark = _darker(like & (gap > RIM_GAP), like & (gap > LEAST_GAP), mean, LIGHTEST, RIM, begins)
-    if dark.any():
+    if dark.any() and rules.enabled("residual.depth"):
         # beside a deep one, ground that was a little lighter at its lightest moment is none of it
         depth = 1 - float(np.quantile(mean[dark], DARKEST_PART))
         edges = min(LIGHTEST, 1 - MIDDLE * depth), min(RIM, 1 - EDGE * depth)
@@ -162,7 +163,7 @@ def cast(own: NDArray[np.float32], free: NDArray[np.bool_], lit: Lit, carried: E
         return Found(dark, 0.0) if np.count_nonzero(dark) <= MOST_SOFT * np.count_nonzero(~free) else None
     # what is expected is its darkest part
     end = max((level + light) / 2, 0.0 if carried is None else KEEPS * carried.dark)
-    return flooded(start, own, free, lit.judged, end)
+    return flooded(start, own, free, lit.judged, end) if rules.enabled("residual.grow") else Found(start, end)
 
 
 def _darker(
@@ -226,6 +227,8 @@ def ground(things: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
 
 def with_gaps(shadow: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """A shadow with what lies between it and what is not `free`, and a pixel more: soft edges would be taken for background."""
+    if not rules.enabled("residual.gaps"):
+        return grown(shadow, 1)
     thing = cv2.erode((~free).astype(np.uint8), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8))
     closed = cv2.morphologyEx(shadow | thing, cv2.MORPH_CLOSE, np.ones((BETWEEN, BETWEEN), np.uint8)) > 0
     whole = grown(shadow, 1) | (closed & grown(shadow, BETWEEN))

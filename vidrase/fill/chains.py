@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.fill.moment import Box, Moment, Origins
 from vidrase.fill.sampling import at
 
@@ -58,6 +59,8 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
         gap = _length(moved_x + home_x, moved_y + home_y)
         cost = cost + STEP_COST + np.minimum(gap, WORST_STEP)
         agree = gap < AGREE + AGREE_SHARE * _length(moved_x, moved_y)
+        if not rules.enabled("sources.occlusion"):
+            agree[:] = True
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
         if not inside.all():
             x, y, cost, live, behind, agree = (a[inside] for a in (x, y, cost, live, behind, agree))
@@ -93,7 +96,7 @@ def _own_part(start: Moment, rows: NDArray[np.intp], columns: NDArray[np.intp]) 
     """bool [N]: which wanted pixels of `start`, counted in its box, may be a hidden part of a thing that stays; None: none."""
     assert start.box is not None
     assert start.blocked is not None
-    if start.stays is None:
+    if start.stays is None or not rules.enabled("flow.foreground_flow"):
         return None
     hidden = np.pad(start.blocked[start.box.span], 1).astype(np.uint8)
     half = float(cv2.distanceTransform(hidden, cv2.DIST_L2, cv2.DIST_MASK_3).max())  # of the hole's width

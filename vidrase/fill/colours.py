@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.fill.chains import Between, Points, spread
 from vidrase.fill.complete import grown
 from vidrase.fill.composite import PlaneHole
@@ -121,7 +122,7 @@ def match_light(
     reach: largest offset believed, in sample values.
     """
     valid = candidate.valid[places.count :]
-    if not valid.any():
+    if not valid.any() or not rules.enabled("blend.exposure"):
         return
     hole = places.hole
     rows, columns = hole.area.shape
@@ -155,6 +156,8 @@ def match_light(
 def fused(candidates: list[Candidate], count: int) -> tuple[list[Values], NDArray[np.bool_]]:
     """(values [count] a plane, bool [count] where any candidate knew): the more believable, mixed where both agree."""
     weights = np.stack([np.where(c.valid[:count], _belief(c, count), 0) for c in candidates])
+    if not rules.enabled("blend.mix"):
+        weights *= weights == weights.max(0)
     total = weights.sum(0)
     weights /= np.maximum(total, 1e-12)
     values = []
@@ -164,8 +167,9 @@ def fused(candidates: list[Candidate], count: int) -> tuple[list[Values], NDArra
 
 
 def _belief(candidate: Candidate, count: int) -> Values:
-    doubt = 20.0 if candidate.doubt is None else candidate.doubt
-    return (1 / (np.square(WA + candidate.cost[:count]) * np.square(WB + doubt) ** WC)).astype(np.float32)
+    doubt = 20.0 if candidate.doubt is None or not rules.enabled("blend.rim_error") else candidate.doubt
+    cost = candidate.cost[:count] * np.float32(rules.enabled("blend.path_cost"))
+    return (1 / (np.square(WA + cost) * np.square(WB + doubt) ** WC)).astype(np.float32)
 
 
 WA, WB, WC = 0.1, 4.0, 1.0

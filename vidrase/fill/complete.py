@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.camera import CameraMotion, fit_camera
 from vidrase.fill.membrane import membrane
 from vidrase.fill.sampling import at
@@ -162,7 +163,7 @@ def _beyond(residual: Flow, trusted: NDArray[np.bool_]) -> Flow:
     it up along a chain. Where the rest of the picture moves as the camera does, so does what is hidden.
     """
     size = np.hypot(residual[..., 0], residual[..., 1])
-    if not trusted.any():
+    if not trusted.any() or not rules.enabled("flow.snap_to_plane"):
         return residual
     least = PLANE * float(np.clip((CALM[1] - np.percentile(size[trusted], 90)) / (CALM[1] - CALM[0]), 0, 1))
     if least <= 0:
@@ -196,7 +197,11 @@ def completed(now: Measured, before: Completed | None) -> Completed:
     beside = None
     if now.front is not None:
         # the background knows nothing of what stands before it; a thing that stays goes on into the hole as far as it moves alone
-        beside = whole_base + membrane(np.where(now.trusted[..., None], residual, 0), now.trusted)
+        beside = (
+            None
+            if not rules.enabled("flow.foreground_flow")
+            else whole_base + membrane(np.where(now.trusted[..., None], residual, 0), now.trusted)
+        )
         soft[now.front] = 0
     filled = membrane(residual, soft)
     return Completed(now.y, now.x, whole_base + filled, Memory(filled, belief), beside)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.colour import PixelLayout, chroma_hole
 from vidrase.frames import Frame, Hole
 
@@ -71,7 +72,7 @@ def plane_holes(hole: Hole, layout: PixelLayout) -> list[PlaneHole]:
 
 def ring_alpha(core: NDArray[np.bool_], area: NDArray[np.bool_], height: int) -> NDArray[np.float32]:
     """float32 [h, w]: 1 on `core` and well inside `area`, falling to 0 at the outer edge of the ring, 0 outside."""
-    if not (area & ~core).any():
+    if not (area & ~core).any() or not rules.enabled("blend.soft_edge"):
         return area.astype(np.float32)
     framed = np.pad(area, 1).astype(np.uint8)
     depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]

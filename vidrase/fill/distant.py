@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.album import Album, Page
 from vidrase.camera import CameraMotion
 from vidrase.fill.complete import grown
@@ -172,7 +173,7 @@ class Distant:
         A thing that moves uncovers a sliver in each frame: to lay pages over for each of them takes many times as long.
         """
         far = memory.source >= FIRST
-        if not far.any() or not wanted.any():
+        if not far.any() or not wanted.any() or not rules.enabled("sources.extend"):
             return
         away, labels = cv2.distanceTransformWithLabels(
             (~far).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
@@ -244,10 +245,13 @@ class Distant:
         x0, y0 = (at_columns + here.box.left).astype(np.float32), (at_rows + here.box.top).astype(np.float32)
         rest = laid.ahead.at(x0, y0)
         x, y = camera.points(x0 + rest[:, 0], y0 + rest[:, 1])
-        free = _free(sheet, x, y) & (fit.misfit[at_rows, at_columns] < limit)
-        free &= fit.detail[at_rows, at_columns] > (SOFT if held is None else SOFTER)
+        free = _free(sheet, x, y)
+        if rules.enabled("sources.misfit"):
+            free &= fit.misfit[at_rows, at_columns] < limit
+        if rules.enabled("sources.defocus"):
+            free &= fit.detail[at_rows, at_columns] > (SOFT if held is None else SOFTER)
         at_rows, at_columns = at_rows[free], at_columns[free]
-        blur = fit.blur[at_rows, at_columns]
+        blur = fit.blur[at_rows, at_columns] * np.float32(rules.enabled("sources.defocus"))
         level = np.rint(blur).astype(np.int32)
         if held is not None:  # it changes by steps, and not to and fro
             old = (held[at_rows, at_columns] - FIRST) // LEVEL
@@ -300,7 +304,7 @@ class Distant:
             page = self.album.pages[number]
             hidden, known, shadow = page.hidden(), page.known, np.zeros(self.grid.size, bool)
             near = grown(self.grid.shrink(hidden), max(round(BORDER * self.grid.height), 2))
-            if self.shadows:
+            if self.shadows and rules.enabled("sources.keyframe_shadows"):
                 cast = shadow_of(page.frame, hidden, self.album).astype(np.uint8)
                 shadow = cv2.resize(cast, self.grid.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
                 known = known & (cv2.resize(cast, known.shape[::-1], interpolation=cv2.INTER_NEAREST) == 0)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.cuts import CutDetector
 from vidrase.fill.composite import PlaneHole, by_grid, composite, plane_holes
 from vidrase.fill.distant import Distant
@@ -52,7 +53,7 @@ def plate_of(survey: Survey | None, options: FillOptions, frame: Frame) -> Plate
     shot = survey.shot(frame.index)
     if shot is None or shot.plate is None or shot.plate.planes[0].shape != frame.size:
         return None
-    return shot.plate
+    return shot.plate if rules.enabled("sources.plate") else None
 
 
 class Filler:
@@ -133,7 +134,7 @@ class Filler:
 
     def _lively(self, plate: Plate, here: Moment) -> Lively | None:
         """What moves behind a still camera; None where only the plate is wanted."""
-        if self._options.mode != "auto" or not self._reach:
+        if self._options.mode != "auto" or not self._reach or not rules.enabled("sources.playback"):
             return None
         if self._moving is None or self._moving.plate is not plate:
             self._moving = Lively(plate, here.frame.layout.bits, self._flow)
@@ -156,6 +157,8 @@ class Filler:
             return None
         shot = self._survey.shot(here.frame.index)
         if shot is None or shot.album is None or shot.album.pages[0].frame.size != here.frame.size:
+            return None
+        if not rules.enabled("sources.keyframes"):
             return None
         if shot.start not in self._distant or self._distant[shot.start].grid is not self._grid:
             for start in [start for start in self._distant if start < shot.start][:-1]:
@@ -204,7 +207,11 @@ class Filler:
             self._looked_back = here.number
         plate = plate_of(self._survey, self._options, here.frame)
         if plate is not None:
-            whole = with_traces(here.frame, here.hole, plate, here.kept) if self._options.shadows else here.hole
+            whole = (
+                with_traces(here.frame, here.hole, plate, here.kept)
+                if self._options.shadows and rules.enabled("residual.plate")
+                else here.hole
+            )
             return self._from_plate(here, plane_holes(whole, here.frame.layout), plate)
         seen = self._look(here)
         self._count_mode(here, "flow" if self._reach else "image")

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
+
 SOFTNESS = 0.6  # px: codecs leave noise a little coarser than one pixel
 
 
@@ -27,7 +29,7 @@ def measured_grain(
 
 def grain(area: NDArray[np.bool_], strength: float, index: int, plane: int) -> NDArray[np.float32]:
     """float32 [N]: noise of standard deviation `strength` for the True samples of `area`, new for each frame index."""
-    if strength < 0.3:
+    if strength < 0.3 or not rules.enabled("blend.grain"):
         return np.zeros(int(area.sum()), np.float32)
     random = np.random.default_rng((index, plane))
     field = cv2.GaussianBlur(random.standard_normal(area.shape, np.float32), (0, 0), SOFTNESS)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.colour import chroma_hole, from_rgb, to_rgb
 from vidrase.fill.membrane import membrane
 from vidrase.fill.picture import Picture
@@ -46,7 +47,7 @@ def canvas(
     """
     layout = frame.layout
     grid_y, grid_x = 1 << layout.shift_y, 1 << layout.shift_x
-    beyond = _beyond(missing, grid_y, grid_x) if moves else ((0, 0), (0, 0))
+    beyond = _beyond(missing, grid_y, grid_x) if moves and rules.enabled("synthesis.outpaint") else ((0, 0), (0, 0))
     missing = np.pad(missing, beyond, mode="symmetric")
     rows, columns = np.flatnonzero(missing.any(1)), np.flatnonzero(missing.any(0))
     height, width = missing.shape
@@ -80,7 +81,7 @@ def canvas(
     top, left = top - beyond[0][0], left - beyond[1][0]
     if inpainter is None:
         return Picture(tuple(crops), top, left)
-    if made is not None and made.any() and isinstance(inpainter, Choosing):
+    if made is not None and made.any() and isinstance(inpainter, Choosing) and rules.enabled("synthesis.seen_texture"):
         old = np.pad(made, beyond, mode="symmetric")[corner[0] : bottom, corner[1] : right]
         inpainter = inpainter.without(_padded(old, inpainter.stride)[None, None])
     painted = _painted(to_rgb(crops, layout), hole, inpainter)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.fill.complete import grown
 from vidrase.frames import Hole, HoleFrame
 
@@ -22,8 +23,8 @@ HALF = 0.5  # of a patch that another moment has to show as shadow, or to hide
 
 def lasting(shadow: NDArray[np.bool_] | None, beside: list[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
     """The shadow of a moment where a neighbour has one about there, too, and what both neighbours say."""
-    if shadow is None:
-        return None
+    if shadow is None or not rules.enabled("residual.vote"):
+        return shadow
     size, there = int(np.count_nonzero(shadow)), [other for other in beside if other is not None]
     if not any(np.count_nonzero(grown(other, 2) & shadow) > ALIKE * size for other in there):
         return None

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.camera import CameraMotion, fit_camera
 from vidrase.fill.complete import POLLUTION, Completed, Link, Measured, completed, grown, measured
 from vidrase.fill.membrane import membrane
@@ -66,7 +67,7 @@ class Linker:
     def __call__(self, before: Moment, now: Moment, earlier: Link | None) -> Link:
         """The motion between two neighbours, in both directions, around both holes. earlier: the link that led to `before`."""
         forth, home, camera = self._measured(before, now)
-        behind = completed(home, earlier.back if earlier is not None else None)
+        behind = completed(home, earlier.back if earlier is not None and rules.enabled("flow.prior") else None)
         if earlier is not None:
             earlier.back = earlier.back.settled()
         return Link(forth, behind, completed(forth, None).settled(), camera)
@@ -78,7 +79,7 @@ class Linker:
 
     def _measured(self, before: Moment, now: Moment) -> tuple[Measured, Measured, CameraMotion]:
         """The motion there and back, around both holes, and the camera's on the way there."""
-        pollution = max(round(POLLUTION * now.luma.shape[0]), 3)
+        pollution = max(round(POLLUTION * now.luma.shape[0]), 3) if rules.enabled("flow.margin") else 0
         boxes = [moment.box for moment in (before, now) if moment.box is not None]
         box = boxes[0].joined(boxes[-1]).wider(2 * pollution, now.luma.shape)
         # the camera's motion and the completion need surroundings, not the whole frame
@@ -97,7 +98,8 @@ class Linker:
         ]
         free = ~(polluted[0] | polluted[1])
         most = int(LARGER * max(np.count_nonzero(mask) for mask in hidden))
-        stays = [None if moment.stays is None else moment.stays[wide.span] for moment in (before, now)]
+        stays = [None if m.stays is None or not rules.enabled("flow.foreground") else m.stays for m in (before, now)]
+        stays = [None if mask is None else mask[wide.span] for mask in stays]
         camera = self._camera(pair, _apart_from(stays, free, pollution), origin)
         home_camera = camera.inverse()
         way, way_home = _where(camera, origin, wide.shape), _where(home_camera, origin, wide.shape)
@@ -115,9 +117,9 @@ class Linker:
                     moment.front = np.zeros(moment.luma.shape, bool)
                 moment.front[wide.span] |= moving
         fronts = [moment.front[wide.span] for moment in (before, now) if moment.front is not None]
-        front = grown(np.logical_or.reduce(fronts), pollution) if fronts else None
-        forth, camera = measured(ahead, sure[0], origin, box.span, front)
-        return forth, measured(back, sure[1], origin, box.span, front)[0], camera
+        covers = grown(np.logical_or.reduce(fronts), pollution) if fronts else None
+        forth, camera = measured(ahead, sure[0], origin, box.span, covers)
+        return forth, measured(back, sure[1], origin, box.span, covers)[0], camera
 
     def _camera(self, pair: NDArray[np.uint8], trusted: NDArray[np.bool_], origin: tuple[int, int]) -> CameraMotion:
         """The camera's motion, roughly, from pictures of half the size."""
@@ -140,7 +142,7 @@ class Linker:
         origin: tuple[int, int],
     ) -> NDArray[np.float32]:
         """Flow [H, W, 2] from `a` to `b`, [H, W] each, measured beyond the camera's motion from `a` to `b`; way: see `_where`."""
-        if camera.support < SUPPORT:
+        if camera.support < SUPPORT or not rules.enabled("flow.two_steps"):
             return self._flow(a[None], b[None])[0]
         x, y = way
         there = cv2.remap(b, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -149,8 +151,10 @@ class Linker:
             > 0
         )
         # what one of the two does not show is lent by the other: an edge of nothing would drag the flow along
-        here = np.where(a_hidden & ~lost, there, a)
-        there = np.where(lost, here, there)
+        here = a
+        if rules.enabled("flow.lend"):
+            here = np.where(a_hidden & ~lost, there, a)
+            there = np.where(lost, here, there)
         rest = self._flow(here[None], there[None])[0]
         columns, rows = np.meshgrid(np.arange(a.shape[1], dtype=np.float32), np.arange(a.shape[0], dtype=np.float32))
         x, y = camera.points(columns + rest[..., 0] + origin[1], rows + rest[..., 1] + origin[0])
@@ -163,7 +167,8 @@ def look_back(moments: Sequence[Moment]) -> None:
     for moment in reversed(moments):
         link = moment.link
         if link is not None and link.measured_ahead is not None:
-            link.ahead = completed(link.measured_ahead, later.ahead if later is not None else None)
+            prior = later.ahead if later is not None and rules.enabled("flow.prior_future") else None
+            link.ahead = completed(link.measured_ahead, prior)
         if later is not None:
             later.ahead = later.ahead.settled()
         later = link
@@ -192,7 +197,7 @@ def _trusted(here: Hidden, there: Hidden, way: tuple[Map, Map]) -> Hidden:
 def _apart_from(stays: Sequence[Hidden | None], free: Hidden, pollution: int) -> Hidden:
     """bool [H, W] `free` without the things that stay, if that leaves enough to tell the camera's motion from."""
     for mask in stays:
-        if mask is not None:
+        if mask is not None and rules.enabled("flow.exclude"):
             less = free & ~grown(mask, pollution)
             if np.count_nonzero(less) > ENOUGH * np.count_nonzero(free):
                 free = less
@@ -223,7 +228,7 @@ def movers(stays: Hidden, beyond: NDArray[np.float32], trusted: Hidden, speed: f
 
 def calmed(moment: Moment) -> NDArray[np.uint8]:
     """The luma with a smooth surface instead of the hole: what moves there would drag the flow around it along."""
-    if moment.blocked is None or moment.box is None:
+    if moment.blocked is None or moment.box is None or not rules.enabled("flow.prefill"):
         return moment.luma
     box = moment.box.wider(8, moment.luma.shape)
     crop = moment.luma[box.span].astype(np.float32)[..., None]

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.fill.composite import PlaneHole
 from vidrase.fill.sampling import at
 
@@ -47,7 +48,7 @@ class Picture:
         grid_y, grid_x = np.float32(1 << shift_y), np.float32(1 << shift_x)
         x = (x - self.x - (grid_x - 1) / 2) / grid_x
         y = (y - self.y - (grid_y - 1) / 2) / grid_y
-        if self._holes is None:
+        if self._holes is None or not rules.enabled("blend.clean_taps"):
             return self._plain(planes, x, y)
         if tuple(planes) not in self._clean:
             self._clean[tuple(planes)] = self._cleaned(planes, self._holes[planes[0]])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.fill.agree import reconcile
 from vidrase.fill.chains import chase
 from vidrase.fill.colours import LIGHT_REACH, Candidate, Places, coloured, fused, match_light
@@ -50,7 +51,7 @@ def look(moments: Mapping[int, Moment], here: Moment, grid: Grid, reach: int, qu
     holes = here.plane_holes
     assert holes is not None
     chains = [chase(moments, here, step, reach) for step in (-1, 1)] if reach else []
-    if len(chains) == 2 and quality != "fast":
+    if len(chains) == 2 and quality != "fast" and rules.enabled("sources.reconcile"):
         reconcile(chains[0], chains[1], here, moments, flow)
     chains = [chain for chain in chains if (chain.source >= 0).any()]
     count = len(here.frame.planes)
@@ -73,7 +74,7 @@ def look(moments: Mapping[int, Moment], here: Moment, grid: Grid, reach: int, qu
             found = [coloured(chain, places, planes, points, grid, picture_of) for chain in chains]
             for candidate in found:
                 match_light(candidate, places, planes, here.frame.planes, LIGHT_REACH * full)
-                if quality != "fast":
+                if quality != "fast" and rules.enabled("blend.seams"):
                     level_seams(candidate, places, full)
             values, known = fused(found, places.count)
             if 0 in planes:
@@ -81,6 +82,8 @@ def look(moments: Mapping[int, Moment], here: Moment, grid: Grid, reach: int, qu
         else:
             values, known = [np.zeros(places.count, np.float32) for _ in planes], np.zeros(places.count, bool)
         weak = known & _far_off(found, places.count, here.number, FAR[quality])
+        if weak.any() and not rules.enabled("sources.keyframes_over_far"):
+            weak[:] = False
         for plane, value in zip(planes, values, strict=True):
             out.values[plane], out.known[plane], out.weak[plane] = value, known, weak
     return out

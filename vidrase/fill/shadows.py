@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.album import Album
 from vidrase.camera import CameraMotion, fit_camera
 from vidrase.cuts import CutDetector
@@ -145,7 +146,7 @@ class _Finder:
         else:
             album = self._album_of(found.frame)
             beside = [self._asked(here, number + step, album) for step in (0, -1, 1)]
-            if here.shadow is None and self._before(here) is None:
+            if here.shadow is None and self._before(here) is None and rules.enabled("residual.carry_back"):
                 self._ahead(here, album)
             shadow = lasting(here.shadow, [moment.shadow for moment in beside[1:] if moment is not None])
             if shadow is not None and here.cast is not None:
@@ -209,27 +210,31 @@ class _Finder:
         top, left = part[0].start, part[1].start
         own, free = here.rgb[part], ~here.area[part]
         stays = self._staying(here)
-        moments = self._far(here, album, (top, left), own.shape[:2]) if album is not None else None
+        wide = album is not None and rules.enabled("residual.shot_light")
+        moments = self._far(here, album, (top, left), own.shape[:2]) if wide and album is not None else None
         moments = moments or Extremes.of(own.shape[:2])
         self._near(here, (top, left), own, free, moments)
         lit = moments.lit()
         if lit is not None and stays is not None:
             known = ~stays[part]
             lit = replace(lit, known=lit.known & known, sure=lit.sure & known, judged=lit.judged | ~known)
-        more = None if lit is None else foreign(own, free, lit)
+        more = None if lit is None or not rules.enabled("residual.foreign") else foreign(own, free, lit)
         here.foreign = None if more is None else _placed(with_gaps(more, free), part, here.area.shape)
         if here.foot is not None:
-            here.dark, here.steady = (look(lit, part, here.area.shape) for look in (here.foot.dark, here.foot.steady))
+            if rules.enabled("residual.contact"):
+                here.dark = here.foot.dark(lit, part, here.area.shape)
+            if rules.enabled("residual.static"):
+                here.steady = here.foot.steady(lit, part, here.area.shape)
             for dark in (here.dark, here.steady):
                 if dark is not None and stays is not None:
                     dark &= ~resized(stays, dark.shape)
             here.foot = None
-        last = self._before(here)
+        last = self._before(here) if rules.enabled("residual.carry") else None
         carried = None
         if last is not None:
             judged = lit.judged if lit is not None else np.zeros(free.shape, bool)
             carried = last.expected(here.area, part, grey(own), judged)
-        found = None if lit is None else cast(own, free, lit, carried)
+        found = None if lit is None or not rules.enabled("residual.cast") else cast(own, free, lit, carried)
         if found is None and carried is None:
             return None
         before = np.zeros(free.shape, bool) if carried is None else carried.core
@@ -243,7 +248,7 @@ class _Finder:
         """bool [h, w]: what must stay, as moments around say as well: detectors miss things now and then. None: nothing."""
         near = (self.moments.get(here.number + step) for step in range(-MISSED, MISSED + 1))
         masks = [moment.stays for moment in near if moment and moment.shot == here.shot and moment.stays is not None]
-        return grown(np.logical_or.reduce(masks), STAYS) if masks else None
+        return grown(np.logical_or.reduce(masks), STAYS) if masks and rules.enabled("residual.protect") else None
 
     def _far(self, here: _Moment, album: Album, corner: tuple[int, int], size: tuple[int, ...]) -> Extremes | None:
         """What moments beyond the window show of a region of `here`: laid over a moment close by, brought here from there."""

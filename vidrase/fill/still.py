@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.fill.colours import Candidate, Places, match_light
 from vidrase.fill.composite import PlaneHole
 from vidrase.fill.grain import grain, measured_grain
@@ -86,7 +87,8 @@ class StillShot:
         stirred = ~self._calm(planes[0], places.rim, full)
         source[places.count :][(np.abs(gap) > STRAY * full) | ~seen[places.count :] | stirred] = -1
         candidate = Candidate(source, np.zeros(len(rows), np.float32), values)
-        match_light(candidate, places, planes, frame.planes, reach=LOCAL * full)
+        if rules.enabled("blend.local_light"):
+            match_light(candidate, places, planes, frame.planes, reach=LOCAL * full)
         valid = candidate.valid[places.count :]
         strengths = []
         for plane in planes:

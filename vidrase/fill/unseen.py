@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.camera import CameraMotion
 from vidrase.fill.canvases import Canvas, closed, slight, within
 from vidrase.fill.chains import BEYOND, carried
@@ -77,7 +78,7 @@ class Unseen:
         self._picture, self._waiting = _Pictures(self._canvases, distant), None
         memory, fading = Origins.empty(here.box), self._fading if self._at == here.number - 1 else None
         self._advance(moments, here)
-        if before is not None:
+        if before is not None and rules.enabled("synthesis.carry"):
             memory = carried(before.invented, before, here)
         self._fading = carried(fading, before, here) if before is not None and fading is not None else None
         shown, before_that = 0, int(seen.known[0].sum())
@@ -88,7 +89,7 @@ class Unseen:
         if distant is not None:
             shown = self._from_distant(memory, here, seen, grid, distant)
         learned = int(seen.known[0].sum()) - before_that
-        if here.number % AGAIN == 0:
+        if here.number % AGAIN == 0 and rules.enabled("synthesis.refocus"):
             for number in set(np.unique(memory.source).tolist()) & self._ways.keys():
                 self._canvases[number].refocus(here, self._ways[number], grid)
         renewed = self._renew(memory, here, grid)
@@ -104,7 +105,8 @@ class Unseen:
             if number != here.number and ahead is not None:
                 self._paint_ahead(moments[number], ahead, grid, distant, look, guesses=not renewed.any())
                 self._recalled(memory, here, seen, grid, IDENTITY, renewed)
-        if not seen.known[0].all() and before is not None and not renewed.any():
+        border = before is not None and not renewed.any() and rules.enabled("synthesis.border")
+        if border and before is not None and not seen.known[0].all():
             mirrored = carried(before.invented, before, here, BEYOND)
             mirrored.source[mirrored.source >= FIRST] = -1
             self._add(mirrored, here, seen, grid)
@@ -134,7 +136,7 @@ class Unseen:
         of the frame they were painted on. It fades out. Returns where there was any, bool [h, w].
         """
         goes, rest = np.zeros(memory.source.shape, bool), here.number - self._renewed
-        if here.number % AGAIN or rest <= FADE:
+        if here.number % AGAIN or rest <= FADE or not rules.enabled("synthesis.renew"):
             return goes
         goes |= self._guessed(memory, grid)
         if rest >= RENEW:
@@ -161,7 +163,7 @@ class Unseen:
     def _fade(self, here: Moment, seen: Seen, copied: list[NDArray[np.bool_]], grid: Grid) -> None:
         """Mix in what fades out, where nothing is `copied`."""
         left = self._renewed + FADE - here.number
-        if self._fading is None or left <= 0:
+        if self._fading is None or left <= 0 or not rules.enabled("synthesis.fade"):
             self._fading = None
             return
         before = replace(seen, values=[value.copy() for value in seen.values], known=list(copied))
@@ -196,7 +198,7 @@ class Unseen:
 
         anew: bool [h, w] where what lies beyond the border of the frame that a canvas was painted on is not good enough.
         """
-        if seen.known[0].all() or not self._ways:
+        if seen.known[0].all() or not self._ways or not rules.enabled("synthesis.recall"):
             return
         assert here.box is not None
         rows, columns = np.nonzero(grown(grid.shrink(seen.missing(here.frame.size))[here.box.span], RIM + 1))
@@ -218,7 +220,7 @@ class Unseen:
 
     def _worth_choosing(self, here: Moment, missing: NDArray[np.bool_]) -> bool:
         """Whether to look for a better frame to invent on. Slivers are no matter."""
-        if not missing.any() or here.number < self._chosen + AGAIN:
+        if not missing.any() or here.number < self._chosen + AGAIN or not rules.enabled("synthesis.key_frame"):
             return False
         return not thin(missing)
 
@@ -252,7 +254,7 @@ class Unseen:
         # lines left of older inventions would part a hole into slivers, for which no texture is made
         between = closed(missing)[seen.holes[0].span][seen.holes[0].area]
         missing[seen.holes[0].span][seen.holes[0].area] |= between & ~copied
-        inpainter = None if thin(missing) else self._inpainter
+        inpainter = None if thin(missing) and rules.enabled("synthesis.slivers") else self._inpainter
         self._painted += 1
         whole = composite(there.frame, seen.holes, seen.values)
         made = np.zeros_like(missing)
@@ -280,7 +282,7 @@ class Unseen:
         assert here.area is not None
         known = seen.known
         sure = replace(seen, known=[k & ~w for k, w in zip(known, seen.weak, strict=True)])
-        if here.number % REALIGN == 0 and (memory.source >= FIRST).any():
+        if here.number % REALIGN == 0 and (memory.source >= FIRST).any() and rules.enabled("sources.realign"):
             distant.realigned(here, memory, PULL, here.number // REALIGN)
         unknown = grid.shrink(seen.missing(here.frame.size))[here.box.span]
         distant.extend(here, memory, grown(unknown, RIM + 1))

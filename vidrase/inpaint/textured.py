@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.inpaint.classical import check
 from vidrase.inpaint.protocol import Inpainter
 from vidrase.inpaint.shifts import completed, surroundings
@@ -58,7 +59,7 @@ class TexturedInpainter:
             self._network = self._load()
         out = self._network(pixels, hole)
         for k, (picture, where) in enumerate(zip(out, hole[:, 0], strict=True)):
-            if where.any() and not where.all():
+            if where.any() and not where.all() and rules.enabled("synthesis.texture"):
                 before = None if self._made is None else self._made[k, 0]
                 made = textured(np.ascontiguousarray(picture.transpose(1, 2, 0)), where, before)
                 picture[:, where] = made[where].T

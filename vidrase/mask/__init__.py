@@ -11,6 +11,7 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.errors import ShapeError
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Hole, HoleFrame, Instances
@@ -56,10 +57,10 @@ def mask(
             picture = now.frame.rgb() if sharpen else None
             for thing in things:
                 shape, corner = thing.mask, thing.corner
-                if picture is not None and thing.whole:
+                if picture is not None and thing.whole and rules.enabled("mask.guided_edge"):
                     shape, corner = refined(picture, shape, corner)
                 shaped(canvas, shape, corner, thing.speed, options, whole=thing.whole)
-            if options.dilate != 0 and options.shape == "dilated":
+            if options.dilate != 0 and options.shape == "dilated" and rules.enabled("mask.join"):
                 canvas.joined()
             yield HoleFrame(now.frame, canvas.hole(now.frame.orientation))
             del run, now

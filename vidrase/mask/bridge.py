@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.crops import Crop, area, placed, shared, trimmed, united
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
@@ -96,7 +97,7 @@ class Bridge:
             y, x = instances.corners[k].tolist()
             # untracked instances have no past and no future; each gets a number of its own
             crop = (instances.masks[k], (y, x))
-            if others is not None:
+            if others is not None and rules.enabled("mask.strays"):
                 crop = _without_strays(crop, _crops(others))
             pieces[number or -1 - k - 100_000 * (place + 1)] = Piece(*crop, float(instances.scores[k]))
         self._motion.add(place, frame, _region(pieces))
@@ -117,7 +118,7 @@ class Bridge:
         """What is in frame `now`; exact: masks as they were found, only gaps are bridged."""
         things = list(self._things(before, now, after, exact=exact))
         yield from things
-        if not exact:
+        if not exact and rules.enabled("mask.motion_residual"):
             near = {seen.place for seen in (*before, *after) if self._motion.same_shot(seen.place, now.place)}
             crops = [(thing.mask, thing.corner) for thing in things]
             for piece in self._trace.parts(now.place, near, crops, now.frame.displayed_size):
@@ -130,18 +131,19 @@ class Bridge:
             places = [place for place in sorted(near) if number in near[place].pieces]
             here = now.pieces.get(number)
             if here is None:
-                parts = self._bridged(number, now, near, places)
-            elif len(places) == 1 and len(near) >= SETTLED and here.score < FLASH and number > 0:
+                parts = self._bridged(number, now, near, places) if rules.enabled("mask.bridge") else []
+            elif _flashes(here, places, near) and number > 0 and rules.enabled("mask.flash"):
                 continue
             else:
-                beside = [] if exact else [p for p in places if p != now.place and abs(p - now.place) <= STEADY]
+                steady = not exact and rules.enabled("mask.union")
+                beside = [p for p in places if p != now.place and abs(p - now.place) <= STEADY] if steady else []
                 others = [
                     self._carried(number, self._reasonable(number, place, near), place, now.place, sure=True)
                     for place in beside
                 ]
                 own = here.crop if exact else self._reasonable(number, now.place, near).crop
                 parts = [own, _adjoining(own, _voted([part for part in others if part is not None]))]
-                if not exact:
+                if not exact and rules.enabled("mask.leaving"):
                     parts += self._leaving(number, now, near, places)
             whole = united([part for part in parts if part is not None])
             if whole is not None:
@@ -151,7 +153,7 @@ class Bridge:
         """Where a thing that was not found in `now` should be, as the frames `places` around say."""
         ends = _ends(places, now.place)
         parts = [self._carried(number, self._reasonable(number, place, near), place, now.place) for place in ends]
-        if len(ends) < 2:
+        if len(ends) < 2 or not rules.enabled("mask.between"):
             return parts
         one, two = (self._reasonable(number, place, near) for place in ends)
         swift = _distance(one, two) > SWIFT * (ends[1] - ends[0]) * min(*one.mask.shape, *two.mask.shape)
@@ -208,10 +210,11 @@ class Bridge:
         support = united([part for part in parts if part is not None])
         if support is not None:
             kept = piece.mask
-            if area(piece.crop) > SWOLLEN * max(area(one.crop) for one in beside):
+            swollen = area(piece.crop) > SWOLLEN * max(area(one.crop) for one in beside)
+            if swollen and rules.enabled("mask.swollen"):
                 cut = kept & self._within(support, piece, SUPPORT_SHARE)
                 kept = cut if np.count_nonzero(cut) >= KEPT_SHARE * area(support) else kept
-            if after - before == 2:
+            if after - before == 2 and rules.enabled("mask.static"):
                 # the same background, seen as such before and after: two against one
                 same = [self._motion.agreed(piece.corner, kept.shape, place, p) for p in (before, after)]
                 kept = kept & ~(same[0] & same[1] & ~self._within(support, piece, RIM_SHARE))
@@ -242,6 +245,11 @@ class Bridge:
             # its rim is background that moves otherwise: only what is well inside says that something is missing
             mask = shrunk(mask, RIM_SHARE * self._motion.short_side)
         return mask, corner
+
+
+def _flashes(here: Piece, places: list[int], near: dict[int, Seen]) -> bool:
+    """Whether a thing is seen weakly, in one frame of many."""
+    return len(places) == 1 and len(near) >= SETTLED and here.score < FLASH
 
 
 def _without_strays(crop: Crop, others: list[Crop]) -> Crop:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.frames import Hole, Orientation
 from vidrase.mask import grow
 from vidrase.options import MaskOptions
@@ -68,7 +69,9 @@ def shaped(
     exact = options.dilate == 0 or (options.shape == "mask" and options.dilate is None)
     radius = 0.0 if exact else float(options.dilate or grow.auto_radius(canvas.size, mask.shape, speed))
     close = CLOSE_SHARE * mask.shape[0] if whole and options.dilate != 0 else 0.0
-    border = math.ceil(BORDER_SHARE * min(height, width)) + 1 if whole and options.dilate != 0 else 0
+    close *= rules.enabled("mask.close")
+    onward = whole and options.dilate != 0 and rules.enabled("mask.to_border")
+    border = math.ceil(BORDER_SHARE * min(height, width)) + 1 if onward else 0
     spare = math.ceil(max(radius + close, border)) + 2
     y0, x0 = max(corner[0] - spare, 0), max(corner[1] - spare, 0)
     y1, x1 = min(corner[0] + mask.shape[0] + spare, height), min(corner[1] + mask.shape[1] + spare, width)
@@ -78,7 +81,9 @@ def shaped(
         rows, columns = np.flatnonzero(roomy.any(1)), np.flatnonzero(roomy.any(0))
         roomy[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
     elif close:
-        roomy = grow.filled(grow.closed(roomy, close), FILL_SHARE * float(np.count_nonzero(mask)))
+        roomy = grow.closed(roomy, close)
+        if rules.enabled("mask.fill_holes"):
+            roomy = grow.filled(roomy, FILL_SHARE * float(np.count_nonzero(mask)))
     if border:
         roomy = grow.to_border(roomy, (y0, x0), canvas.size, border)
     canvas.core[y0:y1, x0:x1] |= roomy

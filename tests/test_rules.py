@@ -1,0 +1,41 @@
+"""Rules that a benchmark can switch off."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import vidrase
+from vidrase import rules
+
+ROOT = Path(vidrase.__file__).parent
+
+
+def test_every_rule_is_asked_for_and_every_name_asked_for_is_a_rule() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.rglob("*.py") if path.name != "rules.py")
+    asked = set(re.findall(r'rules\.enabled\("([^"]+)"\)', source))
+    assert asked == {rule.name for rule in rules.RULES}
+
+
+def test_rules_are_on_but_within_without() -> None:
+    assert rules.enabled("flow.prior")
+    with rules.without("flow.prior"):
+        assert not rules.enabled("flow.prior")
+        with rules.without("mask"):
+            assert not rules.enabled("flow.prior")
+            assert not rules.enabled("mask.union")
+        assert rules.enabled("mask.union")
+    assert rules.enabled("flow.prior")
+
+
+def test_a_rule_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(KeyError, match=r"flow\.magic"), rules.without("flow.magic"):
+        pass
+
+
+def test_what_was_asked_for_is_told() -> None:
+    with rules.watched() as asked:
+        rules.enabled("blend.mix")
+    assert "blend.mix" in asked
