@@ -11,7 +11,7 @@ export VIDRASE_MODEL_DIR ?= $(abspath $(SHARED)/models)
 export VIDRASE_DATA ?= $(abspath $(SHARED))
 endif
 
-.PHONY: setup check fix test test-all bench demo clean
+.PHONY: setup check fix test test-all bench demo hooks clean
 
 setup: $(STAMP)
 
@@ -33,10 +33,10 @@ fix: $(STAMP)
 	$(BIN)/ruff check --fix vidrase tests benchmarks samples
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=10
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest --slow
+	$(BIN)/python -m pytest --slow --durations=10
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable .[bench]
@@ -46,6 +46,11 @@ demo: $(STAMP)
 	@mkdir -p demo
 	$(BIN)/vidrase samples/walk.mp4 --remove person --output demo/walk_erased.mp4 --preview demo/sheet.png --overwrite
 	@echo "result: demo/walk_erased.mp4   before / mask / after: demo/sheet.png"
+
+# Optional: the hooks run `make fix` and `make check` before a commit (.pre-commit-config.yaml).
+hooks: $(STAMP)
+	$(BIN)/python -m pip install --quiet "pre-commit>=4"
+	$(BIN)/pre-commit install
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -12,6 +12,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+BUDGET = 300  # s: what `make test` may take on two cores
+STARTED = pytest.StashKey[float]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STARTED] = time.monotonic()
+
+
+@pytest.hookimpl(trylast=True)  # after the slowest tests
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """How long the whole suite took, beside its budget; only told when it is too long, since machines differ."""
+    if any(
+        config.getoption(name, None) for name in ("file_or_dir", "keyword", "markexpr", "slow", "collectonly", "lf")
+    ):
+        return
+    seconds = time.monotonic() - config.stash[STARTED]
+    if seconds <= BUDGET:
+        terminalreporter.write_line(f"test suite: {seconds:.0f} s of the budget of {BUDGET} s", green=True)
+        return
+    terminalreporter.write_line(
+        f"warning: test suite: {seconds:.0f} s, over the budget of {BUDGET} s on two cores (here: {os.cpu_count()}); "
+        "the slowest are listed above, what to do is in CONTRIBUTING.md, Tests",
+        yellow=True,
+    )
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")

@@ -213,11 +213,11 @@ def test_no_more_frames_are_held_than_promised(quality: str) -> None:
     shown, masks, _ = clip(6, 48, 64, step=(0, 2), size=10)
 
     def stream() -> Iterator[HoleFrame]:
-        for t in range(140):
+        for t in range(frames_held(options) + 60):
             frame = as_frames([shown[t % 6]])[0]
             frame = Frame(frame.planes, frame.layout, t, t, frame.time_base)
             alive.append(weakref.ref(frame))
-            yield HoleFrame(frame, Hole.of(masks[t % 6]) if t % 20 < 15 else None)
+            yield HoleFrame(frame, Hole.of(masks[t % 6]) if t % 20 < 3 else None)
             del frame
 
     for frame in _run(stream(), options):

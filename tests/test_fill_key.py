@@ -121,18 +121,23 @@ def _pillar(light: float = 0.0) -> tuple[list[NDArray[np.uint8]], list[NDArray[n
     return shown, masks, truth
 
 
-def test_an_invention_knows_both_sides_of_what_it_closes() -> None:
+@pytest.fixture(scope="module")
+def pillar() -> tuple[list[NDArray[np.bool_]], list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    """(masks, truth, filled)."""
     shown, masks, truth = _pillar()
-    result = _filled(shown, masks)
+    return masks, truth, [frame.rgb() for frame in _filled(shown, masks)]
+
+
+def test_an_invention_knows_both_sides_of_what_it_closes(pillar) -> None:  # type: ignore[no-untyped-def]
+    masks, truth, result = pillar
     for t in (9, 10, 11):  # what hides where the yellow wall begins is in sight, the yellow wall is not
         assert masks[t][40, -1]
-        found, wanted = (picture[20:60, -6:].reshape(-1, 3).mean(0) for picture in (result[t].rgb(), truth[t]))
+        found, wanted = (picture[20:60, -6:].reshape(-1, 3).mean(0) for picture in (result[t], truth[t]))
         assert np.abs(found - wanted).max() < 30, t
 
 
-def test_an_invention_stays_where_it_is_in_the_world() -> None:
-    shown, masks, _ = _pillar()
-    result = [frame.rgb() for frame in _filled(shown, masks)]
+def test_an_invention_stays_where_it_is_in_the_world(pillar) -> None:  # type: ignore[no-untyped-def]
+    masks, _, result = pillar
     core = [cv2.erode(mask.astype(np.uint8), np.ones((9, 9))) > 0 for mask in masks]
     for t in (14, 20, 30):
         back = np.float32([[1, 0, 2.5], [0, 1, np.sin(t + 1) - np.sin(t)]])
