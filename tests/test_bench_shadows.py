@@ -12,11 +12,12 @@ from synth import texture
 
 from vidrase.bench.clipfile import write_clip
 from vidrase.bench.compare import DIRECTION, LEAST
+from vidrase.bench.completion import spread
 from vidrase.bench.judge import INVISIBLE
 from vidrase.bench.pasted import Removal, pasted
 from vidrase.bench.results import Results, Row
 from vidrase.bench.sample import sample_folder, sample_removal
-from vidrase.bench.shadowclips import SUNS, with_shadow
+from vidrase.bench.shadowclips import PLANS, SUNS, with_shadow
 from vidrase.bench.shadows import (
     SHADOW_MEASURES,
     Staged,
@@ -203,6 +204,13 @@ def test_cases_are_those_that_the_folder_can_give(tmp_path: Path) -> None:
     assert "shadow/intel_one_by_one_person+hike-hard" not in dict(shadow_cases(root, 3))
     with pytest.raises(UnsupportedSource, match="no clips for shadows"):
         shadow_cases(davis(tmp_path / "other", "a", "b"), 3)
+
+
+def test_a_quick_run_has_every_kind_of_shadow_and_camera() -> None:
+    few = spread(PLANS, 4)
+    assert {plan.kind for plan in few} == {"soft", "hard", "none"}
+    assert {plan.camera for plan in few} == {"moving", "fixed"}
+    assert len({plan.name for plan in PLANS}) == len(PLANS)
 
 
 def test_one_broken_case_does_not_end_the_run() -> None:

@@ -74,12 +74,12 @@ class _Plan:
 
 PLANS = (
     _Plan("camel", "lucia", "soft"),
-    _Plan("intel_one_by_one_person", "hike", "hard", "fixed"),
+    _Plan("rhino", "tennis", "soft"),
     _Plan("camel", "dance-twirl", "hard", travel=0.25),
     _Plan("camel", "hike", "none"),
     _Plan("rhino", "lucia", "hard"),
     _Plan("intel_car", "tennis", "hard", "fixed"),
-    _Plan("rhino", "tennis", "soft"),
+    _Plan("intel_one_by_one_person", "hike", "hard", "fixed"),
     _Plan("rhino", "hike", "hard", travel=0.0),
     _Plan("intel_one_by_one_person", "tennis", "none", "fixed"),
     _Plan("car-turn", "hike", "soft"),
@@ -92,7 +92,7 @@ PLANS = (
     _Plan("intel_one_by_one_person", "lucia", "soft", "fixed"),
     _Plan("car-turn", "lucia", "none", travel=0.25),
 )
-"""In an order of which every even spread holds moving and still cameras, soft and hard shadows and none."""
+"""In an order of which four, evenly spread, hold a moving and a still camera, a soft and a hard shadow and none."""
 
 
 def shadow_cases(data: Path, frames: int) -> list[tuple[str, Callable[[], Removal]]]:
