@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.colour import PixelLayout
+from vidrase.colour import PixelLayout, from_rgb
 from vidrase.errors import ShapeError
 from vidrase.frames import Frame
 
@@ -19,6 +19,7 @@ Mask = NDArray[np.bool_]
 Kind = Literal["moving", "still", "synthetic", "sample", "photo", "removal"]
 
 RGB8 = PixelLayout("rgb24", "rgb", 8, full_range=True)
+YUV420 = PixelLayout("yuv420p", "yuv", 8, 1, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +78,13 @@ def as_frames(pictures: Sequence[Rgb]) -> Iterator[Frame]:
     for index, picture in enumerate(pictures):
         planes = tuple(np.ascontiguousarray(picture[..., c]) for c in range(3))
         yield Frame(planes, RGB8, index, index, Fraction(1, 25), 1)
+
+
+def as_video_frames(pictures: Sequence[Rgb]) -> Iterator[Frame]:
+    """Frames at 25 fps in YCbCr 4:2:0, as decoders give them; colours lose what that layout cannot hold."""
+    for index, picture in enumerate(pictures):
+        planes = tuple(from_rgb(picture.astype(np.float32) / 255, YUV420))
+        yield Frame(planes, YUV420, index, index, Fraction(1, 25), 1)
 
 
 def as_rgb(frame: Frame) -> Rgb:

@@ -29,7 +29,8 @@ LEAST = {  # smallest change worth a line: about what an eye or a stopwatch can 
     "psnr": 0.1, "psnr_frame": 0.1, "psnr_outside": 0.3, "ssim": 0.003, "ssim_frame": 0.002, "l1": 0.001, "flicker": 0.03,
     "seam": 0.03, "gmsd": 0.003, "ms_ssim": 0.003, "leftover": 0.01, "redetected": 0.04, "ap50": 0.01, "iou": 0.01,
     "recall": 0.01, "dropouts": 0.03, "restless": 0.005, "changed_outside": 1, "peak_mib": 15, "frames_equal": 0.5,
-    "times_equal": 0.5, "audio_equal": 0.5,
+    "times_equal": 0.5, "audio_equal": 0.5, "shadow_left": 0.02, "shadow_psnr": 0.1, "false_removal": 0.0005,
+    "shadow_recall": 0.02, "false_share": 0.01, "ring_psnr": 0.2,
 }  # fmt: skip
 TIMED = {"ms_per_frame", "cpu_ms_per_frame", "cold_seconds", "fps"}
 TIMED_SHARE = 0.07  # of the older value: runs on a shared machine repeat no better

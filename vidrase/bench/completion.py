@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from vidrase.bench.case import Case, CaseRef, blanked
 from vidrase.bench.folders import clip_names, davis_root, pictures_in, read_annotations, read_clip, read_mask, read_rgb
@@ -17,6 +18,8 @@ from vidrase.bench.scenes import blob
 from vidrase.errors import ShapeError, UnsupportedSource
 
 SIZE = (240, 432)
+
+Ref = TypeVar("Ref")
 
 
 def completion_cases(data: Path, frames: int) -> list[CaseRef]:
@@ -60,7 +63,7 @@ def _same_native_size(davis: Path, name: str) -> None:
             )
 
 
-def spread(refs: Sequence[CaseRef], count: int) -> list[CaseRef]:
+def spread(refs: Sequence[Ref], count: int) -> list[Ref]:
     """`count` of them, evenly spread: the quick set."""
     if count >= len(refs):
         return list(refs)

@@ -33,7 +33,16 @@ TITLES = {
 PLOTTED = {
     "quality": (("psnr", None), ("flicker", 1.0), ("seam", 1.0)),
     "stills": (("psnr", None), ("seam", 1.0), ("texture", 0.0)),
-    "removal": (("psnr", None), ("leftover", 0.0), ("flicker", 1.0), ("redetected", 0.0)),
+    "removal": (
+        ("psnr", None),
+        ("leftover", 0.0),
+        ("flicker", 1.0),
+        ("redetected", 0.0),
+        ("shadow_left", 0.0),
+        ("false_removal", 0.0),
+        ("shadow_recall", 1.0),
+        ("false_share", 0.0),
+    ),
     "masks": (("recall", 1.0), ("iou", 1.0)),
 }
 """suite -> (measure, the value that is perfect)."""

@@ -22,6 +22,7 @@ SIZE = (360, 640)
 PEOPLE = ("lucia", "tennis", "hike", "dance-twirl", "breakdance")
 EMPTY = ("camel", "blackswan", "rhino", "flamingo", "car-turn", "boat")
 TALL, FEET = 0.55, 0.93  # of the frame's height
+COVERS = 0.02  # of a pixel, from which on it counts as the person's
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +36,16 @@ class Removal:
     """bool [H, W]: everything the thing touches."""
     what: str = "person"
     public: bool = False
+    shadows: Sequence[Mask] | None = None
+    """bool [H, W]: everything that the thing's shadow darkens, faint rims included; it may reach under the thing. None: not
+    known; all False: it casts none."""
+
+    @property
+    def touched(self) -> list[Mask]:
+        """bool [H, W] for each frame: the thing and, where known, its shadow."""
+        if self.shadows is None:
+            return list(self.masks)
+        return [mask | shadow for mask, shadow in zip(self.masks, self.shadows, strict=True)]
 
 
 def pasted_names(data: Path) -> list[tuple[str, str]]:
@@ -54,32 +65,47 @@ def pasted(data: Path, background: str, person: str, frames: int) -> Removal:
     truth = read_clip(davis, background, frames, SIZE)
     actor, outlines = read_clip(davis, person, frames), read_annotations(davis, person, frames)
     count = min(len(truth), len(actor))
-    tall = float(np.median([_extent(outline)[1] for outline in outlines if outline.any()]))
-    scale = TALL * SIZE[0] / tall
+    scale = TALL * SIZE[0] / height_of(outlines)
     given, masks = [], []
     for t in range(count):
         across = 0.15 + 0.7 * t / max(count - 1, 1)
-        picture, alpha = _paste(truth[t], actor[t], outlines[t], scale, across)
-        given.append(picture)
-        masks.append(alpha > 0.02)
-    return Removal(f"paste/{background}+{person}", given, truth[:count], masks)
+        person_there, cover = placed(actor[t], outlines[t], SIZE, scale, (across, FEET))
+        given.append(composed(truth[t], person_there, cover))
+        masks.append(cover > COVERS)
+    no_shadow = [np.zeros_like(mask) for mask in masks]
+    return Removal(f"paste/{background}+{person}", given, truth[:count], masks, shadows=no_shadow)
 
 
-def _paste(background: Rgb, actor: Rgb, outline: Mask, scale: float, across: float) -> tuple[Rgb, NDArray[np.float32]]:
-    """(picture uint8, cover [H, W] in 0..1) with the actor's middle at `across` of the width, feet at `FEET` of the height."""
-    height, width = background.shape[:2]
+def height_of(outlines: Sequence[Mask]) -> float:
+    """Median height in px of the outlines that are not empty."""
+    return float(np.median([_extent(outline)[1] for outline in outlines if outline.any()]))
+
+
+def placed(
+    actor: Rgb, outline: Mask, size: tuple[int, int], scale: float, at: tuple[float, float]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(colours [H, W, 3] grey levels, cover [H, W] in 0..1) of the cut-out on a canvas of `size` (height, width).
+
+    at: shares of the canvas' width and height where the cut-out's middle column and its lowest row come to lie.
+    """
+    height, width = size
     if not outline.any():
-        return background, np.zeros((height, width), np.float32)
+        return np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32)
     middle, _, bottom = _extent(outline)
-    shift = np.array([[scale, 0, across * width - scale * middle], [0, scale, FEET * height - scale * bottom]])
+    shift = np.array([[scale, 0, at[0] * width - scale * middle], [0, scale, at[1] * height - scale * bottom]])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     alpha = cv2.GaussianBlur(outline.astype(np.float32), (0, 0), 0.8 / scale)
     # the soft edge must not carry the other clip's background along: the actor's colours are grown past the outline
     grown = cv2.inpaint(actor, ((alpha > 0) & ~outline).astype(np.uint8), 2, cv2.INPAINT_TELEA)
-    placed = cv2.warpAffine(grown, shift, (width, height), flags=how)
+    colours = cv2.warpAffine(grown, shift, (width, height), flags=how)
     cover = cv2.warpAffine(alpha, shift, (width, height), flags=how)
-    mixed = cover[..., None] * placed + (1 - cover[..., None]) * background
-    return np.rint(mixed).astype(np.uint8), cover.astype(np.float32)
+    return colours.astype(np.float32), cover.astype(np.float32)
+
+
+def composed(background: NDArray, colours: NDArray[np.float32], cover: NDArray[np.float32]) -> Rgb:
+    """`colours` over `background`, both [H, W, 3] in grey levels, by `cover` [H, W] in 0..1."""
+    mixed = cover[..., None] * colours + (1 - cover[..., None]) * background
+    return np.rint(mixed).astype(np.uint8)
 
 
 def _extent(outline: Mask) -> tuple[float, float, float]:

@@ -1,6 +1,6 @@
 """Removal, end to end: a file in, `--remove person`, a file out, against what is truly behind.
 
-Unlike completion this includes the detector's misses, the mask's growth, shadows, the encoder, sound and timing.
+Unlike completion this includes the detector's misses, the mask's growth, shadows (see `shadows`), the encoder, sound and timing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from vidrase.bench.pasted import Removal, pasted, pasted_names
 from vidrase.bench.peers import OURS
 from vidrase.bench.redetect import Redetector
 from vidrase.bench.results import Results, Row, Strip
+from vidrase.bench.shadows import SHADOW_MEASURES, shadow_numbers
 from vidrase.bench.strips import GAIN, around, difference, marked, scaled, worst_moment
 from vidrase.bench.tools import Tool
 from vidrase.errors import VidraseError
@@ -73,7 +74,7 @@ def run_removal(
                     extra = tool.erase(clip, to, case.what)
                     filled = list(read_rgb_frames(to))
                     numbers = judge_removal(case, given, filled) | extra | streams_equal(clip, to)
-                    numbers["psnr_outside"] = psnr_outside(clip, to, case.masks)
+                    numbers["psnr_outside"] = psnr_outside(clip, to, case.touched)
                 except Exception as error:  # noqa: BLE001 - one tool must not end the run; the failure is reported
                     results.fail("removal", case.name, tool.name, error)
                     continue
@@ -101,7 +102,7 @@ def judge_removal(case: Removal, given: Sequence[Rgb], filled: Sequence[Rgb]) ->
         leftover += int((_gap(result, before) < _gap(result, real))[seen].sum())
         visible += int(seen.sum())
     measured["leftover"] = leftover / visible if visible else math.nan
-    return measured
+    return measured | shadow_numbers(case, given, filled)
 
 
 def psnr_outside(clip: Path, to: Path, masks: Sequence[Mask]) -> float:
@@ -129,11 +130,16 @@ REMOVAL_MEASURES = {
     ),
     "detected_before": ("found before", "the same rate in the input: what there was to lose", 0),
     "flicker": ("flicker", "temporal error where the thing was over the truth's; 1 = as steady", -1),
-    "psnr_outside": ("outside dB", "luma PSNR against the input, away from the thing: what the encoder costs", 1),
+    "psnr_outside": (
+        "outside dB",
+        "luma PSNR against the input, away from the thing and its shadow: what the encoder costs",
+        1,
+    ),
     "frames_equal": ("frames =", "1: as many frames as the input", 1),
     "times_equal": ("times =", "1: every frame at its old time", 1),
     "audio_equal": ("sound =", "1: sound packets byte for byte as in the input", 1),
     "fps": ("fps", "frames a second, end to end, loading the models included", 1),
+    **SHADOW_MEASURES,
 }
 """name -> (heading, meaning, +1 higher is better / -1 lower is better / 0 neither)."""
 
@@ -161,7 +167,7 @@ def _away(mask: Mask, px: float) -> Mask:
 
 def _strip(case: Removal, given: Sequence[Rgb], filled: Sequence[Rgb], numbers: dict[str, float]) -> Strip:
     rows, columns = given[0].shape[:2]
-    truth, masks = [p[:rows, :columns] for p in case.truth], [m[:rows, :columns] for m in case.masks]
+    truth, masks = [p[:rows, :columns] for p in case.truth], [m[:rows, :columns] for m in case.touched]
     t = worst_moment(Case(case.name, "removal", given, masks, truth), filled)
     crop = around(masks[t], 0.5)
     pictures = [
@@ -171,7 +177,9 @@ def _strip(case: Removal, given: Sequence[Rgb], filled: Sequence[Rgb], numbers: 
         ("truth", truth[t]),
         (f"difference ×{GAIN}", difference(filled[t], truth[t])),
     ]
-    caption = f"{numbers.get('psnr', math.nan):.1f} dB, {numbers.get('leftover', math.nan):.1%} left over · frame {t}"
+    caption = f"{numbers.get('psnr', math.nan):.1f} dB, {numbers.get('leftover', math.nan):.1%} left over"
+    caption += f", {numbers['shadow_left']:.0%} of the shadow" if "shadow_left" in numbers else ""
+    caption += f" · frame {t}"
     return Strip(
         case.name, caption, [(title, scaled(p[crop])) for title, p in pictures], case.public, numbers.get("psnr", 0.0)
     )

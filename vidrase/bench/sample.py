@@ -34,19 +34,25 @@ def sample_case(folder: Path, frames: int) -> CaseRef:
 
 
 def sample_removal(folder: Path, frames: int) -> Removal:
-    """End to end: the clip with the walker and without him."""
+    """End to end: the clip with the walker and his shadow, and without them."""
     given, truth, masks = _read(folder, frames)
-    return Removal("sample/walk", given, truth, masks, public=True)
+    shadows = _read_masks(folder, "walk_shadow_masks.mkv", frames)
+    return Removal("sample/walk", given, truth, masks, public=True, shadows=shadows)
 
 
 def _read(folder: Path, frames: int) -> tuple[list[Rgb], list[Rgb], list[Mask]]:
-    for name in ("walk_truth.mp4", "walk_masks.mkv"):
-        if not (folder / name).is_file():
-            raise SourceNotFound(f"no {name} in {folder}; python samples/make_sample.py makes it")
-    given, truth, masks = (
-        list(read_rgb_frames(folder / name, FIRST, frames)) for name in ("walk.mp4", "walk_truth.mp4", "walk_masks.mkv")
-    )
-    return given, truth, [mask[..., 0] > 127 for mask in masks]
+    given, truth = (_read_pictures(folder, name, frames) for name in ("walk.mp4", "walk_truth.mp4"))
+    return given, truth, _read_masks(folder, "walk_masks.mkv", frames)
+
+
+def _read_masks(folder: Path, name: str, frames: int) -> list[Mask]:
+    return [mask[..., 0] > 127 for mask in _read_pictures(folder, name, frames)]
+
+
+def _read_pictures(folder: Path, name: str, frames: int) -> list[Rgb]:
+    if not (folder / name).is_file():
+        raise SourceNotFound(f"no {name} in {folder}; python samples/make_sample.py makes it")
+    return list(read_rgb_frames(folder / name, FIRST, frames))
 
 
 def _half(picture: np.ndarray) -> np.ndarray:

@@ -150,21 +150,30 @@ def _stills(options: BenchOptions, data: Path | None, results: Results) -> None:
 def _removal(options: BenchOptions, data: Path | None, results: Results) -> None:
     from vidrase.bench.redetect import Redetector
     from vidrase.bench.removal import RemovalRef, removal_refs, run_removal
+    from vidrase.bench.shadows import run_shadow_stage, shadow_cases, stage_name
     from vidrase.bench.tools import Tool, UserScript, VidraseTool, coco_weights
 
     frames = 24 if options.quick else 40
     folder = sample_folder()
     refs: list[RemovalRef] = []
+    shadows: list[RemovalRef] = []
     if folder is not None:
         refs.append(("sample/walk", lambda: sample_removal(folder, 2 * frames)))
     if data is not None:
         found = removal_refs(data, frames)
         refs += [found[0], found[-2]] if options.quick and not options.cases and len(found) > 2 else found
+        try:
+            shadows = shadow_cases(data, 20 if options.quick else 36)
+        except VidraseError as error:
+            results.skip(f"shadows: {error}")
     else:
         results.skip("removal from real clips: no --data and no VIDRASE_DATA")
     if not refs:
         raise OptionError("removal needs samples/ (a checkout) or a data folder (--data)")
-    names = chosen([name for name, _ in refs], options.cases)
+    whole = shadows if options.cases else spread(shadows, 1 if options.quick else 4)  # the stage alone is much cheaper
+    stage = shadows if options.cases or not options.quick else spread(shadows, 4)
+    refs += whole
+    names = chosen([*(name for name, _ in refs), *(stage_name(name) for name, _ in stage)], options.cases)
     tools: list[Tool] = [VidraseTool()]
     try:
         tools.append(UserScript(coco_weights()))
@@ -176,6 +185,7 @@ def _removal(options: BenchOptions, data: Path | None, results: Results) -> None
         results.skip(f"re-detection: {error}")
         redetector = None
     run_removal([ref for ref in refs if ref[0] in names], tools, redetector, results)
+    run_shadow_stage([ref for ref in stage if stage_name(ref[0]) in names], results)
 
 
 def _masks(options: BenchOptions, data: Path | None, results: Results) -> None:

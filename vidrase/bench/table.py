@@ -78,11 +78,17 @@ def weaknesses(rows: Sequence[Row], most: int = 14) -> list[str]:
             ("seam", 1.4, "steps across the rim are {:.1f} times those of the truth"),
             ("leftover", 0.05, "{:.0%} of the thing is left over"),
             ("redetected", 0.05, "a detector still finds the thing in {:.0%} more frames than in the truth"),
+            ("shadow_left", 0.2, "{:.0%} of the visible shadow is left over"),
+            ("false_removal", 0.002, "{:.2%} of the frame is changed away from the thing and its shadow"),
+            ("false_share", 0.1, "the shadow stage takes {:.0%} of the thing's area that is no shadow"),
             ("dropouts", 0.05, "more than half of the person is missed in {:.0%} of the frames"),
             ("changed_outside", 0.5, "{:.0f} pixels changed outside the hole"),
         ):
             if n.get(name, 0.0) > limit:
                 found.append((n[name] / limit, f"{row.case}: {words.format(n[name])}"))
+        if n.get("shadow_recall", 1.0) < 0.8:
+            words = "the shadow stage finds {:.0%} of the visible shadow".format(n["shadow_recall"])
+            found.append(((1 - n["shadow_recall"]) / 0.2, f"{row.case}: {words}"))
         if n.get("texture", 0.0) < -0.012:
             found.append(
                 (n["texture"] / -0.012, f"{row.case}: blurred, texture {n['texture']:.3f} below its surroundings")
