@@ -5,7 +5,7 @@ A rule is left out only where it could matter: where it was asked for, and where
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -22,7 +22,8 @@ from vidrase.bench.removal import removal_refs
 from vidrase.bench.results import Results, Row
 from vidrase.bench.sample import sample_case, sample_folder, sample_removal
 from vidrase.bench.scenes import synthetic_cases
-from vidrase.bench.subjects import Completion, EndToEnd, Numbers, Performer, Subject
+from vidrase.bench.shadowclips import shadow_cases
+from vidrase.bench.subjects import Completion, EndToEnd, Numbers, Performer, ShadowStage, Subject
 from vidrase.errors import OptionError, VidraseError
 from vidrase.report import Note
 
@@ -62,6 +63,7 @@ def subjects(setting: Setting) -> list[Subject]:
         found += [EndToEnd(name, build) for name, build in refs[: len(refs) - still]]
         found += [EndToEnd(name, build) for name, build in refs[len(refs) - still :]]
         found += [Performer(name, data, frames) for name in people_clips(data)]
+        found += [ShadowStage(name, build) for name, build in shadow_cases(data, frames)]
     names = chosen([one.name for one in found], setting.cases)
     return [one for one in found if one.name in names]
 
@@ -132,7 +134,7 @@ def _line(name: str, found: dict[str, Numbers]) -> str:
         reverse=True,
     )
     best = "  ".join(f"{rule} {gain:+.2f}" for gain, rule in worth[:6])
-    shown = f"{on['psnr']:.2f} dB" if "psnr" in on else f"covered {on.get('covered', 0):.3f}"
+    shown = f"{_key(on)} {on[_key(on)]:.4g}"
     return f"  {name:34s} {shown}  {best}"
 
 
@@ -150,7 +152,7 @@ def summary(done: Sequence[tuple[Subject, dict[str, Numbers]]]) -> list[Row]:
         for off in dict.fromkeys((ALL, *parts, *(rule.name for rule in rules.RULES if rule.group in parts))):
             gains = [_gains(found[""], found.get(off)) for _, found in cases]
             numbers = {name: round(float(np.mean([g[name] for g in gains])), 5) for name in gains[0]}
-            key = "psnr" if "psnr" in numbers else "covered"
+            key = _key(numbers)
             single = [gain[key] for gain in gains]
             numbers |= {"changed": float(sum(off in found for _, found in cases))}
             numbers |= {f"{key}_least": round(min(single), 4), f"{key}_most": round(max(single), 4)}
@@ -171,7 +173,14 @@ def _gains(on: Numbers, off: Numbers | None) -> Numbers:
     return out
 
 
-SHOWN = ("psnr", "ssim", "flicker", "seam", "leftover", "spoilt", "covered", "least", "area", "cpu_ms")
+SHOWN = (
+    "psnr", "ssim", "flicker", "seam", "leftover", "spoilt", "covered", "least", "area", "recall", "false_share", "cpu_ms",
+)  # fmt: skip
+
+
+def _key(names: Collection[str]) -> str:
+    """The measure whose span over the cases is given."""
+    return next(name for name in ("psnr", "covered", "recall", "false_share") if name in names)
 
 
 def ablation_table(rows: Sequence[Row]) -> str:
@@ -180,7 +189,7 @@ def ablation_table(rows: Sequence[Row]) -> str:
     for group in dict.fromkeys(row.group for row in rows):
         mine = [row for row in rows if row.group == group]
         names = [name for name in SHOWN if name in mine[1].numbers]
-        key = "psnr" if "psnr" in names else "covered"
+        key = _key(names)
         lines += [f"## {group}: {mine[0].case}", ""]
         on = mine[0].numbers
         lines += ["all rules on: " + ", ".join(f"{name} {on[name]:.4g}" for name in names), ""]

@@ -23,6 +23,7 @@ from vidrase.bench.judge import Judge
 from vidrase.bench.pasted import Removal
 from vidrase.bench.peers import Vidrase
 from vidrase.bench.removal import judge_removal
+from vidrase.bench.shadows import StageModels, judge_shadow_stage
 from vidrase.engine import first_pass
 from vidrase.options import ModelOptions, options_from
 from vidrase.passes import choose, fill_frames, find_holes
@@ -171,6 +172,35 @@ class Performer:
             yield lambda: _timed(
                 lambda: holes_of(pictures, found), len(pictures), lambda masks: hole_numbers(masks, truths, flows)
             )
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowStage:
+    """The residual stage alone, given the true mask of a person whose shadow is known."""
+
+    name: str
+    build: Callable[[], Removal]
+    parts: tuple[str, ...] = ("residual",)
+
+    @property
+    def group(self) -> str:
+        """With a shadow, or without one: then whatever is added is a mistake."""
+        return "no shadow" if self.name.endswith("none") else "shadows"
+
+    @contextmanager
+    def opened(self) -> Iterator[Callable[[], Numbers]]:
+        """See `Subject`."""
+        case, models = self.build(), StageModels()
+
+        def once() -> Numbers:
+            numbers = judge_shadow_stage(case, models, filling=False)
+            return {WITHOUT_WALL[name]: value for name, value in numbers.items() if name in WITHOUT_WALL}
+
+        yield once
+
+
+WITHOUT_WALL = {"shadow_recall": "recall", "false_share": "false_share", "cpu_ms_per_frame": "cpu_ms"}
+"""Measures of the shadow stage that an ablation compares, by the names that it gives them."""
 
 
 def _timed(work: Callable[[], list], frames: int, judge: Callable[[list], Numbers]) -> Numbers:
