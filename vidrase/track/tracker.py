@@ -16,10 +16,10 @@ from vidrase.frames import Instances
 from vidrase.labels import GROUP_OF
 from vidrase.weights.quiet import import_ultralytics
 
-KEPT_SECONDS = 1.5  # how long a thing may be out of sight and still be the same
-LOW = 0.4  # share of the confidence down to which a detection may continue a track
-SAME = 0.5  # IoU with an unclaimed detection of the frame before, above which it is the same thing
-EXPECTED = 0.4  # IoU of a weak detection with where a lost thing should be, above which it is that thing
+MAX_LOST_SECONDS = 1.5  # how long a thing may be out of sight and still be the same
+LOW_CONFIDENCE_SHARE = 0.4  # share of the confidence down to which a detection may continue a track
+SAME_OBJECT_IOU = 0.5  # IoU with an unclaimed detection of the frame before, above which it is the same thing
+LOST_TRACK_IOU = 0.4  # IoU of a weak detection with where a lost thing should be, above which it is that thing
 
 
 class _Boxes:
@@ -44,7 +44,7 @@ class Tracker:
 
     def __init__(self, kind: str, conf: float, frame_rate: float) -> None:
         self._kind, self._conf = kind, conf
-        self._buffer = int(np.clip(round(KEPT_SECONDS * frame_rate), 8, 180))
+        self._buffer = int(np.clip(round(MAX_LOST_SECONDS * frame_rate), 8, 180))
         self._next = itertools.count(1)
         self._groups: dict[str, int] = {}
         self.new_shot()
@@ -53,54 +53,60 @@ class Tracker:
         """Forget what was followed; ids go on counting."""
         self._tracker = _tracker(self._kind, self._conf, self._buffer)
         self._ids: dict[int, int] = {}  # the tracker's own id -> ours
-        self._loose: list[tuple[int, str, NDArray[np.float32]]] = []  # ours, label, box, of the frame before
+        self._unconfirmed: list[tuple[int, str, NDArray[np.float32]]] = []  # ours, label, box, of the frame before
 
-    def step(self, found: Instances, luma: NDArray[np.uint8] | None = None) -> NDArray[np.int64]:
+    def step(self, detections: Instances, luma: NDArray[np.uint8] | None = None) -> NDArray[np.int64]:
         """Ids [K] >= 1 of what was found; 0 for what is weak and continues nothing. `luma` uint8 [H, W] displayed."""
-        ids = np.zeros(len(found), np.int64)
-        for track in self._matched(found, luma):
+        ids = np.zeros(len(detections), np.int64)
+        for track in self._update_tracker(detections, luma):
             ids[int(track.idx)] = self._ids.setdefault(track.track_id, 0) or self._new(track.track_id)
-        self._found_again(found, ids)
-        loose = []
-        for k in np.flatnonzero((ids == 0) & (found.scores >= self._conf)):
-            box, label = found.boxes[k], found.labels[k]
-            known = [one for one, its, where in self._loose if its == label and _iou(where, box) > SAME]
-            ids[k] = known[0] if known else next(self._next)
-            loose.append((int(ids[k]), label, box))
-        self._loose = loose
+        self._recover_lost(detections, ids)
+        unconfirmed = []
+        for k in np.flatnonzero((ids == 0) & (detections.scores >= self._conf)):
+            box, label = detections.boxes[k], detections.labels[k]
+            matching = [
+                one
+                for one, previous_label, previous_box in self._unconfirmed
+                if previous_label == label and _iou(previous_box, box) > SAME_OBJECT_IOU
+            ]
+            ids[k] = matching[0] if matching else next(self._next)
+            unconfirmed.append((int(ids[k]), label, box))
+        self._unconfirmed = unconfirmed
         return ids
 
-    def _new(self, theirs: int) -> int:
-        self._ids[theirs] = next(self._next)
-        return self._ids[theirs]
+    def _new(self, tracker_id: int) -> int:
+        self._ids[tracker_id] = next(self._next)
+        return self._ids[tracker_id]
 
-    def _found_again(self, found: Instances, ids: NDArray[np.int64]) -> None:
+    def _recover_lost(self, detections: Instances, ids: NDArray[np.int64]) -> None:
         """Give weak detections the id of a lost thing that is expected just there: half hidden, it is seen badly for a while."""
-        open_ = set(np.flatnonzero((ids == 0) & (found.scores < self._conf)).tolist())
+        unassigned = set(np.flatnonzero((ids == 0) & (detections.scores < self._conf)).tolist())
         for lost in self._tracker.lost_stracks:
             number = self._ids.get(lost.track_id)
             if number is None or number in ids:
                 continue
-            overlaps = {k: _iou(lost.xyxy, self._boxes[k]) for k in open_}
+            overlaps = {k: _iou(lost.xyxy, self._boxes[k]) for k in unassigned}
             best = max(overlaps, key=lambda k: overlaps[k], default=-1)
-            if best >= 0 and overlaps[best] > EXPECTED:
+            if best >= 0 and overlaps[best] > LOST_TRACK_IOU:
                 ids[best] = number
-                open_.discard(best)
+                unassigned.discard(best)
 
-    def _matched(self, found: Instances, luma: NDArray[np.uint8] | None) -> list[Any]:
+    def _update_tracker(self, detections: Instances, luma: NDArray[np.uint8] | None) -> list[Any]:
         """The tracker's objects that this frame's detections went to; unconfirmed ones too."""
-        boxes = found.boxes.copy()
-        names = [GROUP_OF.get(label, label) for label in found.labels]
+        boxes = detections.boxes.copy()
+        names = [GROUP_OF.get(label, label) for label in detections.labels]
         groups = np.array([self._groups.setdefault(name, len(self._groups)) for name in names], np.float32)
         picture = None
         if self._kind == "botsort":
             picture = None if luma is None else luma[..., None]
-        elif len(found):
-            boxes[:, ::2] += (groups * 4 * max(found.size))[:, None]  # things of other groups are nowhere near
+        elif len(detections):
+            boxes[:, ::2] += (groups * 4 * max(detections.size))[:, None]  # things of other groups are nowhere near
         self._boxes = boxes
-        self._tracker.update(_Boxes(boxes, found.scores, groups), picture)
+        self._tracker.update(_Boxes(boxes, detections.scores, groups), picture)
         now = self._tracker.frame_id
-        return [track for track in self._tracker.tracked_stracks if track.frame_id == now and track.idx < len(found)]
+        return [
+            track for track in self._tracker.tracked_stracks if track.frame_id == now and track.idx < len(detections)
+        ]
 
 
 def _tracker(kind: str, conf: float, buffer: int) -> Any:
@@ -112,7 +118,7 @@ def _tracker(kind: str, conf: float, buffer: int) -> Any:
     settings = {
         "tracker_type": kind,
         "track_high_thresh": conf,
-        "track_low_thresh": LOW * conf,
+        "track_low_thresh": LOW_CONFIDENCE_SHARE * conf,
         "new_track_thresh": conf,
         "track_buffer": buffer,
         "match_thresh": 0.8,
