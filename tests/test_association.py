@@ -1,4 +1,4 @@
-"""Detections that show one thing between them."""
+"""Several detections of one object."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BESIDE = box(20, 100, 95, 125)
 
 
 def associated(*detections: tuple[list[NDArray[np.bool_]], list[int], list[float]]) -> list[Instances]:
-    """What comes out for each look of (masks, the tracker's ids, scores); nothing moves."""
+    """Output for each frame of (masks, tracker's ids, scores); nothing moves."""
     motion = Motion(None, reach=8)
     association = MaskAssociation(motion)
     out = []
@@ -37,31 +37,31 @@ def associated(*detections: tuple[list[NDArray[np.bool_]], list[int], list[float
     return out
 
 
-def test_a_weak_second_look_adds_to_the_mask() -> None:
+def test_a_weak_second_detection_extends_the_mask() -> None:
     arm = box(40, 50, 65, 110)
     (merged,) = associated(([BODY, BODY & ~arm | arm], [1, 0], [0.9, 0.12]))
     assert merged.ids.tolist() == [1]
     assert np.array_equal(merged.mask(0), BODY | arm)
 
 
-def test_a_weak_look_at_much_more_adds_nothing() -> None:
+def test_a_weak_oversized_detection_is_ignored() -> None:
     (merged,) = associated(([BODY, box(0, 120, 20, 150)], [1, 0], [0.9, 0.12]))
     assert np.array_equal(merged.mask(0), BODY)
 
 
-def test_what_is_weak_and_nobodys_goes() -> None:
+def test_a_weak_detection_of_no_object_is_removed() -> None:
     (merged,) = associated(([BODY, BESIDE], [1, 0], [0.9, 0.12]))
     assert merged.ids.tolist() == [1]
 
 
-def test_the_whole_under_another_id_is_given_back() -> None:
+def test_a_whole_detection_under_another_id_gets_the_old_id() -> None:
     merged = associated(([BODY], [1], [0.9]), ([LEGS, BODY], [1, 7], [0.4, 0.6]))[1]
     assert merged.ids.tolist() == [1]
     assert np.array_equal(merged.mask(0), BODY)
     assert merged.scores[0] == np.float32(0.6)
 
 
-def test_pieces_of_a_thing_are_put_together() -> None:
+def test_partial_detections_are_merged() -> None:
     merged = associated(([BODY], [1], [0.9]), ([LEGS, TOP], [1, 0], [0.4, 0.15]))[1]
     assert merged.ids.tolist() == [1]
     assert np.array_equal(merged.mask(0), BODY)
@@ -70,30 +70,30 @@ def test_pieces_of_a_thing_are_put_together() -> None:
     assert np.array_equal(missed.mask(0), BODY)
 
 
-def test_a_thing_in_its_own_place_is_nobodys_part() -> None:
+def test_an_object_at_its_predicted_position_is_not_merged() -> None:
     two = [BODY, TOP | box(20, 55, 90, 100)]  # a child before an adult
     merged = associated((two, [1, 2], [0.9, 0.8]), ([LEGS, two[1]], [1, 2], [0.4, 0.8]))[1]
     assert sorted(merged.ids.tolist()) == [1, 2]
     assert np.array_equal(merged.mask(merged.ids.tolist().index(1)), LEGS)
 
 
-def test_who_is_complete_takes_nobody_in() -> None:
+def test_a_complete_object_claims_no_other() -> None:
     merged = associated(([BODY], [1], [0.9]), ([BODY, box(30, 60, 75, 100)], [1, 2], [0.9, 0.5]))[1]
     assert sorted(merged.ids.tolist()) == [1, 2]
 
 
-def test_what_is_new_and_lies_within_a_thing_is_that_thing_again() -> None:
+def test_a_new_detection_inside_an_object_belongs_to_it() -> None:
     merged = associated(([BODY], [1], [0.9]), ([BODY, box(30, 60, 70, 92)], [1, 2], [0.9, 0.5]))[1]
     assert merged.ids.tolist() == [1]
 
 
-def test_a_swollen_detection_is_not_the_thing() -> None:
+def test_an_oversized_detection_is_not_the_object() -> None:
     swollen = box(0, 120, 20, 150)
     merged = associated(([BODY], [1], [0.9]), ([LEGS, swollen], [1, 7], [0.4, 0.6]))[1]
     assert np.array_equal(merged.mask(merged.ids.tolist().index(1)), LEGS)
 
 
-def test_pieces_do_not_make_a_thing_grow_from_look_to_look() -> None:
+def test_merging_does_not_grow_the_mask_over_time() -> None:
     detections = [([BODY], [1], [0.9])]
     for step in range(1, 20):
         detections.append(([LEGS, box(20, 55, 60 + step, 90 + 3 * step)], [1, 0], [0.4, 0.15]))
@@ -101,7 +101,7 @@ def test_pieces_do_not_make_a_thing_grow_from_look_to_look() -> None:
     assert merged.mask(merged.ids.tolist().index(1)).sum() <= BODY.sum()
 
 
-def test_nothing_is_expected_across_a_cut() -> None:
+def test_no_prediction_across_a_cut() -> None:
     motion = Motion(None, reach=8)
     association = MaskAssociation(motion)
     pictures = [texture(HEIGHT, WIDTH), 255 - texture(HEIGHT, WIDTH, seed=5)[::-1]]

@@ -1,4 +1,4 @@
-"""Which frames the detector looks at."""
+"""Which frames are detected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vidrase.track.schedule import MAX_INTERVAL, DetectionScheduler
 
 
 def detected_frames(pictures: list, every: int | None) -> list[int]:
-    """Frames that are due, told one by one."""
+    """Indices of the frames that are due, when frames are added one by one."""
     motion = Motion(None, reach=4)
     scheduler = DetectionScheduler(motion, every)
     due: set[int] = set()
@@ -21,34 +21,34 @@ def detected_frames(pictures: list, every: int | None) -> list[int]:
     return sorted(index for index in due if index >= 0)
 
 
-def test_a_still_scene_is_looked_at_every_second_time() -> None:
+def test_a_static_scene_is_detected_every_second_frame() -> None:
     assert detected_frames([texture(96, 128)] * 8, None) == [0, 2, 4, 6]
 
 
-def test_a_camera_that_pans_is_no_reason_to_look() -> None:
+def test_a_camera_pan_adds_no_detections() -> None:
     pictures, _, _ = clip(9, 216, 384, pan=(0.0, 3.0), step=(0, 0), size=1)
     assert detected_frames(pictures, None) == [0, 2, 4, 6, 8]
 
 
-def test_where_something_is_quick_every_frame_is_looked_at() -> None:
+def test_fast_motion_needs_detection_in_every_frame() -> None:
     pictures, _, _ = clip(9, 216, 384, step=(0, 9), size=60)
     assert detected_frames(pictures, None) == list(range(9))
 
 
-def test_both_sides_of_a_quick_moment_are_looked_at() -> None:
+def test_detection_on_both_sides_of_a_jump() -> None:
     pictures, _, _ = clip(9, 216, 384, step=(0, 9), size=60)
     calm = [pictures[0]] * 4 + [pictures[1]] * 5  # one jump, from frame 3 to frame 4
     assert detected_frames(calm, None) == [0, 2, 3, 4, 6, 8]
 
 
 @pytest.mark.parametrize("every", [1, 3])
-def test_a_number_is_taken_at_its_word(every: int) -> None:
+def test_a_fixed_interval(every: int) -> None:
     pictures, _, _ = clip(9, 216, 384, step=(0, 9), size=60)
     assert detected_frames(pictures, every) == list(range(0, 9, every))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 16])
-def test_the_looks_do_not_depend_on_the_batch(batch: int) -> None:
+def test_detection_does_not_depend_on_the_batch(batch: int) -> None:
     pictures, masks, _ = clip(11, 216, 384, step=(0, 9), size=60)
     pictures = [pictures[0]] * 5 + pictures[:6]
     masks = [masks[0]] * 5 + masks[:6]

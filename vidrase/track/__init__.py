@@ -1,6 +1,6 @@
-"""Detections to things that last: each frame with what is in it, ids that stay through the clip.
+"""Detect and track objects: each frame with its instances, whose ids stay constant through the clip.
 
-The detector may look at every n-th frame only; what lies between is carried there along the motion, from both sides.
+The detector may skip frames. The masks of a skipped frame are interpolated along the motion from the detected frames around it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from vidrase.track.tracker import Tracker
 
 
 class Detector(Protocol):
-    """What is asked of a segmenter (`vidrase.segment.Segmenter` is one)."""
+    """What `track` needs of a segmenter (`vidrase.segment.Segmenter` is one)."""
 
     names: dict[int, str]
     recommended_conf: float
 
     def __call__(self, frames: Sequence[Frame]) -> list[Instances]:
-        """One `Instances` a frame, ids 0."""
+        """One `Instances` per frame, with ids 0."""
         ...
 
 
 def frames_held(batch: int, detect_every: int | None) -> int:
-    """Most frames that `track` holds at once."""
+    """Maximum number of frames that `track` holds at once."""
     return batch + (detect_every or MAX_INTERVAL) + 1
 
 
@@ -54,12 +54,13 @@ def track(
     flow: FlowModel | None = None,
     note: Note,  # noqa: ARG001 - every stage has one
 ) -> Generator[tuple[Frame, Instances], None, None]:
-    """Each frame with what is in it, ids >= 1 that last: one out for each in.
+    """Yield each frame with its instances. Ids are >= 1 and constant; one item comes out for each frame that goes in.
 
-    batch: frames read at a time. conf: least confidence, None: the segmenter's own. classes: ids to look for, None: all.
-    detect_every: the detector looks at every n-th frame, and at both sides of a cut; None: at every one, or every second where
-    little moves. flow: for what lies
-    between, None: DIS. Raises OptionError for a tracker that does not exist.
+    batch: number of frames read at a time. conf: minimum confidence; None takes the segmenter's own.
+    classes: class ids to detect; None detects all.
+    detect_every: detect in every n-th frame and on both sides of a cut; None: in every frame, or in every second frame
+    while little moves besides the camera. flow: optical flow for the frames between, None: DIS.
+    Raises OptionError for an unknown tracker.
     """
     if tracker not in ("bytetrack", "botsort"):
         raise OptionError(f"tracker: expected one of bytetrack, botsort, got '{tracker}'")
@@ -73,7 +74,7 @@ def track(
 
 
 class _DetectorTracker:
-    """The detector and the tracker behind it."""
+    """The detector, then the tracker and the two association steps."""
 
     def __init__(self, segmenter: Detector, kind: str, conf: float, labels: set[str] | None, motion: Motion) -> None:
         self._segmenter, self._kind, self._conf, self._labels, self._motion = segmenter, kind, conf, labels, motion
@@ -81,7 +82,7 @@ class _DetectorTracker:
         self._carried_reid, self._association = CarriedObjectReId(), MaskAssociation(motion)
 
     def __call__(self, indices: Sequence[int], frames: Sequence[Frame], starts: Sequence[bool]) -> list[Instances]:
-        """What is in frames that follow each other, at `indices` in the stream; starts: which of them begin a shot."""
+        """Instances of consecutive detected frames; `indices`: their positions in the stream; starts: which ones begin a shot."""
         if self._tracker is None:
             self._tracker = Tracker(self._kind, self._conf, _rate(frames))
         out = []
@@ -102,7 +103,7 @@ def _track(
     frames: Iterable[Frame], detector: _DetectorTracker, motion: Motion, batch: int, scheduler: DetectionScheduler
 ) -> Generator[tuple[Frame, Instances], None, None]:
     pending: deque[tuple[int, Frame]] = deque()
-    detected: dict[int, Instances] = {}  # of frames that were looked at: those waiting, and the last one before them
+    detected: dict[int, Instances] = {}  # detected frames: those pending and the last one before them
     starts: set[int] = set()
     index = 0
     with closing_all(frames) as source:
@@ -141,7 +142,7 @@ def _track(
 
 
 def _interpolated(index: int, detected: dict[int, Instances], motion: Motion) -> Instances:
-    """What is in a frame that was not looked at: what was seen before and after it, carried there."""
+    """Instances of a frame without detection, interpolated from the detected frames before and after it."""
     before, after = max(p for p in detected if p < index), min(p for p in detected if p > index)
     region = bounding_region([detected[before], detected[after]])
     for number in range(before, after + 1):
@@ -150,7 +151,7 @@ def _interpolated(index: int, detected: dict[int, Instances], motion: Motion) ->
 
 
 def _rate(frames: Sequence[Frame]) -> float:
-    """Looks a second, as far as the first few tell; 25 for a still."""
+    """Detected frames per second, estimated from the first few frames; 25 for a still image."""
     if len(frames) < 2 or frames[-1].pts <= frames[0].pts:
         return 25.0
     return float((len(frames) - 1) / ((frames[-1].pts - frames[0].pts) * frames[0].time_base))

@@ -1,7 +1,8 @@
-"""Which detections show one thing: told by where each thing was a moment ago.
+"""Associate detections with objects by predicted masks.
 
-A tracker compares boxes. A dancer whose arm goes up, or who turns upside down, is then found twice (legs under her own id, all of
-her under that of somebody lost), or all of her only weakly. Carried along the motion, the mask of the last look says who is who.
+A tracker compares boxes. When a dancer raises an arm or turns upside down, the detector may give two detections (the legs under
+her own id, the whole body under the id of a lost track) or only a weak one of the whole body. The last mask of each object,
+warped to this frame along the motion, decides which detection belongs to which object.
 """
 
 from __future__ import annotations
@@ -17,45 +18,50 @@ from vidrase.labels import GROUP_OF
 from vidrase.motion import Motion
 from vidrase.track.interpolate import bounding_region
 
-OWN_IOU = 0.4  # IoU of a detection with where its id is expected, above which nobody else may claim it
-UNMOVED_IOU = 0.7  # IoU with where it lay at the last look, above which that need not be worked out
-PART_SHARE = 0.6  # share of a detection that has to lie where a thing is expected for it to be part of that thing
-WHOLE_SHARE = 0.75  # share of what is known of a thing that a larger detection of it holds
-MIN_AREA_RATIO = 0.8  # of the area expected, below which a detection has missed some of the thing
-MAX_AREA_RATIO = 1.6  # times the area expected, beyond which a detection is of more than the thing
-DUPLICATE_SHARE = 0.5  # share of the smaller mask that has to lie on the other for the two to be one thing
-MIN_CONFIDENCE_RATIO = 0.6  # times its own confidence, below which a thing's is too low to claim a detection
-MAX_MISSED_DETECTIONS = 3  # looks for which the last whole mask of a thing says where it is
-MIN_MASK_SHARE = 0.5  # share of a carried pixel that has to be mask
+# IoU of a detection with its own object's predicted mask; above it no other object may claim the detection
+OWN_IOU = 0.4
+# IoU of a detection with its object's last mask; above it the object has not moved and no prediction is needed
+UNMOVED_IOU = 0.7
+# share of a detection inside an object's predicted mask; from here on the detection is part of that object
+PART_SHARE = 0.6
+# share of an object's predicted mask inside a larger detection; from here on the detection shows the whole object
+WHOLE_SHARE = 0.75
+MIN_AREA_RATIO = 0.8  # detection area / predicted area; below it the detection misses a part of the object
+MAX_AREA_RATIO = 1.6  # detection area / predicted area; above it the detection contains more than the object
+DUPLICATE_SHARE = 0.5  # share of the smaller mask inside the larger one; above it both are the same object
+# object's mean confidence / detection's confidence; below it the object may not claim the detection
+MIN_CONFIDENCE_RATIO = 0.6
+MAX_MISSED_DETECTIONS = 3  # detections; a last mask older than this is not used any more
+MIN_MASK_SHARE = 0.5  # interpolated mask value, 0..1, from which a warped pixel belongs to the mask
 
 
 class LastMask(NamedTuple):
-    """A thing as one detection last showed all of it."""
+    """The last detection that showed a whole object."""
 
     frame: int
     crop: Crop
     label: str
     missed: int
-    """How long ago."""
+    """Number of detected frames since then."""
 
 
 class MaskAssociation:
-    """One shot after another: `associate` takes a frame's detections with the tracker's ids and says what they show."""
+    """`associate` corrects the tracker's ids of one frame's detections. Frames come in order; `new_shot` resets."""
 
     def __init__(self, motion: Motion) -> None:
         self._motion = motion
         self.new_shot()
 
     def new_shot(self) -> None:
-        """Forget what was seen."""
+        """Forget all objects."""
         self._last: dict[int, LastMask] = {}
         self._predicted: dict[int, Crop | None] = {}
-        self._confidence: dict[int, float] = {}  # confidence of each thing over the last few looks
+        self._confidence: dict[int, float] = {}  # mean confidence of each object over recent detections
 
     def associate(self, index: int, detections: Instances, ids: NDArray[np.int64]) -> Instances:
-        """What is in frame `index`: detections of one thing as one, with its id; what is nobody's part and has no id goes.
+        """Instances of frame `index`: detections of the same object merged; weak detections that belong to no object are removed.
 
-        ids: [K], 0 for detections too weak to count on their own.
+        ids: [K] of the tracker, 0 for weak detections.
         """
         self._predicted = {}
         corners = [(int(y), int(x)) for y, x in detections.corners]
@@ -75,7 +81,7 @@ class MaskAssociation:
     def _drop_doubtful(
         self, index: int, detections: Instances, ids: NDArray[np.int64], crops: list[Crop]
     ) -> NDArray[np.int64]:
-        """`ids` with 0 for what is much larger than its thing and much less sure: a tree that the thing goes by."""
+        """`ids` with 0 for detections much larger than their object and much less confident, such as a tree behind it."""
         ids = ids.copy()
         for k in np.flatnonzero(ids).tolist():
             number = int(ids[k])
@@ -92,7 +98,7 @@ class MaskAssociation:
         return ids
 
     def predicted_mask(self, number: int, index: int) -> Crop | None:
-        """Where a thing seen a moment ago should be in frame `index`; None when that is not known."""
+        """Predicted mask of object `number` in frame `index`; None when it is unknown."""
         if number not in self._predicted:
             last = self._last.get(number)
             self._predicted[number] = None
@@ -103,17 +109,15 @@ class MaskAssociation:
         return self._predicted[number]
 
     def _claims(self, index: int, detections: Instances, ids: NDArray[np.int64], crops: list[Crop]) -> dict[int, int]:
-        """Detection -> the thing that it is part of, where that is another than the tracker says.
+        """Map detection -> the object that it belongs to, where this differs from the tracker's id.
 
-        Only things whose own detection is missing or lacks something take others in.
+        Only an object whose own detection is missing or incomplete claims others.
         """
         areas = [area(crop) for crop in crops]
         groups = [GROUP_OF.get(label, label) for label in detections.labels]
-        claims: dict[int, tuple[int, int]] = {}  # detection -> (shared px, thing)
+        claims: dict[int, tuple[int, int]] = {}  # detection -> (overlap in px, object)
         own = {int(number): k for k, number in enumerate(ids) if number}
-        for k in [
-            k for k in range(len(crops)) if ids[k] and int(ids[k]) not in self._confidence
-        ]:  # seen for the first time
+        for k in [k for k in range(len(crops)) if ids[k] and int(ids[k]) not in self._confidence]:  # new ids
             for number, other in own.items():
                 known = number in self._confidence and groups[other] == groups[k]
                 if known and shared(crops[k], crops[other]) >= WHOLE_SHARE * areas[k]:
@@ -150,14 +154,14 @@ class MaskAssociation:
         return {k: number for k, (_, number) in claims.items()}
 
     def _unmoved(self, number: int, crop: Crop) -> bool:
-        """Whether a detection lies where the thing with its id lay: seen without carrying anything, which takes its time."""
+        """Whether a detection overlaps its object's last mask. This test is cheaper than a prediction."""
         last = self._last.get(number)
         return last is not None and _iou(crop, last.crop) > UNMOVED_IOU
 
     def _attach_weak(self, detections: Instances, owner: NDArray[np.int64], crops: list[Crop]) -> None:
-        """Give weak detections to one of the same class that they mostly lie on: a second look at it.
+        """Assign each weak detection to the object of the same class that contains most of it.
 
-        A weak detection of a thing that has a strong one often shows the arm or the shoe that the other lacks.
+        A weak second detection often shows an arm or a shoe that the strong one misses.
         """
         areas = [area(crop) for crop in crops]
         strong = np.flatnonzero(owner).tolist()
@@ -173,7 +177,7 @@ class MaskAssociation:
     def _update_last_masks(
         self, index: int, detections: Instances, owner: NDArray[np.int64], crops: list[Crop]
     ) -> None:
-        """Keep the masks of single detections: pieces put together would take in a little more of the surroundings each time."""
+        """Store masks of single detections. Merged masks would grow into the background from frame to frame."""
         largest: dict[int, tuple[int, int]] = {}
         for k in np.flatnonzero(owner).tolist():
             largest[int(owner[k])] = max(largest.get(int(owner[k]), (0, -1)), (area(crops[k]), k))
@@ -186,7 +190,7 @@ class MaskAssociation:
         for number, (size, k) in largest.items():
             last = self._last.get(number)
             if last is not None and _similar_area(size, area(last.crop)):
-                is_whole = True  # seen without carrying anything, which takes its time
+                is_whole = True  # no prediction needed, which costs time
             elif last is not None and (predicted := self.predicted_mask(number, index)) is not None:
                 is_whole = _similar_area(size, area(predicted))
             else:
@@ -201,7 +205,7 @@ class MaskAssociation:
 
 
 def _shows_whole(crop: Crop, predicted: Crop, own_detection: Crop | None) -> bool:
-    """Whether a detection shows all of the thing expected in `predicted`, of which its own detection shows `own_detection`."""
+    """Whether a detection shows the whole object with mask `predicted`; `own_detection`: the object's own detection, if any."""
     size = area(crop)
     if size > MAX_AREA_RATIO * area(predicted):
         return False
@@ -223,12 +227,12 @@ def _iou(a: Crop, b: Crop | None) -> float:
 
 
 def _similar_area(size: int, before: int) -> bool:
-    """Whether a mask may be all of a thing and nothing else, by its area in px²."""
+    """Whether `size` fits the object's area `before`, both in px²: neither incomplete nor merged with something else."""
     return MIN_AREA_RATIO * before <= size <= MAX_AREA_RATIO * before
 
 
 def _near(a: Crop, b: Crop) -> bool:
-    """Whether two crops overlap, or would with half of the second one's size round it: so far it may have moved."""
+    """Whether `a` overlaps `b` enlarged by half its size on each side, the distance that it may have moved."""
     (rows, columns), (y, x) = b[0].shape, b[1]
     return (
         a[1][0] < y + 1.5 * rows
@@ -241,13 +245,13 @@ def _near(a: Crop, b: Crop) -> bool:
 def _merge_detections(
     detections: Instances, ids: NDArray[np.int64], owner: NDArray[np.int64], crops: list[Crop]
 ) -> Instances:
-    """One instance for each thing of `owner` (0: nobody's), in the order of their first detections."""
+    """One instance per object in `owner` (0: no object), ordered by first detection."""
     members: dict[int, list[int]] = {}
     for k in np.flatnonzero(owner):
         members.setdefault(int(owner[k]), []).append(int(k))
     objects = []
     for number, members_of in members.items():
-        # the tracker's own choice speaks for the thing, else the surest
+        # the detection with the tracker's own id represents the object, otherwise the most confident one
         first = next((k for k in members_of if ids[k] == number), max(members_of, key=lambda k: detections.scores[k]))
         objects.append((number, first, members_of))
     whole = {number: united([crops[k] for k in members_of]) for number, _, members_of in objects}

@@ -1,4 +1,7 @@
-"""What somebody has in hand keeps its id however it is swung: a racket is elsewhere in every frame, but its bearer is not."""
+"""Re-identify carried objects by the person who carries them.
+
+A swung racket is at a different position in every frame, so that box overlap fails; the person who holds it is easy to track.
+"""
 
 from __future__ import annotations
 
@@ -11,36 +14,38 @@ from vidrase.crops import Crop, area, touching
 from vidrase.frames import Instances
 from vidrase.labels import CARRIED, GROUP_OF
 
-MAX_GAP_SHARE = 0.015  # of the frame's diagonal: how near a thing lies to who holds it
-MAX_SIZE_RATIO = 3.0  # ratio of its sizes at two looks, at most: turned on edge, a racket is a third of itself
-MAX_MISSED_DETECTIONS = 8  # looks for which it may be out of sight
+MAX_GAP_SHARE = 0.015  # distance to the person / frame diagonal; up to it the object counts as held
+# larger area / smaller area between two detections; above it it is another object (a racket seen edge-on has a third
+# of its area)
+MAX_SIZE_RATIO = 3.0
+MAX_MISSED_DETECTIONS = 8  # detected frames; an object missing for longer is forgotten
 
 
 @dataclass(slots=True)
 class CarriedObject:
-    """A carried thing, as last seen."""
+    """A carried object at its last detection."""
 
     group: str
     bearer: int
     size: int
     """px²."""
     missed: int = 0
-    """How long ago."""
+    """Number of detected frames since then."""
 
 
 class CarriedObjectReId:
-    """One shot after another: `reidentify` gives a frame's carried things the ids they had before."""
+    """`reidentify` gives the carried objects of a frame their earlier ids. Frames come in order; `new_shot` resets."""
 
     def __init__(self) -> None:
         self.new_shot()
 
     def new_shot(self) -> None:
-        """Forget who had what."""
+        """Forget all carried objects."""
         self._carried: dict[int, CarriedObject] = {}
-        self._aliases: dict[int, int] = {}  # id of the tracker -> the id that the same thing had before
+        self._aliases: dict[int, int] = {}  # tracker's id -> earlier id of the same object
 
     def reidentify(self, detections: Instances, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """`ids` [K] of the tracker (0: too weak to count) with those of things that went on in the same hands."""
+        """`ids` [K] of the tracker (0: weak detection), with earlier ids for objects that the same person still carries."""
         ids = np.array([self._aliases.get(int(number), int(number)) for number in ids], np.int64)
         people = [k for k, label in enumerate(detections.labels) if label == "person" and ids[k]]
         objects = [k for k, label in enumerate(detections.labels) if label in CARRIED]
@@ -57,7 +62,7 @@ class CarriedObjectReId:
     ) -> None:
         reach = MAX_GAP_SHARE * float(np.hypot(*detections.size))
         crops = {k: _crop(detections, k) for k in (*people, *objects)}
-        # the sure ones first: a weak one may be a second look at the same
+        # confident detections first: a weak one may be a duplicate
         for k in sorted(objects, key=lambda k: (ids[k] == 0, -detections.scores[k])):
             bearers = [int(ids[p]) for p in people if touching(crops[k], crops[p], reach)]
             if not bearers:

@@ -1,4 +1,4 @@
-"""What is in a frame that the detector did not look at."""
+"""Interpolate instances in a frame without detection."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from vidrase.crops import Crop, united
 from vidrase.frames import Instances
 from vidrase.motion import Box, Motion
 
-MIN_MASK_SHARE = 0.5  # share of a carried pixel that has to be mask
+MIN_MASK_SHARE = 0.5  # interpolated mask value, 0..1, from which a warped pixel belongs to the mask
 
 
 def interpolate_masks(index: int, detected: Mapping[int, Instances], motion: Motion) -> Instances:
-    """The things of other frames as they lie in frame `index`: one for each id, where it is seen from any side.
+    """Instances of other frames warped to frame `index`: one per id, the union of all its warped masks.
 
-    known: frame -> its instances, with ids; those in another shot than `index` are left out.
+    detected: frame index -> its instances with ids; frames of other shots are ignored.
     """
     size = next(iter(detected.values())).size
     crops_by_id: dict[int, list[Crop]] = {}
@@ -49,7 +49,7 @@ def interpolate_masks(index: int, detected: Mapping[int, Instances], motion: Mot
 
 
 def bounding_region(group: Sequence[Instances]) -> Box | None:
-    """Rows and columns round all things of some frames; None when there are none in any."""
+    """(y0, y1, x0, x1) px around all instances of several frames; None when there are none."""
     boxes = np.concatenate([instances.boxes for instances in group])
     if not len(boxes):
         return None

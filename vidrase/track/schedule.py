@@ -1,4 +1,4 @@
-"""Which frames the detector looks at: every n-th, or as the picture's own motion asks for."""
+"""Choose the frames in which to detect: every n-th, or depending on the motion."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from vidrase.camera import fit_camera
 from vidrase.flow import DisFlow
 from vidrase.motion import Motion
 
-MAX_INTERVAL = (
-    2  # frames between two looks when nothing is asked for: what comes into the picture is seen a frame later at most
-)
-LONG_SIDE = 192  # px: long side of the picture on which motion is judged
-FAST_MOTION_SHARE = 0.005  # of that side a frame: motion against the camera's, beyond which every frame is looked at
-MOTION_PERCENTILE = 99  # percentile of the picture's motion that counts: a hand is not much of it
+# frames from one detection to the next by default; an object that appears is detected one frame late at most
+MAX_INTERVAL = 2
+LONG_SIDE = 192  # px: long side of the image on which motion is measured
+# motion relative to the camera's, per frame, as a share of `LONG_SIDE`; above it every frame is detected
+FAST_MOTION_SHARE = 0.005
+# percentile over the image of the motion that is compared; it is high because a fast hand covers few pixels
+MOTION_PERCENTILE = 99
 
 
 class DetectionScheduler:
-    """Told of each frame in turn, says which have to be looked at."""
+    """Takes frames in order and says in which ones to detect."""
 
     def __init__(self, motion: Motion, every: int | None) -> None:
-        """every: frames between two looks; None: one, or two where nothing moves much but the camera."""
+        """every: frames from one detection to the next; None: one, or two where little moves besides the camera."""
         self._motion, self._every = motion, every
         self._flow = DisFlow(finest_scale=1, iterations=12, refinements=0)
         self._start = 0
@@ -30,13 +31,13 @@ class DetectionScheduler:
 
     @property
     def max_interval(self) -> int:
-        """Most frames between two looks."""
+        """Maximum number of frames from one detection to the next."""
         return self._every or MAX_INTERVAL
 
     def due(self, index: int, *, start: bool) -> set[int]:
-        """Frames to be looked at, now that frame `index` is known to `Motion`; some may have been named before.
+        """Frames to detect in, after frame `index` was added to `Motion`; frames named earlier may be named again.
 
-        start: whether it begins a shot; both sides of a cut are looked at.
+        start: whether `index` begins a shot. Frames on both sides of a cut are always detected.
         """
         if self._every is not None:
             return {index - 1, index} if start else {index} if index % self._every == 0 else set()
@@ -48,7 +49,7 @@ class DetectionScheduler:
         return ({index} if scheduled or fast else set()) | ({index - 1} if fast else set())
 
     def _moves_fast(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
-        """Whether anything moves so much from `a` to `b` that carrying masks over it would show."""
+        """Whether something moves too fast from `a` to `b` for interpolated masks."""
         if a.shape != b.shape:
             return True
         flow = self._flow(a[None], b[None])[0]

@@ -1,7 +1,7 @@
-"""The same id for the same thing from one frame's detections to the next.
+"""Assign ids to detections from frame to frame.
 
-ByteTrack or BoT-SORT of ultralytics decide which detections belong together. Every detection above the confidence comes out,
-also one that no tracker has confirmed yet: it would be visible in the result otherwise.
+ByteTrack or BoT-SORT of ultralytics associate the detections. Every detection above the confidence threshold gets an id, also one
+that the tracker has not confirmed yet: otherwise it would remain visible in the result.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from vidrase.frames import Instances
 from vidrase.labels import GROUP_OF
 from vidrase.weights.quiet import import_ultralytics
 
-MAX_LOST_SECONDS = 1.5  # how long a thing may be out of sight and still be the same
-LOW_CONFIDENCE_SHARE = 0.4  # share of the confidence down to which a detection may continue a track
-SAME_OBJECT_IOU = 0.5  # IoU with an unclaimed detection of the frame before, above which it is the same thing
-LOST_TRACK_IOU = 0.4  # IoU of a weak detection with where a lost thing should be, above which it is that thing
+MAX_LOST_SECONDS = 1.5  # seconds; a track lost for longer ends
+# share of the confidence threshold; detections above it may continue a track but not start one
+LOW_CONFIDENCE_SHARE = 0.4
+SAME_OBJECT_IOU = 0.5  # IoU of two unconfirmed detections in consecutive frames; above it they are the same object
+# IoU of a weak detection with the predicted box of a lost track; above it the detection continues the track
+LOST_TRACK_IOU = 0.4
 
 
 class _Boxes:
-    """Detections in the form that the trackers of ultralytics read."""
+    """Detections in the form that ultralytics' trackers expect."""
 
     def __init__(self, xyxy: NDArray[np.float32], conf: NDArray[np.float32], cls: NDArray[np.float32]) -> None:
         self.xyxy, self.conf, self.cls = xyxy, conf, cls
@@ -40,7 +42,7 @@ class _Boxes:
 
 
 class Tracker:
-    """One shot after another: `step` takes a frame's detections and returns their ids."""
+    """`step` returns the ids of one frame's detections. Frames come in order; `new_shot` resets."""
 
     def __init__(self, kind: str, conf: float, frame_rate: float) -> None:
         self._kind, self._conf = kind, conf
@@ -50,13 +52,13 @@ class Tracker:
         self.new_shot()
 
     def new_shot(self) -> None:
-        """Forget what was followed; ids go on counting."""
+        """Forget all tracks; ids keep counting up."""
         self._tracker = _tracker(self._kind, self._conf, self._buffer)
-        self._ids: dict[int, int] = {}  # the tracker's own id -> ours
-        self._unconfirmed: list[tuple[int, str, NDArray[np.float32]]] = []  # ours, label, box, of the frame before
+        self._ids: dict[int, int] = {}  # ultralytics' track id -> our id
+        self._unconfirmed: list[tuple[int, str, NDArray[np.float32]]] = []  # our id, label, box, in the previous frame
 
     def step(self, detections: Instances, luma: NDArray[np.uint8] | None = None) -> NDArray[np.int64]:
-        """Ids [K] >= 1 of what was found; 0 for what is weak and continues nothing. `luma` uint8 [H, W] displayed."""
+        """Ids [K] >= 1 of the detections; 0 for a weak one that continues no track. `luma`: uint8 [H, W] displayed."""
         ids = np.zeros(len(detections), np.int64)
         for track in self._update_tracker(detections, luma):
             ids[int(track.idx)] = self._ids.setdefault(track.track_id, 0) or self._new(track.track_id)
@@ -79,7 +81,7 @@ class Tracker:
         return self._ids[tracker_id]
 
     def _recover_lost(self, detections: Instances, ids: NDArray[np.int64]) -> None:
-        """Give weak detections the id of a lost thing that is expected just there: half hidden, it is seen badly for a while."""
+        """Give a weak detection the id of the lost track predicted there: a partly occluded object has low confidence."""
         unassigned = set(np.flatnonzero((ids == 0) & (detections.scores < self._conf)).tolist())
         for lost in self._tracker.lost_stracks:
             number = self._ids.get(lost.track_id)
@@ -92,7 +94,7 @@ class Tracker:
                 unassigned.discard(best)
 
     def _update_tracker(self, detections: Instances, luma: NDArray[np.uint8] | None) -> list[Any]:
-        """The tracker's objects that this frame's detections went to; unconfirmed ones too."""
+        """Ultralytics' tracks that this frame's detections were assigned to, including unconfirmed ones."""
         boxes = detections.boxes.copy()
         names = [GROUP_OF.get(label, label) for label in detections.labels]
         groups = np.array([self._groups.setdefault(name, len(self._groups)) for name in names], np.float32)
@@ -100,7 +102,8 @@ class Tracker:
         if self._kind == "botsort":
             picture = None if luma is None else luma[..., None]
         elif len(detections):
-            boxes[:, ::2] += (groups * 4 * max(detections.size))[:, None]  # things of other groups are nowhere near
+            # shift each group of classes apart, so that their boxes never overlap
+            boxes[:, ::2] += (groups * 4 * max(detections.size))[:, None]
         self._boxes = boxes
         self._tracker.update(_Boxes(boxes, detections.scores, groups), picture)
         now = self._tracker.frame_id
@@ -122,7 +125,7 @@ def _tracker(kind: str, conf: float, buffer: int) -> Any:
         "new_track_thresh": conf,
         "track_buffer": buffer,
         "match_thresh": 0.8,
-        # by overlap alone: multiplied by the score, things that are hardly seen would get a new id in every frame
+        # overlap alone: weighted by the score, objects with low confidence would get a new id in every frame
         "fuse_score": False,
         "gmc_method": "sparseOptFlow",
         "proximity_thresh": 0.5,
