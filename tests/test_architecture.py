@@ -35,7 +35,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
         "store",
         "sheet",
         "streamcheck",
-        "thing",
+        "masktrack",
     },
     {"survey", "inpaint", "motion", "written"},
     {"album"},

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
-from vidrase import picks, selectionfile, thing
+from vidrase import masktrack, picks, selectionfile
 from vidrase.errors import OptionError, SourceError
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
@@ -94,9 +94,11 @@ def _followed(
     run.followed = {}
     begun = time.perf_counter()
     with ExitStack() as stack:
-        trails: dict[int, thing.Trail] = {}
+        trails: dict[int, masktrack.MaskTrack] = {}
         for box, index in picks.unknown(run.options.select.box, store, times).items():
-            trail = stack.enter_context(thing.follow(iter(source), index, box, store.get(index).size, run.models.flow))
+            trail = stack.enter_context(
+                masktrack.track_box(iter(source), index, box, store.get(index).size, run.models.flow)
+            )
             number = run.followed[box] = store.unused_id + len(trails)
             trails[number] = trail
             span = f"{times[trail.first] - times[0]:.2f} to {times[trail.last] - times[0]:.2f} s"
@@ -117,7 +119,7 @@ def _again(
     store: InstanceStore,
     times: Sequence[float],
     place: frozenset[str],
-    trails: Mapping[int, thing.Trail],
+    trails: Mapping[int, masktrack.MaskTrack],
 ) -> Survey | None:
     """The survey of a source once more, now that more is known. trails: id -> what is to be put into the `store` as well."""
     builder = SurveyBuilder() if source.info.kind != "image" else None

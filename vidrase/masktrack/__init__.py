@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vidrase.thing.trail import LABEL, Trail, follow
+from vidrase.masktrack.track import LABEL, MaskTrack, track_box
 
-__all__ = ["LABEL", "Trail", "follow"]
+__all__ = ["LABEL", "MaskTrack", "track_box"]
