@@ -1,4 +1,4 @@
-"""A thing that no detector knows: cut out of the box that somebody drew, and followed through its shot."""
+"""Segment an object that the detector does not know from a box drawn by the user, and track its mask through the shot."""
 
 from __future__ import annotations
 

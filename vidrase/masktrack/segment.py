@@ -1,4 +1,4 @@
-"""One thing in one picture, by its colours and edges: in a box that somebody drew, or near where it should be.
+"""Segment one object in one image by colour and edges: inside a drawn box, or near a predicted mask.
 
 GrabCut: Rother, Kolmogorov, Blake, "GrabCut: interactive foreground extraction using iterated graph cuts", SIGGRAPH 2004.
 """
@@ -13,20 +13,21 @@ from numpy.typing import NDArray
 
 from vidrase.flow import FlowModel
 
-MARGIN_SHARE, MARGIN_PX = 0.4, 16  # of the box's sides, and at least: how much of what is round it GrabCut learns from
-MIN_CONTRAST = 3.0  # grey levels, standard deviation: in a box with less there is nothing
-MIN_AREA_PX = 12  # fewer pixels are no thing
-MIN_AREA_SHARE = 0.03  # of the box: less is a speck
-MAX_AREA_SHARE = 0.995  # of the box: then nothing stands out from anything
-LOW_AREA_SHARE = 0.25  # of the box: less is doubtful
-COLOUR_BINS = 16  # a channel, of the colours compared
-MIN_RESIDUAL_MOTION, MAX_BACKGROUND_MOTION = (
-    1.3,
-    0.5,
-)  # residual motion: from here most of a box moves; below, a pixel does not
-CORE_SHARE = 0.12  # of the box's short side: how far inside counts as well inside
-GAP_SHARE = 0.3  # of the box's short side: a band of other colours across the thing may be as wide
-MIN_PART_SHARE = 0.06  # parts smaller than this share of the largest are noise
+# what GrabCut learns the background from: a margin around the box, as a share of its sides, and at least this many px
+MARGIN_SHARE, MARGIN_PX = 0.4, 16
+MIN_CONTRAST = 3.0  # grey levels, standard deviation; a box with less is uniform and holds no object
+MIN_AREA_PX = 12  # px; a smaller mask is no object
+MIN_AREA_SHARE = 0.03  # mask area / box area; below it the mask is noise
+MAX_AREA_SHARE = 0.995  # mask area / box area; above it nothing was separated from the background
+LOW_AREA_SHARE = 0.25  # mask area / box area; below it the segmentation is tried again with less prior knowledge
+COLOUR_BINS = 16  # per channel, of the colour histograms
+# residual motion / 3 times its typical value outside the box; from the first on most of the box moves, below the second
+# a pixel is background
+MIN_RESIDUAL_MOTION, MAX_BACKGROUND_MOTION = 1.3, 0.5
+# distance inside the likely foreground / short side of the box; pixels deeper than this are certain foreground
+CORE_SHARE = 0.12
+GAP_SHARE = 0.3  # gap width / short side of the box; narrower gaps in the mask (a band of another colour) are closed
+MIN_PART_SHARE = 0.06  # part area / largest part's area; smaller parts are noise
 
 Mask = NDArray[np.bool_]
 Picture = NDArray[np.uint8]
@@ -35,10 +36,10 @@ Picture = NDArray[np.uint8]
 def segment_box(
     picture: Picture, box: tuple[int, int, int, int], neighbours: Sequence[Picture] = (), flow: FlowModel | None = None
 ) -> Mask | None:
-    """The thing in a box: bool [h, w], None when nothing stands out there.
+    """Segment the object in a box: bool [h, w]; None when nothing is separable from the background.
 
-    picture: uint8 [h, w, 3] RGB; box: (y0, y1, x0, x1) px inside it, half-open; neighbours: pictures from shortly before and after,
-    against which something that moves shows by its motion.
+    picture: uint8 [h, w, 3] RGB; box: (y0, y1, x0, x1) px inside it, half-open; neighbours: images from a few frames before and
+    after; with them a moving object is separated by its motion.
     """
     y0, y1, x0, x1 = box
     inside = picture[y0:y1, x0:x1]
@@ -49,14 +50,14 @@ def segment_box(
     crop = _crop(picture, window)
     in_box = np.zeros(crop.shape[:2], bool)
     in_box[y0 - window[0] : y1 - window[0], x0 - window[2] : x1 - window[2]] = True
-    if (~in_box).sum() < MIN_AREA_PX:  # the box is the whole picture: its rim has to do for the rest
+    if (~in_box).sum() < MIN_AREA_PX:  # the box is the whole image: its border pixels serve as background
         in_box[[0, -1]] = in_box[:, [0, -1]] = False
     labels = np.where(in_box, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
     labelled = _initial_labels(crop, in_box, labels, [_crop(other, window) for other in neighbours], flow)
     result = _grabcut(crop, labelled.copy(), 3)
-    if result.sum() < LOW_AREA_SHARE * area:  # rather too much than too little: without the hints it is more
+    if result.sum() < LOW_AREA_SHARE * area:  # too small: GrabCut without the prior labels gives a larger mask
         result |= _grabcut(crop, labels, 5)
-    if result.sum() < LOW_AREA_SHARE * area:  # something round it has its colours: what is well inside is sure then
+    if result.sum() < LOW_AREA_SHARE * area:  # surroundings of the same colour: mark the core as certain foreground
         result |= _grabcut(crop, _sure_core(labelled, min(y1 - y0, x1 - x0)), 3)
     result = _close_gaps(remove_small_parts(result), min(y1 - y0, x1 - x0)) & in_box
     if result.sum() < MIN_AREA_PX or not MIN_AREA_SHARE <= result.sum() / area <= MAX_AREA_SHARE:
@@ -69,13 +70,13 @@ def segment_box(
 def _initial_labels(
     crop: Picture, in_box: Mask, labels: NDArray[np.uint8], neighbours: Sequence[Picture], flow: FlowModel | None
 ) -> NDArray[np.uint8]:
-    """Labels for GrabCut: what of the box is coloured like its surroundings, or moves with them, is hardly the thing."""
+    """Initial GrabCut labels: a box pixel with the background's colour or motion is probably background."""
     probability = cv2.blur(_foreground_probability(crop, in_box), (5, 5)).clip(0.02, 0.98)
     score = np.log(probability / (1 - probability))
     background = np.zeros(in_box.shape, bool)
     if neighbours and flow is not None:
         residuals = [_residual_motion(crop, other, in_box, flow) for other in neighbours]
-        residual = np.minimum.reduce(residuals)  # what is only strange towards one side is covered or uncovered there
+        residual = np.minimum.reduce(residuals)  # a residual towards one neighbour only is an occlusion effect
         if np.quantile(residual[in_box], 0.7) > MIN_RESIDUAL_MOTION:
             score += 1.2 * np.log2(residual.clip(0.35, 4.0))
             background = in_box & (np.maximum.reduce(residuals) < MAX_BACKGROUND_MOTION)
@@ -86,7 +87,7 @@ def _initial_labels(
 
 
 def _foreground_probability(crop: Picture, in_box: Mask) -> NDArray[np.float64]:
-    """[h, w] 0..1: how much more frequent a pixel's colour is in the box than round it; 0.5: as frequent."""
+    """[h, w] 0..1: frequency of a pixel's colour inside the box against outside; 0.5: equally frequent."""
     lab = cv2.cvtColor(crop, cv2.COLOR_RGB2LAB).astype(np.int64) * COLOUR_BINS // 256
     which = (lab[..., 0] * COLOUR_BINS + lab[..., 1]) * COLOUR_BINS + lab[..., 2]
     shares = []
@@ -105,7 +106,7 @@ def _foreground_probability(crop: Picture, in_box: Mask) -> NDArray[np.float64]:
 
 
 def _residual_motion(crop: Picture, other: Picture, in_box: Mask, flow: FlowModel) -> NDArray[np.float64]:
-    """[h, w]: how far each pixel's motion is from that of the surroundings (an affine one), over what is usual there."""
+    """[h, w]: each pixel's motion minus an affine model of the background's, relative to the typical background residual."""
     flow_to_other = flow(luma_of(crop)[None], luma_of(other)[None])[0]
     rows, columns = np.indices(in_box.shape)
     coordinates = np.stack([columns, rows, np.ones_like(rows)], -1).astype(np.float64)
@@ -119,13 +120,13 @@ def _residual_motion(crop: Picture, other: Picture, in_box: Mask, flow: FlowMode
 
 
 def refit(picture: Picture, predicted: Mask, uncertain: Mask, band: int) -> Mask:
-    """`predicted` bool [h, w] moved by up to about `band` px to where the colours and edges of `picture` change: bool [h, w].
+    """Refine `predicted` bool [h, w] to the colours and edges of `picture`, moving its border by at most about `band` px.
 
-    doubted: bool [h, w], what of it may be none of it anywhere.
+    uncertain: bool [h, w], the pixels of it that may be background even far inside. Returns bool [h, w].
     """
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * band + 1, 2 * band + 1))
     dilated = cv2.dilate(predicted.view(np.uint8), ellipse)
-    # what the crop's edge cuts off is not the thing's edge
+    # a crop border is no object border
     eroded = cv2.erode(predicted.view(np.uint8), ellipse, borderType=cv2.BORDER_REPLICATE)
     if not (dilated == 0).any():
         return predicted
@@ -137,7 +138,7 @@ def refit(picture: Picture, predicted: Mask, uncertain: Mask, band: int) -> Mask
 
 
 def _sure_core(labelled: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """The labels with what is far inside the likely part as sure."""
+    """The labels with the core of the probable foreground marked as certain."""
     likely = (labelled == cv2.GC_PR_FGD).astype(np.uint8)
     depth = cv2.distanceTransform(likely, cv2.DIST_L2, cv2.DIST_MASK_5)
     out = labelled.copy()
@@ -146,7 +147,7 @@ def _sure_core(labelled: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def _close_gaps(mask: Mask, side: int) -> Mask:
-    """`mask`, parts joined over gaps narrower than a share of the box's short side: a band, a rim like what is round it."""
+    """`mask` with gaps closed that are narrower than a share of the box's short side: a band, or a rim like the background."""
     reach = round(GAP_SHARE * side / 2)
     if reach < 1 or not mask.any():
         return mask
@@ -157,21 +158,21 @@ def _close_gaps(mask: Mask, side: int) -> Mask:
 
 
 def _grabcut(picture: Picture, labels: NDArray[np.uint8], rounds: int) -> Mask:
-    if not (labels & 1).any() or (labels & 1).all():  # GrabCut wants to see something of either
+    if not (labels & 1).any() or (labels & 1).all():  # GrabCut needs pixels of both kinds
         return (labels & 1).astype(bool)
-    cv2.setRNGSeed(0)  # its colour models start from random ones: the same clip has to come out the same every time
+    cv2.setRNGSeed(0)  # GrabCut initialises its colour models at random: a fixed seed makes results repeatable
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(np.ascontiguousarray(picture), labels, None, background, foreground, rounds, cv2.GC_INIT_WITH_MASK)
     return (labels & 1).astype(bool)
 
 
 def padded_box(
-    box: tuple[int, int, int, int], size: tuple[int, ...], padding: float, probability: float
+    box: tuple[int, int, int, int], size: tuple[int, ...], padding: float, share: float
 ) -> tuple[int, int, int, int]:
-    """`box` (y0, y1, x0, x1) with `padding` px and `probability` of its sides more all round, as far as `size` (h, w) goes."""
+    """`box` (y0, y1, x0, x1) grown by `padding` px plus `share` of its sides on every side, clipped to `size` (h, w)."""
     y0, y1, x0, x1 = box
-    tall, dilated = int(padding + probability * (y1 - y0)), int(padding + probability * (x1 - x0))
-    return max(y0 - tall, 0), min(y1 + tall, size[0]), max(x0 - dilated, 0), min(x1 + dilated, size[1])
+    tall, wide = int(padding + share * (y1 - y0)), int(padding + share * (x1 - x0))
+    return max(y0 - tall, 0), min(y1 + tall, size[0]), max(x0 - wide, 0), min(x1 + wide, size[1])
 
 
 def luma_of(picture: Picture) -> NDArray[np.uint8]:
@@ -184,13 +185,13 @@ def _crop(picture: Picture, window: tuple[int, int, int, int]) -> Picture:
 
 
 def bounds(mask: Mask) -> tuple[int, int, int, int]:
-    """(y0, y1, x0, x1) round what is True, half-open; something has to be."""
+    """(y0, y1, x0, x1), half-open, around the True pixels; there must be one."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
 def remove_small_parts(mask: Mask) -> Mask:
-    """`mask` less its small parts, and without small holes."""
+    """`mask` without small parts and small holes."""
     for region in (mask, ~mask):
         count, parts, stats, _ = cv2.connectedComponentsWithStats(region.view(np.uint8), connectivity=4)
         area = stats[:, cv2.CC_STAT_AREA].copy()

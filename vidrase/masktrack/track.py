@@ -1,6 +1,6 @@
-"""The way of a thing through a clip that is read once: from the frame it was pointed at on, and back to where its shot begins.
+"""Track a mask through a clip that is read once: forwards from the box's frame, and backwards to the start of its shot.
 
-Memory holds a few small pictures; those before the box's frame wait on disk, as do the masks.
+A few small images are in memory; the images before the box's frame and the masks are on disk.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from vidrase.options import Rectangle
 from vidrase.streams import closing_all
 
 LABEL = "thing"
-NEIGHBOUR_DISTANCE = 2  # frames before and after, against whose the motion in the box is judged
+NEIGHBOUR_DISTANCE = 2  # frames before and after; the motion in the box is measured against these
 Numbered = tuple[int, Picture]
 
 
 class MaskTrack(Closable):
-    """One thing by frame index. A context manager: what it holds on disk goes with it."""
+    """Masks of one object by frame index. A context manager: closing deletes its files."""
 
     def __init__(self) -> None:
         self._masks = _DiskStore()
         self.first = self.last = -1
-        """Frame indices between which it was seen, in all of them."""
+        """First and last frame index with a mask; every frame between them has one."""
         self.beginning = self.ending = ""
-        """Why it was not seen any earlier, any later; empty where the clip begins, ends."""
+        """Why tracking stopped before the first and after the last frame; empty where the clip begins or ends."""
 
     def close(self) -> None:
-        """Let the masks on disk go."""
+        """Delete the masks on disk."""
         self._masks.close()
 
     def add(self, index: int, mask: Mask, confidence: float) -> None:
-        """It is at `mask` bool [h, w] of the reduced picture in frame `index`, next to those known already."""
+        """Store `mask` bool [h, w] of the reduced image of frame `index`, adjacent to a stored frame."""
         y0, y1, x0, x1 = bounds(mask)
         head = struct.pack("<6If", *mask.shape, y0, y1, x0, x1, confidence)
         self._masks.put(index, head + np.packbits(mask[y0:y1, x0:x1]).tobytes())
@@ -51,7 +51,7 @@ class MaskTrack(Closable):
         self.last = max(self.last, index)
 
     def instances(self, index: int, size: tuple[int, int], id: int) -> Instances:
-        """The thing in frame `index` of `size` (height, width) as displayed, under number `id`; none where it is not seen."""
+        """The object in frame `index` at `size` (height, width) as displayed, with id `id`; no instance where it has no mask."""
         data = self._masks.get(index)
         if data is None:
             return Instances.none(size)
@@ -63,7 +63,7 @@ class MaskTrack(Closable):
         top, left_frame = max(int((y0 - 1) * scale_y), 0), max(int((x0 - 1) * scale_x), 0)
         bottom = min(int(np.ceil((y1 + 1) * scale_y)), size[0])
         right = min(int(np.ceil((x1 + 1) * scale_x)), size[1])
-        # beyond the mask's crop there is nothing, but beyond the picture's own border the thing goes on
+        # outside the crop the mask is empty, but beyond the image border the object continues
         padding = ((int(y0 == 0), int(y1 == height)), (int(x0 == 0), int(x1 == width)))
         small = np.pad(small, padding, mode="edge")
         # pixel centres: frame -> reduced picture -> crop
@@ -88,9 +88,9 @@ class MaskTrack(Closable):
 
 
 def track_box(frames: Iterable[Frame], index: int, box: Rectangle, size: tuple[int, int], flow: FlowModel) -> MaskTrack:
-    """What is in `box` in frame `index`, through the shot around it. Closes `frames` as soon as it has seen enough of them.
+    """Segment the object in `box` of frame `index` and track it through its shot. Closes `frames` when done.
 
-    size: (height, width) of the displayed frame. Raises OptionError when nothing stands out in the box.
+    size: (height, width) of the displayed frame. Raises OptionError when nothing in the box can be segmented.
     """
     result, earlier_pictures = MaskTrack(), _DiskStore()
     try:
@@ -115,7 +115,7 @@ def _track(
 ) -> None:
     for number, picture, cut in pictures:
         if cut:
-            earlier_pictures.clear()  # another shot: nothing there is followed
+            earlier_pictures.clear()  # another shot: its frames are not tracked
         if number == index:
             break
         earlier_pictures.put(number, picture.tobytes())
@@ -174,20 +174,20 @@ def _track(
 
 
 def _pictures(frames: Iterable[Frame]) -> Iterator[tuple[int, Picture, bool]]:
-    """(index, reduced picture as displayed, whether it begins another shot)."""
+    """(index, reduced image as displayed, whether a shot begins)."""
     cuts, last = CutDetector(), None
     for frame in frames:
         height, width = frame.displayed_size
         scale = min(LONG_SIDE / max(height, width), 1.0)
         picture = frame.rgb(size=(max(round(height * scale), 1), max(round(width * scale), 1)))
-        other = last is not None and last != picture.shape  # pictures of another size are another shot
+        other = last is not None and last != picture.shape  # a change of size begins a shot
         last = picture.shape
         yield frame.index, picture, cuts(luma_of(picture)) or other
         del frame
 
 
 def _reduced(box: Rectangle, size: tuple[int, int], small: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """(y0, y1, x0, x1) of a frame's box in the reduced picture."""
+    """(y0, y1, x0, x1) of a frame's box in the reduced image."""
     scale_y, scale_x = small[0] / size[0], small[1] / size[1]
     y0, y1 = max(int(box.y0 * scale_y), 0), min(int(np.ceil(box.y1 * scale_y)), small[0])
     x0, x1 = max(int(box.x0 * scale_x), 0), min(int(np.ceil(box.x1 * scale_x)), small[1])
@@ -195,7 +195,7 @@ def _reduced(box: Rectangle, size: tuple[int, int], small: tuple[int, ...]) -> t
 
 
 class _DiskStore:
-    """Bytes on disk, by number."""
+    """Byte strings on disk, by number."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="vidrase-")  # noqa: SIM115 - closed by close()

@@ -1,4 +1,4 @@
-"""A thing from picture to picture: carried along the motion, its edge found anew in each."""
+"""Track one mask from image to image: warp it along the motion, then refine its border in each image."""
 
 from __future__ import annotations
 
@@ -11,54 +11,55 @@ from numpy.typing import NDArray
 from vidrase.flow import FlowModel
 from vidrase.masktrack.segment import MIN_AREA_PX, Mask, Picture, bounds, luma_of, padded_box, refit, remove_small_parts
 
-LONG_SIDE = 640  # px of the pictures it is followed in
-SEARCH_MARGIN_PX, SEARCH_MARGIN_SHARE = 24, 0.5  # round the thing, in which its motion is estimated
-JUMP_MARGIN_SHARE = 1.0  # of its sides: how far it may have leapt
-EDGE_BAND_SHARE = 0.06  # of the thing's geometric mean side: how far its edge may lie from where the motion takes it
-MIN_BAND_PX, MAX_BAND_PX = 2, 9  # px
-MAX_ROUND_TRIP_PX = 1.5  # by which a pixel carried there and back may miss its start
-MIN_IOU = 0.55  # IoU of the edge found with the edge carried; below it the colours tell nothing here
-# grey levels between a carried and a seen pixel (5x5 mean), above which they are not the same thing
+LONG_SIDE = 640  # px, of the images in which the object is tracked
+# around the object, px and share of its sides, where motion is estimated
+SEARCH_MARGIN_PX, SEARCH_MARGIN_SHARE = 24, 0.5
+JUMP_MARGIN_SHARE = 1.0  # search margin / object's sides, when the object jumps further than the flow reaches
+EDGE_BAND_SHARE = 0.06  # width of the refined border band / square root of the object's area
+MIN_BAND_PX, MAX_BAND_PX = 2, 9  # limits of that width
+MAX_ROUND_TRIP_PX = 1.5  # px; forward-backward flow error; above it a pixel is occluded
+MIN_IOU = 0.55  # IoU of refined and warped mask; below it the colours are ambiguous and the warped mask is used
+# grey levels between a warped and a current pixel (mean of 5x5); above it they show different surfaces
 MAX_COLOUR_DIFFERENCE = 20
-# share that has to look as it did: below, something is before it or the motion is not understood
+# consistent share of the warped mask; below it the object is occluded or the motion is wrong
 MIN_CONSISTENT_SHARE = 0.4
-MIN_SIZE_SHARE = 0.05  # of its usual size: that is no more the thing
+MIN_SIZE_SHARE = 0.05  # mask area / typical area; below it the object is lost
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """The thing in one picture."""
+    """The object in one image."""
 
     mask: Mask
-    """bool [h, w] of the picture."""
+    """bool [h, w] of the image."""
     confidence: float
-    """How well its motion and its edge agree, 0..1."""
+    """IoU of the warped and the refined mask, 0..1."""
 
 
 class MaskTracker:
-    """Follows one thing through pictures that come in order, forwards or backwards.
+    """Tracks one object through consecutive images, forwards or backwards.
 
-    picture: uint8 [h, w, 3] RGB, the one it was found in; mask: bool [h, w] of it there.
+    picture: uint8 [h, w, 3] RGB of the start; mask: bool [h, w] of the object in it.
     """
 
     def __init__(self, picture: Picture, mask: Mask, flow: FlowModel) -> None:
         self._flow = flow
         self._picture, self._mask = picture, mask
         self._typical_area = float(mask.sum())
-        self._speed = np.zeros(2)  # (x, y) px a picture
+        self._speed = np.zeros(2)  # (x, y) px per image
         self.left_frame = False
-        """After the end: whether it went out of the picture rather than out of sight."""
+        """After tracking ended: whether the object left the image; False: it was lost inside it."""
 
     def update(self, picture: Picture) -> Observation | None:
-        """Where it is in the next picture; None once it cannot be seen any more."""
+        """The object in the next image; None once it is lost or outside."""
         return (
             self._match_near(picture, np.rint(self._speed).astype(int))
-            or self._match_near(picture, self._match_template(picture))  # a leap further than motion estimation reaches
+            or self._match_near(picture, self._match_template(picture))  # a jump beyond the flow's reach
             or self._end()
         )
 
     def _match_near(self, picture: Picture, shift: NDArray) -> Observation | None:
-        """Where it is in the next picture, when it has moved by about `shift` (x, y) px."""
+        """The object in the next image, if it has moved by about `shift` (x, y) px."""
         window = padded_box(bounds(self._mask), self._mask.shape, SEARCH_MARGIN_PX, SEARCH_MARGIN_SHARE)
         previous, previous_mask = _crop(self._picture, window), _crop(self._mask, window)
         current = _shifted(picture, window, shift)
@@ -73,7 +74,7 @@ class MaskTracker:
         resampled = cv2.remap(previous, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         consistent = cv2.blur(cv2.absdiff(resampled, current).max(2), (5, 5)) <= MAX_COLOUR_DIFFERENCE
         round_trip = flow + cv2.remap(back, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        # what comes into sight behind it has nowhere to come from
+        # an uncovered background pixel has no correspondence
         consistent &= np.linalg.norm(round_trip, axis=-1) <= MAX_ROUND_TRIP_PX
         if consistent[warped].mean() < MIN_CONSISTENT_SHARE:
             return None
@@ -91,7 +92,7 @@ class MaskTracker:
         return Observation(mask, iou)
 
     def _match_template(self, picture: Picture) -> NDArray[np.int64]:
-        """(x, y) px by which the thing as a whole has moved, were it to look as before."""
+        """(x, y) px motion of the whole object, by template matching."""
         box = bounds(self._mask)
         search_box = padded_box(box, self._mask.shape, SEARCH_MARGIN_PX, JUMP_MARGIN_SHARE)
         template, template_mask = luma_of(_crop(self._picture, box)), _crop(self._mask, box).view(np.uint8)
@@ -106,7 +107,7 @@ class MaskTracker:
         return None
 
     def _in_frame(self, window: tuple[int, int, int, int], shift: NDArray) -> Mask:
-        """bool of the window: what of it lies in the picture once shifted."""
+        """bool of the window: which of its pixels lie in the image after the shift."""
         return _shifted(np.ones(self._mask.shape, np.uint8), window, shift, cv2.BORDER_CONSTANT) > 0
 
     def _paste(self, crop: Mask, window: tuple[int, int, int, int], shift: NDArray) -> Mask:
@@ -126,7 +127,7 @@ def _crop(array: NDArray, window: tuple[int, int, int, int]) -> NDArray:
 def _shifted(
     array: NDArray, window: tuple[int, int, int, int], shift: NDArray, border: int = cv2.BORDER_REPLICATE
 ) -> NDArray:
-    """The window `window` moved by `shift` (x, y) px; beyond the picture its border goes on."""
+    """`window` moved by `shift` (x, y) px, with the image border replicated."""
     matrix = np.array([[1, 0, window[2] + shift[0]], [0, 1, window[0] + shift[1]]], np.float64)
     size = (window[3] - window[2], window[1] - window[0])
     return cv2.warpAffine(array, matrix, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP, borderMode=border)
