@@ -40,7 +40,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"survey", "inpaint", "motion", "written"},
     {"album"},
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
-    {"streams", "timing", "options", "report", "labels", "phrase", "summary", "heal"},
+    {"streams", "timing", "options", "report", "labels", "phrase", "summary", "tracklets"},
     {"frames"},
     {"colour", "crops", "part", "closable", "torchvision_ops"},
     {"errors"},

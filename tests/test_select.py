@@ -75,8 +75,8 @@ def test_instances_are_judged_by_id_when_tracks_are_known_else_by_class() -> Non
 
 
 def test_what_is_carried_goes_along_unless_kept() -> None:
-    bag = track(4, "backpack", with_others={1: 8})
-    alone = track(5, "backpack", with_others={1: 2})
+    bag = track(4, "backpack", carriers={1: 8})
+    alone = track(5, "backpack", carriers={1: 2})
     chosen = select(SelectOptions(remove=("person",)), [*TRACKS, bag, alone], NAMES)
     assert chosen.ids == {1, 2, 4}
     assert "backpack" in chosen.notes[0]

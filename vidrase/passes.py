@@ -142,7 +142,7 @@ def surveyed(source: Source, run: Run, seen: Seen, selection: Selection | None) 
     if seen.store is None or selection is None:
         return seen.survey
     goes = [track for track in seen.store.tracks() if track.id in (selection.ids or ())]
-    place = seen.scenery - alike(*(label for track in goes for label in track.called))
+    place = seen.scenery - alike(*(label for track in goes for label in track.labels))
     if place != seen.scenery:
         begun = time.perf_counter()
         seen.survey = _again(source, run, seen.store, seen.seconds, place, {})

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
 from vidrase.frames import Instances
-from vidrase.heal import iou
 from vidrase.labels import resolve
 from vidrase.options import Click, Rectangle, SelectOptions
 from vidrase.phrase import COLOURS, ORDERS, Phrase, parse
 from vidrase.summary import TrackSummary
+from vidrase.tracklets import iou
 
 FLIMSY = 0.15  # tracks seen in fewer frames than this share of the longest of their class are nobody's "leftmost"
 COLOUR_SHARE = 0.22  # of a thing's pixels, for it to be called by that colour

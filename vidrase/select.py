@@ -183,10 +183,10 @@ def _carried(selection: Selection, ids: set[int], tracks: Sequence[TrackSummary]
     along: set[int] = set()
     labels: Counter[str] = Counter()
     for track in tracks:
-        if track.id in ids or not track.with_others or any(wish.fits(track.id, track.label) for wish in selection.keep):
+        if track.id in ids or not track.carriers or any(wish.fits(track.id, track.label) for wish in selection.keep):
             continue
-        bearer, together = max(track.with_others.items(), key=lambda pair: pair[1])
-        gone = sum(n for other, n in track.with_others.items() if other in ids)
+        bearer, together = max(track.carriers.items(), key=lambda pair: pair[1])
+        gone = sum(n for other, n in track.carriers.items() if other in ids)
         if bearer in ids and max(together, gone) >= CARRIED_SHARE * track.frames:
             along.add(track.id)
             labels[track.label] += 1

@@ -19,9 +19,9 @@ import numpy as np
 from vidrase import part
 from vidrase.errors import OptionError
 from vidrase.frames import Instances, SourceInfo
-from vidrase.heal import iou
 from vidrase.options import Click, Rectangle, SelectOptions
 from vidrase.summary import TrackSummary
+from vidrase.tracklets import iou
 
 FORMAT = "vidrase-selection"
 VERSION = 1

@@ -38,10 +38,10 @@ class TrackSummary:
     """x0 y0 x1 y1 px there."""
     thumbnail: NDArray[np.uint8] | None = None
     """uint8 [h, w, 3] RGB: how it looks there."""
-    with_others: dict[int, int] = field(default_factory=dict)
+    carriers: dict[int, int] = field(default_factory=dict)
     """For things that are carried: id of a bearer -> in how many frames the two touched."""
 
-    called: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
     """All classes it was called."""
 
     def as_dict(self) -> dict[str, Any]:
