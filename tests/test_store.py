@@ -1,4 +1,4 @@
-"""Instances to disk and back, and their summaries."""
+"""Instances on disk, and their summaries."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the first pass found, on disk: read again frame by frame in the second, and summed up as tracks.
+"""Store the instances of the first pass on disk, to be read frame by frame in the second pass; summarise them as tracks.
 
-Memory holds eight bytes a frame and one summary a track, whatever the length of the clip. The file deletes itself.
+Memory use is eight bytes per frame and one summary per track. The file is deleted on close.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from vidrase.tracklets import Tracklet, merge_tracklets
 __all__ = ["InstanceStore", "TrackSummary"]
 
 THUMBNAIL_PX = 128  # px, long side
-MIN_IMPROVEMENT = 1.3  # a new picture of a thing is taken only when it is this much better
-# confidence below which a box says little of where a thing is: half hidden, it runs into its neighbours
+MIN_IMPROVEMENT = 1.3  # new quality / quality of the current thumbnail; above it the thumbnail is replaced
+# confidence; a box below it is unreliable (an occluded object runs into its neighbours) and is left out of the tracklet
 MIN_BOX_CONFIDENCE = 0.2
-CARRIER_GAP_SHARE = 0.03  # of the frame's diagonal: how near a carried thing lies to who carries it
+CARRIER_GAP_SHARE = 0.03  # distance / frame diagonal; a carriable object within it of a person counts as carried
 
 
 class _TrackAccumulator:
-    """A track while it is being seen."""
+    """Statistics of a track that is still growing."""
 
     def __init__(self, id: int, frame: Frame) -> None:
         self.summary = TrackSummary(id, "", frame.index, frame.index, frame.seconds, frame.seconds)
@@ -74,7 +74,7 @@ class _TrackAccumulator:
 
 
 def _merge_summaries(pieces: Sequence[_TrackAccumulator], merged_ids: Mapping[int, int]) -> TrackSummary:
-    """One summary of the pieces of a track, in order; names: id -> id of the whole track."""
+    """One summary of a track's pieces, given in order; merged_ids: id -> id of the merged track."""
     best = max(pieces, key=lambda piece: piece.best_quality)
     n = max(sum(piece.summary.frames for piece in pieces), 1)
     labels: Counter[str] = Counter()
@@ -104,19 +104,19 @@ def _merge_summaries(pieces: Sequence[_TrackAccumulator], merged_ids: Mapping[in
 
 
 class InstanceStore(Closable):
-    """Instances by frame, in order. A context manager; `get` may be called from any thread."""
+    """Instances by frame index, in order. A context manager; `get` may be called from any thread."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="vidrase-")  # noqa: SIM115 - closed by close()
         self._starts = array("q")
         self._accumulators: dict[int, _TrackAccumulator] = {}
         self._labels: dict[str, int] = {}
-        self._merged_ids: dict[int, int] | None = None  # of tracks that broke off: id -> the id they had before
+        self._merged_ids: dict[int, int] | None = None  # id of a continuing track -> its first id
         self._rate = 25.0
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Delete what was stored."""
+        """Delete the stored data."""
         self._file.close()
 
     def __len__(self) -> int:
@@ -127,7 +127,7 @@ class InstanceStore(Closable):
             yield self.get(index)
 
     def append(self, frame: Frame, instances: Instances) -> None:
-        """Add what is in `frame`; frames come in order of their index, from 0 without gaps."""
+        """Add the instances of `frame`; frame indices must start at 0 and have no gaps."""
         if frame.index != len(self._starts):
             raise ShapeError(f"expected frame {len(self._starts)} next, got {frame.index}")
         self._starts.append(0)
@@ -140,7 +140,7 @@ class InstanceStore(Closable):
             self._rate = frame.index / frame.seconds
 
     def extend(self, frame: Frame, more: Instances) -> None:
-        """Add to what is in a frame that was appended before; for each thing, frames come in order of their index."""
+        """Add instances to a stored frame; for each object, frames must come in order."""
         instances = self._read(frame.index)
         joined = Instances(
             np.concatenate([instances.ids, more.ids]),
@@ -158,7 +158,7 @@ class InstanceStore(Closable):
 
     @property
     def unused_id(self) -> int:
-        """The least number above those of all things here."""
+        """The smallest id above all ids in use."""
         return max(self._accumulators, default=0) + 1
 
     def _write(self, index: int, instances: Instances) -> None:
@@ -176,14 +176,14 @@ class InstanceStore(Closable):
         return self._unpack(data)
 
     def get(self, index: int) -> Instances:
-        """What was found in frame `index`; ids as in the last `tracks()`. Raises IndexError beyond the last."""
+        """Instances of frame `index`, with ids as in the last `tracks()`. Raises IndexError beyond the last frame."""
         instances = self._read(index)
         for k, number in enumerate(instances.ids.tolist()):
             instances.ids[k] = (self._merged_ids or {}).get(number, number)
         return instances
 
     def tracks(self) -> list[TrackSummary]:
-        """Everything that was seen, by id; a thing that was out of sight for a moment has one id from now on."""
+        """Summaries of all tracks, by id. Merges the tracklets of an object: `get` returns merged ids from now on."""
         if self._merged_ids is None:
             tracklets = {number: sums.tracklet for number, sums in self._accumulators.items()}
             self._merged_ids = merge_tracklets(
@@ -247,7 +247,7 @@ class InstanceStore(Closable):
 
 
 def _thumbnail(frame: Frame, box: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The box with a little round it, scaled so that its long side is THUMBNAIL px."""
+    """The box with a margin, scaled to a long side of THUMBNAIL_PX px."""
     height, width = frame.displayed_size
     padding = 0.08 * max(box[2] - box[0], box[3] - box[1])
     low = np.floor(np.maximum(box[:2] - padding, 0)).astype(int)

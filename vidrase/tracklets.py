@@ -1,4 +1,4 @@
-"""Tracks that broke off and went on under another id: which belong together."""
+"""Merge tracklets of the same object: a track that was lost and continued under another id."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-END_BOXES = 5  # boxes at either end from which a track's motion is judged
-MAX_GAP_SECONDS = 1.5  # that a thing may be out of sight
-MIN_FRAMES = 3  # frames of a track, below which its ends say nothing
-MIN_IOU = 0.3  # IoU of where one track should be with where the other is
-MAX_SIZE_RATIO = 1.8  # ratio of their sizes, at most
+END_BOXES = 5  # boxes at each end of a tracklet from which its velocity is estimated
+MAX_GAP_SECONDS = 1.5  # seconds; a longer gap is not bridged
+MIN_FRAMES = 3  # frames; a shorter tracklet has no reliable velocity and is not merged
+MIN_IOU = 0.3  # IoU of a tracklet's extrapolated box with the other's box; above it they may be the same object
+MAX_SIZE_RATIO = 1.8  # larger area / smaller area of the two boxes; above it they are different objects
 
 
 @dataclass(slots=True)
 class Tracklet:
-    """The two ends of a track: (frame index, x0 y0 x1 y1 px)."""
+    """The first and last boxes of a tracklet: (frame index, x0 y0 x1 y1 px)."""
 
     first: list[tuple[int, NDArray[np.float32]]] = field(default_factory=list)
     last: deque[tuple[int, NDArray[np.float32]]] = field(default_factory=lambda: deque(maxlen=END_BOXES))
     frames: int = 0
 
     def add(self, index: int, box: NDArray[np.float32]) -> None:
-        """The track's box in one more frame."""
+        """Add the box of one more frame."""
         if len(self.first) < END_BOXES:
             self.first.append((index, box))
         self.last.append((index, box))
@@ -33,9 +33,9 @@ class Tracklet:
 
 
 def merge_tracklets(tracklets: Mapping[int, Tracklet], labels: Mapping[int, str], frame_rate: float) -> dict[int, int]:
-    """id -> the first id of the same thing, for every track that goes on from another; by class, place, motion and size.
+    """Map each continuing track's id to the first id of its object, by class, position, velocity and size.
 
-    Only over a gap of at least one frame: tracks that meet without one are kept apart by a cut, or overlap by chance.
+    The gap must be at least one frame: adjacent tracks are separated by a cut or overlap by chance.
     """
     max_gap = max(MAX_GAP_SECONDS * frame_rate, 2.0)
     candidates = sorted(
@@ -64,7 +64,7 @@ def merge_tracklets(tracklets: Mapping[int, Tracklet], labels: Mapping[int, str]
 
 
 def _predicted_iou(before: Tracklet, after: Tracklet) -> float:
-    """Best IoU of one track carried on to where the other is: forwards or backwards."""
+    """Larger IoU of two extrapolations: `before` forwards to the start of `after`, and `after` backwards."""
     (end, box_a), (start, box_b) = before.last[-1], after.first[0]
     size_a, size_b = (float((box[2:] - box[:2]).prod()) for box in (box_a, box_b))
     if max(size_a, size_b) > MAX_SIZE_RATIO * min(size_a, size_b):
@@ -76,7 +76,7 @@ def _predicted_iou(before: Tracklet, after: Tracklet) -> float:
 
 
 def _velocity(ends: list[tuple[int, NDArray[np.float32]]]) -> NDArray[np.float32]:
-    """Motion of the box's middle, (x, y) px a frame."""
+    """Velocity of the box centre, (x, y) px per frame."""
     (start, first), (stop, last) = ends[0], ends[-1]
     if stop == start:
         return np.zeros(2, np.float32)
