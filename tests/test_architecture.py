@@ -27,7 +27,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
         "segment",
         "track",
         "select",
-        "picks",
+        "prompts",
         "selectionfile",
         "mask",
         "fill",

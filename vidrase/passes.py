@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
-from vidrase import masktrack, picks, selectionfile
+from vidrase import masktrack, prompts, selectionfile
 from vidrase.errors import OptionError, SourceError
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
@@ -25,7 +25,7 @@ from vidrase.labels import alike, scenery
 from vidrase.options import Options
 from vidrase.run import Run, Seen
 from vidrase.segment import Segmenter
-from vidrase.select import Selection, explained, joined, select
+from vidrase.select import Selection, combine_choices, explain, select
 from vidrase.selectionfile import Clip, Detection, SavedSelection
 from vidrase.source import Source, open_source
 from vidrase.store import InstanceStore
@@ -95,7 +95,7 @@ def _followed(
     begun = time.perf_counter()
     with ExitStack() as stack:
         trails: dict[int, masktrack.MaskTrack] = {}
-        for box, index in picks.unknown(run.options.select.box, store, times).items():
+        for box, index in prompts.unmatched_boxes(run.options.select.box, store, times).items():
             trail = stack.enter_context(
                 masktrack.track_box(iter(source), index, box, store.get(index).size, run.models.flow)
             )
@@ -156,18 +156,18 @@ def choose(run: Run, info: SourceInfo, store: InstanceStore, seconds: Sequence[f
     assert run.models.segmenter is not None
     names, tracks = run.models.segmenter.names, store.tracks()
     told = dict(run.readings)
-    wanted = picks.expand(run.options.select, tracks, store, seconds, names, run.notes, told, run.followed)
+    wanted = prompts.resolve_prompts(run.options.select, tracks, store, seconds, names, run.notes, told, run.followed)
     if run.saved is not None:
         clip, detection = Clip.of(info, seconds), _detection(run)
         goes, stays = selectionfile.recall(run.saved, clip, detection, tracks, store, seconds, run.notes)
         before = [f"id:{number}" for number in goes], [f"id:{number}" for number in stays]
-        remove, keep = joined([before, (wanted.remove, wanted.keep)], tracks, names)
+        remove, keep = combine_choices([before, (wanted.remove, wanted.keep)], tracks, names)
         wanted = replace(wanted, remove=remove, keep=keep)
         told = dict.fromkeys((*goes, *stays), f"taken up from {run.options.select.selection}") | told
     selection = select(wanted, tracks, names)
     for text in selection.notes:
         run.notes(text)
-    selection.readings = explained(selection, tracks, told)
+    selection.explanations = explain(selection, tracks, told)
     return selection
 
 
@@ -185,7 +185,9 @@ def recorded(run: Run, info: SourceInfo, seen: Seen, selection: Selection) -> Sa
             box=tuple(dict.fromkeys((*before.box, *asked.box))),
         )
     tracks, ids = seen.store.tracks(), selection.ids or frozenset()
-    return selectionfile.record(clip, _detection(run), asked, ids, selection.readings, tracks, seen.store, seen.seconds)
+    return selectionfile.record(
+        clip, _detection(run), asked, ids, selection.explanations, tracks, seen.store, seen.seconds
+    )
 
 
 def _detection(run: Run) -> Detection:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidrase import engine, picks, sheet
+from vidrase import engine, prompts, sheet
 from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import SourceInfo
@@ -22,7 +22,7 @@ from vidrase.options import Options, SelectOptions
 from vidrase.passes import choose, hole_of, recall, recorded
 from vidrase.report import Note, Notes, Report
 from vidrase.run import Models, Progress, Run, Seen
-from vidrase.select import Selection, joined
+from vidrase.select import Selection, combine_choices
 from vidrase.sink import default_output
 from vidrase.source import open_random, open_source
 from vidrase.store import InstanceStore
@@ -123,7 +123,9 @@ class Session(Closable):
     def add(self, asked: SelectOptions, text: str, *, keep: bool = False) -> Pick:
         """Add words, clicks and boxes; keep: they name what stays. Raises OptionError; the choice is then as before."""
         readings: dict[int, str] = {}
-        expanded = picks.expand(asked, self.things, self._store, self._seen.seconds, self._names, self._note, readings)
+        expanded = prompts.resolve_prompts(
+            asked, self.things, self._store, self._seen.seconds, self._names, self._note, readings
+        )
         if keep:
             pick = Pick(text, replace(asked, remove=(), keep=asked.remove), (), expanded.remove, readings)
         else:
@@ -231,7 +233,7 @@ class Session(Closable):
             self._say(text)
 
     def _with(self, said: Sequence[Pick]) -> Options:
-        remove, keep = joined([(pick.remove, pick.keep) for pick in said], self.things, self._names)
+        remove, keep = combine_choices([(pick.remove, pick.keep) for pick in said], self.things, self._names)
         return replace(self._options, select=replace(self._options.select, remove=remove, keep=keep, at=(), box=()))
 
     def _run(self, said: Sequence[Pick], notes: Notes | None = None) -> Run:

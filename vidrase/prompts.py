@@ -19,18 +19,21 @@ from vidrase.phrase import COLOURS, ORDERS, Phrase, parse
 from vidrase.summary import TrackSummary
 from vidrase.tracklets import iou
 
-FLIMSY = 0.15  # tracks seen in fewer frames than this share of the longest of their class are nobody's "leftmost"
-COLOUR_SHARE = 0.22  # of a thing's pixels, for it to be called by that colour
-NEAR_PX = 12  # a click may miss by this much
-BOX_OVERLAP = 0.3  # IoU of a drawn box with a thing's
-GAP_SECONDS = 2.0  # a thing lost for longer is another one
-SAME_PLACE, SAME_STILL = 0.25, 0.5  # IoU of the boxes on both sides of a gap: a short one, and one in which others pass
-SHORT_GAP = 0.4  # seconds
-INSIDE = 0.7  # share of a fragment's mask that lies in the thing's
-BESIDE = 3  # frames that two numbers of one thing may both be there, apart: one is being lost while the other is found
+# tracks seen in fewer frames than this share of the longest of their class are nobody's "leftmost"
+MIN_FRAME_SHARE = 0.15
+MIN_COLOUR_SHARE = 0.22  # of a thing's pixels, for it to be called by that colour
+CLICK_TOLERANCE_PX = 12  # a click may miss by this much
+MIN_BOX_IOU = 0.3  # IoU of a drawn box with a thing's
+MAX_GAP_SECONDS = 2.0  # a thing lost for longer is another one
+# IoU of the boxes on both sides of a gap: a short one, and one in which others pass
+SHORT_GAP_IOU, LONG_GAP_IOU = 0.25, 0.5
+SHORT_GAP_SECONDS = 0.4  # seconds
+MIN_INSIDE_SHARE = 0.7  # share of a fragment's mask that lies in the thing's
+# frames that two numbers of one thing may both be there, apart: one is being lost while the other is found
+MAX_COMMON_FRAMES = 3
 
 
-class Found(Protocol):
+class InstanceLookup(Protocol):
     """What the first pass left: instances by frame index."""
 
     def get(self, index: int) -> Instances:
@@ -38,49 +41,49 @@ class Found(Protocol):
         ...
 
 
-def expand(
+def resolve_prompts(
     options: SelectOptions,
     tracks: Sequence[TrackSummary],
-    found: Found,
+    store: InstanceLookup,
     seconds: Sequence[float],
     names: Mapping[int, str],
     say: Callable[[str], None],
-    readings: dict[int, str] | None = None,
-    followed: Mapping[Rectangle, int] = MappingProxyType({}),
+    explanations: dict[int, str] | None = None,
+    tracked_boxes: Mapping[Rectangle, int] = MappingProxyType({}),
 ) -> SelectOptions:
     """`options` with every phrase, click and box replaced by the ids it means; the reading of each goes to `say`.
 
     seconds:  time of every frame.
-    readings: id -> the sentence by which it was reached, added to.
-    followed: ids of the things in boxes that no detector knows.
+    explanations: id -> the sentence by which it was reached, added to.
+    tracked_boxes: ids of the things in boxes that no detector knows.
     Raises OptionError for what means nothing in this clip.
     """
 
-    def told(ids: set[int], sentence: str) -> list[str]:
+    def explain(ids: set[int], sentence: str) -> list[str]:
         say(sentence)
-        whole = _with_fragments(ids, tracks, found)
-        if readings is not None:
-            readings.update(dict.fromkeys(whole, sentence))
+        whole = _add_fragments(ids, tracks, store)
+        if explanations is not None:
+            explanations.update(dict.fromkeys(whole, sentence))
         return [f"id:{number}" for number in whole]
 
     def ids_of(texts: Iterable[str]) -> list[str]:
-        wishes: list[str] = []
+        queries: list[str] = []
         for text in texts:
             if is_phrase(text, names):
                 phrase = parse(text, lambda word: resolve(word, names))
-                ids = _things(phrase, text, tracks, found)
-                wishes += told(ids, f"'{text}' is read as: {phrase.reading()} -> {_shown(ids)}")
+                ids = _matching_tracks(phrase, text, tracks, store)
+                queries += explain(ids, f"'{text}' is read as: {phrase.reading()} -> {_id_list(ids)}")
             else:
-                wishes.append(text)
-        return wishes
+                queries.append(text)
+        return queries
 
     remove = ids_of(options.remove)
     for click in options.at:
-        number = _at(click, found.get(_index(click.seconds, seconds)))
-        remove += told({number}, f"the click at {click} is on id:{number}")
+        number = _clicked(click, store.get(_index(click.seconds, seconds)))
+        remove += explain({number}, f"the click at {click} is on id:{number}")
     for box in options.box:
-        number = followed.get(box) or _in(box, found.get(_index(box.seconds, seconds)))
-        remove += told({number}, f"the box {box} holds id:{number}")
+        number = tracked_boxes.get(box) or _boxed(box, store.get(_index(box.seconds, seconds)))
+        remove += explain({number}, f"the box {box} holds id:{number}")
     return replace(options, remove=tuple(dict.fromkeys(remove)), keep=tuple(dict.fromkeys(ids_of(options.keep))))
 
 
@@ -95,21 +98,21 @@ def is_phrase(text: str, names: Mapping[int, str]) -> bool:
     )
 
 
-def _things(phrase: Phrase, text: str, tracks: Sequence[TrackSummary], found: Found) -> set[int]:
+def _matching_tracks(phrase: Phrase, text: str, tracks: Sequence[TrackSummary], store: InstanceLookup) -> set[int]:
     candidates = [track for track in tracks if phrase.label in (None, track.label)]
     if not candidates:
         return set()
     most = max(track.frames for track in candidates)
-    solid = [track for track in candidates if track.frames >= FLIMSY * most]
+    stable = [track for track in candidates if track.frames >= MIN_FRAME_SHARE * most]
     everything = not phrase.side and phrase.count is None and phrase.nth is None
-    pool = candidates if everything and phrase.colour is None else solid
+    pool = candidates if everything and phrase.colour is None else stable
     if phrase.colour is not None:
-        shares = {track.id: colours_of(track, found)[phrase.colour] for track in pool}
-        pool = [track for track in pool if shares[track.id] >= COLOUR_SHARE]
+        shares = {track.id: colours_of(track, store)[phrase.colour] for track in pool}
+        pool = [track for track in pool if shares[track.id] >= MIN_COLOUR_SHARE]
         if not phrase.orders:
             pool.sort(key=lambda track: -shares[track.id])
     if phrase.side:
-        pool = [track for track in pool if all(_on_side(track, order, solid) for order in phrase.orders)]
+        pool = [track for track in pool if all(_on_side(track, order, stable) for order in phrase.orders)]
     elif phrase.orders:
         pool.sort(key=lambda track: sum(_rank(track, order) for order in phrase.orders))
     elif phrase.count is not None and phrase.colour is None:
@@ -121,10 +124,10 @@ def _things(phrase: Phrase, text: str, tracks: Sequence[TrackSummary], found: Fo
     elif phrase.count is not None:
         pool = pool[: phrase.count]
     if not pool:
-        there = ", ".join(f"id:{track.id} {track.label}" for track in solid[:8])
-        raise OptionError(f"nothing in the clip is '{text}'; there are {there} (see --list)")
+        available = ", ".join(f"id:{track.id} {track.label}" for track in stable[:8])
+        raise OptionError(f"nothing in the clip is '{text}'; there are {available} (see --list)")
     ids = {track.id for track in pool}
-    return ids - _things(phrase.but, text, tracks, found) if phrase.but else ids
+    return ids - _matching_tracks(phrase.but, text, tracks, store) if phrase.but else ids
 
 
 _KEYS: dict[str, Callable[[TrackSummary], float]] = {
@@ -156,12 +159,12 @@ def _on_side(track: TrackSummary, order: str, group: Sequence[TrackSummary]) -> 
     return _rank(track, order) <= float(np.median([_rank(other, order) for other in group]))
 
 
-def colours_of(track: TrackSummary, found: Found) -> dict[str, float]:
+def colours_of(track: TrackSummary, store: InstanceLookup) -> dict[str, float]:
     """Share of each colour name among the thing's pixels where it is seen best."""
     shares = dict.fromkeys(COLOURS, 0.0)
     if track.thumbnail is None:
         return shares
-    hsv = cv2.cvtColor(np.ascontiguousarray(track.thumbnail), cv2.COLOR_RGB2HSV)[_own_pixels(track, found)]
+    hsv = cv2.cvtColor(np.ascontiguousarray(track.thumbnail), cv2.COLOR_RGB2HSV)[_object_pixels(track, store)]
     if not len(hsv):
         return shares
     hue, saturation, value = (hsv[:, channel].astype(int) for channel in range(3))
@@ -177,19 +180,19 @@ def colours_of(track: TrackSummary, found: Found) -> dict[str, float]:
     return shares | {str(n): float(c) / len(name) for n, c in zip(names, counts, strict=True)}
 
 
-def _own_pixels(track: TrackSummary, found: Found) -> NDArray[np.bool_]:
+def _object_pixels(track: TrackSummary, store: InstanceLookup) -> NDArray[np.bool_]:
     """bool like the thumbnail: the thing without its surroundings."""
     assert track.thumbnail is not None
     height, width = track.thumbnail.shape[:2]
-    instances = found.get(track.best_index)
-    where = np.flatnonzero(instances.ids == track.id)
-    if not len(where):
+    instances = store.get(track.best_index)
+    at = np.flatnonzero(instances.ids == track.id)
+    if not len(at):
         return np.ones((height, width), bool)
-    mask, (top, left) = instances.mask(int(where[0])), instances.size
+    mask, (top, left) = instances.mask(int(at[0])), instances.size
     x0, y0, x1, y1 = track.best_box
-    spare = 0.08 * max(x1 - x0, y1 - y0)  # as much as the picture was taken with
-    rows = slice(int(max(y0 - spare, 0)), int(min(np.ceil(y1 + spare), top)))
-    columns = slice(int(max(x0 - spare, 0)), int(min(np.ceil(x1 + spare), left)))
+    padding = 0.08 * max(x1 - x0, y1 - y0)  # as much as the picture was taken with
+    rows = slice(int(max(y0 - padding, 0)), int(min(np.ceil(y1 + padding), top)))
+    columns = slice(int(max(x0 - padding, 0)), int(min(np.ceil(x1 + padding), left)))
     crop = mask[rows, columns].astype(np.uint8)
     return (
         cv2.resize(crop, (width, height), interpolation=cv2.INTER_NEAREST) > 0
@@ -199,63 +202,65 @@ def _own_pixels(track: TrackSummary, found: Found) -> NDArray[np.bool_]:
 
 
 def _index(when: float, seconds: Sequence[float]) -> int:
-    moment = seconds[0] + when
-    if not seconds[0] - 1e-6 <= moment <= seconds[-1] + 0.5:
+    time = seconds[0] + when
+    if not seconds[0] - 1e-6 <= time <= seconds[-1] + 0.5:
         raise OptionError(f"there is no frame at {when:g} s; the clip lasts {seconds[-1] - seconds[0]:.2f} s")
-    return int(np.argmin(np.abs(np.asarray(seconds) - moment)))
+    return int(np.argmin(np.abs(np.asarray(seconds) - time)))
 
 
-def _at(click: Click, there: Instances) -> int:
-    height, width = there.size
+def _clicked(click: Click, instances: Instances) -> int:
+    height, width = instances.size
     if not (0 <= click.x < width and 0 <= click.y < height):
         raise OptionError(f"the click {click} lies outside the picture of {width}x{height}")
     hits: list[tuple[float, int, int]] = []
-    for k in range(len(there)):
-        (top, left), crop = there.corners[k], there.masks[k]
+    for k in range(len(instances)):
+        (top, left), crop = instances.corners[k], instances.masks[k]
         if not crop.any():
             continue
         rows, columns = np.nonzero(crop)
         miss = float(np.hypot(rows + top - click.y, columns + left - click.x).min())
-        hits.append((miss if miss > 0.75 else 0.0, int(np.count_nonzero(crop)), int(there.ids[k])))
-    if hits and min(hits)[0] <= NEAR_PX:
+        hits.append((miss if miss > 0.75 else 0.0, int(np.count_nonzero(crop)), int(instances.ids[k])))
+    if hits and min(hits)[0] <= CLICK_TOLERANCE_PX:
         return min(hits)[2]
     near = f"; the nearest is id:{min(hits)[2]}, {min(hits)[0]:.0f} px away" if hits else ""
     raise OptionError(f"nothing that the detector knows is at {click}{near} (see --list; --mask takes a drawn mask)")
 
 
-def unknown(boxes: Iterable[Rectangle], found: Found, seconds: Sequence[float]) -> dict[Rectangle, int]:
+def unmatched_boxes(
+    boxes: Iterable[Rectangle], store: InstanceLookup, seconds: Sequence[float]
+) -> dict[Rectangle, int]:
     """The boxes that fit nothing the detector found -> index of the frame they were drawn in.
 
     Raises OptionError for a box outside the picture or the clip.
     """
-    lacking: dict[Rectangle, int] = {}
+    unmatched: dict[Rectangle, int] = {}
     for box in boxes:
         index = _index(box.seconds, seconds)
-        there = found.get(index)
-        height, width = there.size
+        instances = store.get(index)
+        height, width = instances.size
         if box.x1 <= 0 or box.y1 <= 0 or box.x0 >= width or box.y0 >= height:
             raise OptionError(f"the box {box} lies outside the picture of {width}x{height}")
-        if _fitting(box, there) is None:
-            lacking[box] = index
-    return lacking
+        if _best_match(box, instances) is None:
+            unmatched[box] = index
+    return unmatched
 
 
-def _in(box: Rectangle, there: Instances) -> int:
-    number = _fitting(box, there)
+def _boxed(box: Rectangle, instances: Instances) -> int:
+    number = _best_match(box, instances)
     if number is None:
         raise OptionError(f"the detector knows nothing that fits the box {box} (see --list; --mask takes a drawn mask)")
     return number
 
 
-def _fitting(box: Rectangle, there: Instances) -> int | None:
-    drawn = np.array([box.x0, box.y0, box.x1, box.y1], np.float32)
-    overlaps = [iou(drawn, other) for other in there.boxes]
-    if overlaps and max(overlaps) >= BOX_OVERLAP:
-        return int(there.ids[int(np.argmax(overlaps))])
+def _best_match(box: Rectangle, instances: Instances) -> int | None:
+    box_array = np.array([box.x0, box.y0, box.x1, box.y1], np.float32)
+    overlaps = [iou(box_array, other) for other in instances.boxes]
+    if overlaps and max(overlaps) >= MIN_BOX_IOU:
+        return int(instances.ids[int(np.argmax(overlaps))])
     return None
 
 
-def _with_fragments(ids: set[int], tracks: Sequence[TrackSummary], found: Found) -> list[int]:
+def _add_fragments(ids: set[int], tracks: Sequence[TrackSummary], store: InstanceLookup) -> list[int]:
     """`ids` and the tracks that are the same thing under another number: lying on it, or taking over where it was lost."""
     chosen = set(ids)
     by_id = {track.id: track for track in tracks}
@@ -265,47 +270,47 @@ def _with_fragments(ids: set[int], tracks: Sequence[TrackSummary], found: Found)
         for track in tracks:
             if track.id in chosen:
                 continue
-            mates = [by_id[n] for n in chosen if n in by_id and by_id[n].label == track.label]
-            same = [mate for mate in mates if _same_thing(mate, track, found)]
+            same_class = [by_id[n] for n in chosen if n in by_id and by_id[n].label == track.label]
+            same = [mate for mate in same_class if _same_object(mate, track, store)]
             # beside one of them at the same time it is another thing, whoever else it took over from
-            beside = any(_together(mate, track) > BESIDE for mate in mates if mate not in same)
-            if same and not beside:
+            separate = any(_common_frames(mate, track) > MAX_COMMON_FRAMES for mate in same_class if mate not in same)
+            if same and not separate:
                 chosen.add(track.id)
                 grown = True
     return sorted(chosen)
 
 
-def _together(one: TrackSummary, other: TrackSummary) -> int:
+def _common_frames(one: TrackSummary, other: TrackSummary) -> int:
     """Frames from the first to the last that both are there."""
     return min(one.last_index, other.last_index) - max(one.first_index, other.first_index) + 1
 
 
-def _same_thing(known: TrackSummary, other: TrackSummary, found: Found) -> bool:
+def _same_object(known: TrackSummary, other: TrackSummary, store: InstanceLookup) -> bool:
     first, last = max(known.first_index, other.first_index), min(known.last_index, other.last_index)
     if first > last:
         a, b = (known, other) if known.last_index < other.first_index else (other, known)
         gap = b.first_seconds - a.last_seconds
-        if gap > GAP_SECONDS:
+        if gap > MAX_GAP_SECONDS:
             return False
-        place = SAME_PLACE if gap <= SHORT_GAP else SAME_STILL
-        end, start = _box(a.id, found.get(a.last_index)), _box(b.id, found.get(b.first_index))
-        return end is not None and start is not None and iou(end, start) > place
+        min_iou = SHORT_GAP_IOU if gap <= SHORT_GAP_SECONDS else LONG_GAP_IOU
+        end, start = _box(a.id, store.get(a.last_index)), _box(b.id, store.get(b.first_index))
+        return end is not None and start is not None and iou(end, start) > min_iou
     votes = []
     for index in np.unique(np.linspace(first, last, 7).round().astype(int)):
-        there = found.get(int(index))
-        mine, its = np.flatnonzero(there.ids == known.id), np.flatnonzero(there.ids == other.id)
-        if len(mine) and len(its):
+        instances = store.get(int(index))
+        known_at, other_at = np.flatnonzero(instances.ids == known.id), np.flatnonzero(instances.ids == other.id)
+        if len(known_at) and len(other_at):
             # by masks: in the box of somebody near there may be many who are far
-            mask, part = there.mask(int(mine[0])), there.mask(int(its[0]))
+            mask, part = instances.mask(int(known_at[0])), instances.mask(int(other_at[0]))
             inside = int(np.count_nonzero(mask & part)) / max(int(np.count_nonzero(part)), 1)
-            votes.append(inside > INSIDE)
+            votes.append(inside > MIN_INSIDE_SHARE)
     return bool(votes) and sum(votes) > len(votes) / 2
 
 
-def _box(number: int, there: Instances) -> NDArray[np.float32] | None:
-    where = np.flatnonzero(there.ids == number)
-    return there.boxes[int(where[0])] if len(where) else None
+def _box(number: int, instances: Instances) -> NDArray[np.float32] | None:
+    at = np.flatnonzero(instances.ids == number)
+    return instances.boxes[int(at[0])] if len(at) else None
 
 
-def _shown(ids: set[int]) -> str:
+def _id_list(ids: set[int]) -> str:
     return ", ".join(f"id:{number}" for number in sorted(ids)) or "nothing in this clip"
