@@ -1,4 +1,4 @@
-"""What phrases mean."""
+"""Parsing of phrases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Phrases, clicks and boxes against a made-up clip whose things are known."""
+"""Phrases, clicks and boxes on a synthetic clip with known objects."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_fragments_of_an_object_are_chosen_with_it() -> None:
 
 
 def test_neighbouring_people_are_not_fragments() -> None:
-    # in the box of the near one but not in its mask; then somebody who comes to where the first one left, late and elsewhere
+    # inside the near person's box but outside the mask; then a person who appears where the first one left, late and elsewhere
     far = {8: ("person", 10, 30, 14, 40, (0, 0, 0), 2, 6)}
 
     class Hollow(Scene):

@@ -1,4 +1,4 @@
-"""Wishes to tracks."""
+"""Queries to tracks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_more_specific_query_wins(remove: tuple[str, ...], keep: tuple[str, 
         (("person",), ("people",), "removed and kept"),
         (("id:1",), ("id:1",), "removed and kept"),
         (("all",), ("all",), "removed and kept"),
-        (("id:9",), (), r"no thing with id:9; there are 1 \(person\)"),
+        (("id:9",), (), r"no track with id:9; there are 1 \(person\)"),
         (("id:x",), (), "expected a number"),
     ],
 )
@@ -67,7 +67,7 @@ def test_instances_are_chosen_by_id_if_tracks_are_known_else_by_class() -> None:
     mask = np.ones((4, 4), bool)
     frame = instances([mask, mask, mask], labels=["person", "car", "person"], ids=[1, 2, 7])
     known = select(SelectOptions(remove=("person",)), [track(1, "person"), track(2, "person")], NAMES)
-    # id 2 was a person in most frames: one frame that calls it a car does not bring it back
+    # id 2 is a person in most frames; one frame with the label car does not change that
     assert known.chosen(frame).tolist() == [True, True, False]
     streaming = select(SelectOptions(remove=("person",)), None, NAMES)
     assert streaming.chosen(frame).tolist() == [True, False, True]

@@ -1,4 +1,4 @@
-"""Phrases, clicks and boxes to things of the clip: each becomes `id:N` wishes, once, on whole tracks: the choice stays chosen."""
+"""Resolve prompts (phrases, clicks, boxes) to track ids, once, on whole tracks, so that the choice is the same in every frame."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from vidrase.phrase import COLOURS, ORDERS, Phrase, parse
 from vidrase.summary import TrackSummary
 from vidrase.tracklets import iou
 
-# tracks seen in fewer frames than this share of the longest of their class are nobody's "leftmost"
+# track's frames / frames of the longest track of its class; below it the track takes no part in rankings such as "leftmost"
 MIN_FRAME_SHARE = 0.15
-MIN_COLOUR_SHARE = 0.22  # of a thing's pixels, for it to be called by that colour
-CLICK_TOLERANCE_PX = 12  # a click may miss by this much
-MIN_BOX_IOU = 0.3  # IoU of a drawn box with a thing's
-MAX_GAP_SECONDS = 2.0  # a thing lost for longer is another one
-# IoU of the boxes on both sides of a gap: a short one, and one in which others pass
+MIN_COLOUR_SHARE = 0.22  # share of an object's pixels with a colour, from which it is called by that colour
+CLICK_TOLERANCE_PX = 12  # px; maximum distance from a click to a mask
+MIN_BOX_IOU = 0.3  # IoU of a drawn box and a detected box, from which they match
+MAX_GAP_SECONDS = 2.0  # seconds; after a longer gap it is another object
+# IoU of the boxes before and after a gap, above which it is the same object; stricter for long gaps, where others may pass
 SHORT_GAP_IOU, LONG_GAP_IOU = 0.25, 0.5
-SHORT_GAP_SECONDS = 0.4  # seconds
-MIN_INSIDE_SHARE = 0.7  # share of a fragment's mask that lies in the thing's
-# frames that two numbers of one thing may both be there, apart: one is being lost while the other is found
+SHORT_GAP_SECONDS = 0.4  # seconds; the first IoU applies up to this gap
+MIN_INSIDE_SHARE = 0.7  # share of a fragment's mask inside the object's mask; above it they are the same object
+# frames; two tracks of one object may overlap this long without touching, while one is being lost and the other starts
 MAX_COMMON_FRAMES = 3
 
 
 class InstanceLookup(Protocol):
-    """What the first pass left: instances by frame index."""
+    """Instances of the first pass by frame index."""
 
     def get(self, index: int) -> Instances:
-        """Those of frame `index`."""
+        """Instances of frame `index`."""
         ...
 
 
@@ -51,12 +51,12 @@ def resolve_prompts(
     explanations: dict[int, str] | None = None,
     tracked_boxes: Mapping[Rectangle, int] = MappingProxyType({}),
 ) -> SelectOptions:
-    """`options` with every phrase, click and box replaced by the ids it means; the reading of each goes to `say`.
+    """Replace every phrase, click and box in `options` by the track ids that it selects; `say` gets one sentence for each.
 
     seconds:  time of every frame.
-    explanations: id -> the sentence by which it was reached, added to.
-    tracked_boxes: ids of the things in boxes that no detector knows.
-    Raises OptionError for what means nothing in this clip.
+    explanations: track id -> that sentence; entries are added.
+    tracked_boxes: track ids of boxes around objects that the detector does not know.
+    Raises OptionError for a prompt that selects nothing.
     """
 
     def explain(ids: set[int], sentence: str) -> list[str]:
@@ -136,7 +136,7 @@ _KEYS: dict[str, Callable[[TrackSummary], float]] = {
     "top": lambda track: track.centre[1],
     "bottom": lambda track: -track.centre[1],
     "middle": lambda track: abs(track.centre[0] - 0.5),
-    "front": lambda track: -(track.centre[1] + track.extent[1] / 2),  # who stands lower in the picture is nearer
+    "front": lambda track: -(track.centre[1] + track.extent[1] / 2),  # lower in the image is nearer
     "back": lambda track: track.centre[1] + track.extent[1] / 2,
     "large": lambda track: -track.area_share,
     "small": lambda track: track.area_share,
@@ -160,7 +160,7 @@ def _on_side(track: TrackSummary, order: str, group: Sequence[TrackSummary]) -> 
 
 
 def colours_of(track: TrackSummary, store: InstanceLookup) -> dict[str, float]:
-    """Share of each colour name among the thing's pixels where it is seen best."""
+    """Share of each colour name among the object's pixels in its best frame."""
     shares = dict.fromkeys(COLOURS, 0.0)
     if track.thumbnail is None:
         return shares
@@ -181,7 +181,7 @@ def colours_of(track: TrackSummary, store: InstanceLookup) -> dict[str, float]:
 
 
 def _object_pixels(track: TrackSummary, store: InstanceLookup) -> NDArray[np.bool_]:
-    """bool like the thumbnail: the thing without its surroundings."""
+    """bool, size of the thumbnail: the object's mask."""
     assert track.thumbnail is not None
     height, width = track.thumbnail.shape[:2]
     instances = store.get(track.best_index)
@@ -190,7 +190,7 @@ def _object_pixels(track: TrackSummary, store: InstanceLookup) -> NDArray[np.boo
         return np.ones((height, width), bool)
     mask, (top, left) = instances.mask(int(at[0])), instances.size
     x0, y0, x1, y1 = track.best_box
-    padding = 0.08 * max(x1 - x0, y1 - y0)  # as much as the picture was taken with
+    padding = 0.08 * max(x1 - x0, y1 - y0)  # the thumbnail's margin
     rows = slice(int(max(y0 - padding, 0)), int(min(np.ceil(y1 + padding), top)))
     columns = slice(int(max(x0 - padding, 0)), int(min(np.ceil(x1 + padding), left)))
     crop = mask[rows, columns].astype(np.uint8)
@@ -229,7 +229,7 @@ def _clicked(click: Click, instances: Instances) -> int:
 def unmatched_boxes(
     boxes: Iterable[Rectangle], store: InstanceLookup, seconds: Sequence[float]
 ) -> dict[Rectangle, int]:
-    """The boxes that fit nothing the detector found -> index of the frame they were drawn in.
+    """Boxes that match no detection -> index of the frame that they were drawn in.
 
     Raises OptionError for a box outside the picture or the clip.
     """
@@ -261,7 +261,7 @@ def _best_match(box: Rectangle, instances: Instances) -> int | None:
 
 
 def _add_fragments(ids: set[int], tracks: Sequence[TrackSummary], store: InstanceLookup) -> list[int]:
-    """`ids` and the tracks that are the same thing under another number: lying on it, or taking over where it was lost."""
+    """`ids` and the tracks that are fragments of the same objects: inside their masks, or continuing them after a gap."""
     chosen = set(ids)
     by_id = {track.id: track for track in tracks}
     grown = True
@@ -272,7 +272,7 @@ def _add_fragments(ids: set[int], tracks: Sequence[TrackSummary], store: Instanc
                 continue
             same_class = [by_id[n] for n in chosen if n in by_id and by_id[n].label == track.label]
             same = [mate for mate in same_class if _same_object(mate, track, store)]
-            # beside one of them at the same time it is another thing, whoever else it took over from
+            # a track that is beside one of them at the same time is another object, whichever track it continues
             separate = any(_common_frames(mate, track) > MAX_COMMON_FRAMES for mate in same_class if mate not in same)
             if same and not separate:
                 chosen.add(track.id)
@@ -281,7 +281,7 @@ def _add_fragments(ids: set[int], tracks: Sequence[TrackSummary], store: Instanc
 
 
 def _common_frames(one: TrackSummary, other: TrackSummary) -> int:
-    """Frames from the first to the last that both are there."""
+    """Number of frames in which both tracks exist."""
     return min(one.last_index, other.last_index) - max(one.first_index, other.first_index) + 1
 
 
@@ -300,7 +300,7 @@ def _same_object(known: TrackSummary, other: TrackSummary, store: InstanceLookup
         instances = store.get(int(index))
         known_at, other_at = np.flatnonzero(instances.ids == known.id), np.flatnonzero(instances.ids == other.id)
         if len(known_at) and len(other_at):
-            # by masks: in the box of somebody near there may be many who are far
+            # compare masks: the box of a near person may contain many people further away
             mask, part = instances.mask(int(known_at[0])), instances.mask(int(other_at[0]))
             inside = int(np.count_nonzero(mask & part)) / max(int(np.count_nonzero(part)), 1)
             votes.append(inside > MIN_INSIDE_SHARE)

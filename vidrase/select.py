@@ -1,7 +1,7 @@
-"""From what the user wants gone to the tracks that go.
+"""Select the tracks to remove.
 
-A wish is a class (name or id), `all`, or one thing (`id:3`). The more particular wish wins: `--remove person --keep id:3`
-keeps one, `--remove id:3 --keep person` removes one. What a removed person carries goes along unless it is kept.
+A query is a class (name or id), `all`, or one track (`id:3`). The more specific query wins: `--remove person --keep id:3`
+keeps one person, `--remove id:3 --keep person` removes one. What a removed person carries is removed too, unless it is kept.
 """
 
 from __future__ import annotations
@@ -19,48 +19,48 @@ from vidrase.labels import EVERYTHING, require
 from vidrase.options import SelectOptions
 from vidrase.summary import TrackSummary
 
-# A tree that is taken for a person for a few frames would cost a good part of the picture, and what is that large and a person is
-# found with more confidence in at least one frame. Small doubtful things go: their place is filled with what was there.
-UNCERTAIN_AREA_SHARE = 0.04  # of the picture
-UNCERTAIN_SCORE = 0.4  # best confidence of the whole track
-CARRIED_SHARE = 0.6  # of the frames a thing is seen in, it touches the same bearer
+# A large track of low confidence is kept: a tree detected as a person for a few frames would cost a large part of the frame, and
+# a real person of that size has a higher confidence in at least one frame. Small uncertain tracks are removed.
+UNCERTAIN_AREA_SHARE = 0.04  # mean mask area / frame area; above it a track of low confidence is kept
+UNCERTAIN_SCORE = 0.4  # best confidence of the track, 0..1; below it the confidence is low
+CARRIED_SHARE = 0.6  # frames touching one person / all frames of an object; from here on that person carries it
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One entry of --remove or --keep, understood."""
+    """One parsed entry of --remove or --keep."""
 
     text: str
     label: str | None = None
-    """Class name; None with `id` None: everything."""
+    """Class name; None with `id` None: every class."""
     id: int | None = None
 
     def matches(self, id: int, label: str) -> bool:
-        """Whether a thing is meant."""
+        """Whether an instance matches."""
         return self.id == id if self.id is not None else self.label in (None, label)
 
     @property
     def specificity(self) -> int:
-        """How particular it is."""
+        """0: everything, 1: a class, 2: one track."""
         return 2 if self.id is not None else 1 if self.label is not None else 0
 
 
 @dataclass(slots=True)
 class Selection:
-    """What goes. With tracks known, by id; in one pass over an unknown clip, by class as it comes."""
+    """What is removed: by track id where tracks are known, by class in a single pass."""
 
     remove: tuple[Query, ...]
     keep: tuple[Query, ...]
     ids: frozenset[int] | None = None
-    """Tracks that go; None: the clip is not known yet, each instance is judged by its class."""
+    """Ids of removed tracks; None in a single pass, where each instance is chosen by its class."""
     notes: tuple[str, ...] = ()
-    """Things worth telling the user, such as that a carried thing goes along."""
+    """Messages for the user, such as that a carried object is removed too."""
     explanations: dict[int, str] = field(default_factory=dict)
-    """Track -> a sentence: how it came to go, or to stay."""
+    """Track id -> why it is removed or kept, one sentence."""
     _labels: dict[int, str] = field(default_factory=dict)
 
     def chosen(self, instances: Instances) -> NDArray[np.bool_]:
-        """bool [K]: those that go."""
+        """bool [K]: the instances to remove."""
         if self.ids is not None:
             return np.array([int(number) in self.ids for number in instances.ids], bool)
         removed = [_is_removed(self, int(n), label) for n, label in zip(instances.ids, instances.labels, strict=True)]
@@ -70,15 +70,15 @@ class Selection:
         return np.array(removed, bool)
 
     def counts(self) -> dict[str, int]:
-        """How many things go, by class."""
+        """Number of removed objects by class."""
         return dict(Counter(self._labels.values()))
 
 
 def select(options: SelectOptions, tracks: Sequence[TrackSummary] | None, names: Mapping[int, str]) -> Selection:
-    """The tracks that `options` want gone; `tracks` None when they are not known beforehand.
+    """Select the tracks to remove; `tracks` is None where they are not known beforehand.
 
-    Raises UnknownLabel for a class that the model does not have, OptionError for wishes that contradict each other and for an id
-    that no track has. Nothing found of a known class is no error.
+    Raises UnknownLabel for a class that the model does not have, OptionError for contradictory queries and for an unknown id.
+    A known class without any track is no error.
     """
     remove, keep = _queries(options.remove, names), _queries(options.keep, names)
     for query in remove:
@@ -93,14 +93,14 @@ def select(options: SelectOptions, tracks: Sequence[TrackSummary] | None, names:
     known = {track.id: track for track in tracks}
     for query in (*remove, *keep):
         if query.id is not None and query.id not in known:
-            raise OptionError(f"there is no thing with id:{query.id}; {_ids_in_clip(tracks)}")
+            raise OptionError(f"there is no track with id:{query.id}; {_ids_in_clip(tracks)}")
     ids = {track.id for track in tracks if _is_removed(selection, track.id, track.label)}
     uncertain = [track for track in tracks if track.id in ids and _is_uncertain(selection, track)]
     ids -= {track.id for track in uncertain}
     along, notes = _carried_along(selection, ids, tracks)
     if uncertain:
         listed = ", ".join(f"id:{track.id} ({track.label})" for track in uncertain[:8])
-        notes.append(f"stays, being large and hardly like what was asked for: {listed}; name the id to remove it")
+        notes.append(f"kept, because large and of low confidence: {listed}; name the id to remove it")
     selection.ids = frozenset(ids | along)
     selection.notes = tuple(notes)
     selection._labels = {number: known[number].label for number in selection.ids}
@@ -110,7 +110,7 @@ def select(options: SelectOptions, tracks: Sequence[TrackSummary] | None, names:
 def explain(
     selection: Selection, tracks: Sequence[TrackSummary], prompt_explanations: Mapping[int, str]
 ) -> dict[int, str]:
-    """A sentence for every track removed or kept on request: that of `prompt_explanations` (id -> sentence), or its query."""
+    """Explain every removed or requested track: by its prompt's explanation (id -> sentence), or by its query."""
     explanations = {}
     for track in tracks:
         removed = selection.ids is not None and track.id in selection.ids
@@ -122,16 +122,16 @@ def explain(
             best = max(fitting, key=lambda query: query.specificity)
             explanations[track.id] = f"{'asked for' if removed else 'kept'} as '{best.text}'"
         elif removed:
-            explanations[track.id] = "goes along with who carries it"
+            explanations[track.id] = "removed together with the person who carries it"
     return explanations
 
 
 def combine_choices(
     steps: Sequence[tuple[Sequence[str], Sequence[str]]], tracks: Sequence[TrackSummary], names: Mapping[int, str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(remove, keep) of several (remove, keep) said one after the other: classes, ids or `all`, no phrases.
+    """Combine a sequence of (remove, keep), without phrases, into one (remove, keep).
 
-    What was said later takes back the same thing said before; a class that is kept takes back single things of it, too.
+    A later entry revokes the same earlier one; a kept class also revokes single tracks of that class.
     """
     labels = {track.id: track.label for track in tracks}
     removed: list[Query] = []
@@ -169,7 +169,7 @@ def _query(text: str, names: Mapping[int, str]) -> Query:
 
 
 def _is_removed(selection: Selection, id: int, label: str) -> bool:
-    """The most particular wish that fits decides; between equals the thing stays."""
+    """Whether the most specific matching query removes the instance; if equally specific, it is kept."""
     removal = max((query.specificity for query in selection.remove if query.matches(id, label)), default=-1)
     keep = max((query.specificity for query in selection.keep if query.matches(id, label)), default=-1)
     return removal > keep
@@ -181,7 +181,7 @@ def _is_uncertain(selection: Selection, track: TrackSummary) -> bool:
 
 
 def _carried_along(selection: Selection, ids: set[int], tracks: Sequence[TrackSummary]) -> tuple[set[int], list[str]]:
-    """Things not asked for that go because somebody who goes has them, and what to say about it."""
+    """Ids of objects carried by removed people, and the messages about them."""
     along: set[int] = set()
     labels: Counter[str] = Counter()
     for track in tracks:
@@ -199,11 +199,11 @@ def _carried_along(selection: Selection, ids: set[int], tracks: Sequence[TrackSu
     if not along:
         return along, []
     first = next(iter(labels))
-    return along, [f"goes along with who carries it: {', '.join(labels)} (--keep '{first}' leaves it)"]
+    return along, [f"removed together with the person who carries it: {', '.join(labels)} (--keep '{first}' leaves it)"]
 
 
 def _ids_in_clip(tracks: Sequence[TrackSummary]) -> str:
     if not tracks:
-        return "nothing was found in this clip"
+        return "nothing was detected in this clip"
     listed = ", ".join(f"{track.id} ({track.label})" for track in tracks[:12])
     return f"there are {listed}" + (f" and {len(tracks) - 12} more (see --list)" if len(tracks) > 12 else "")
