@@ -155,11 +155,11 @@ def choose(run: Run, info: SourceInfo, store: InstanceStore, seconds: Sequence[f
     """The tracks that go, now that all are known; `seconds`: the time of every frame."""
     assert run.models.segmenter is not None
     names, tracks = run.models.segmenter.names, store.tracks()
-    told = dict(run.readings)
+    told = dict(run.explanations)
     wanted = prompts.resolve_prompts(run.options.select, tracks, store, seconds, names, run.notes, told, run.followed)
     if run.saved is not None:
         clip, detection = Clip.of(info, seconds), _detection(run)
-        goes, stays = selectionfile.recall(run.saved, clip, detection, tracks, store, seconds, run.notes)
+        goes, stays = selectionfile.find_saved_tracks(run.saved, clip, detection, tracks, store, seconds, run.notes)
         before = [f"id:{number}" for number in goes], [f"id:{number}" for number in stays]
         remove, keep = combine_choices([before, (wanted.remove, wanted.keep)], tracks, names)
         wanted = replace(wanted, remove=remove, keep=keep)
@@ -176,7 +176,7 @@ def recorded(run: Run, info: SourceInfo, seen: Seen, selection: Selection) -> Sa
     assert seen.store is not None
     asked, clip = run.options.select, Clip.of(info, seen.seconds)
     if run.saved is not None:
-        before = run.saved.asked
+        before = run.saved.request
         asked = replace(
             asked,
             remove=tuple(dict.fromkeys((*before.remove, *asked.remove))),
@@ -185,7 +185,7 @@ def recorded(run: Run, info: SourceInfo, seen: Seen, selection: Selection) -> Sa
             box=tuple(dict.fromkeys((*before.box, *asked.box))),
         )
     tracks, ids = seen.store.tracks(), selection.ids or frozenset()
-    return selectionfile.record(
+    return selectionfile.make_selection(
         clip, _detection(run), asked, ids, selection.explanations, tracks, seen.store, seen.seconds
     )
 

@@ -29,11 +29,11 @@ from vidrase.store import InstanceStore
 from vidrase.summary import TrackSummary
 from vidrase.written import box_of, click_of
 
-SCENES = 6  # whole frames on the overview
-FLASH = 0.05  # a frame that shows only things seen this much shorter than the longest is not worth a scene
-WELL_SEEN = 0.6  # of its usual area, for a thing to count as shown by a scene
-CROPS = 60  # things on it; the rest flashed by
-MOMENTS = 4  # of the chosen, on the sheet that shows it
+OVERVIEW_FRAMES = 6  # whole frames on the overview
+MIN_NEW_SHARE = 0.05  # a frame that shows only things seen this much shorter than the longest is not worth a scene
+MIN_VISIBLE_SHARE = 0.6  # of its usual area, for a thing to count as shown by a scene
+OVERVIEW_CROPS = 60  # things on it; the rest flashed by
+PREVIEW_FRAMES = 4  # of the chosen, on the sheet that shows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Pick:
     """One thing that the user said, understood."""
 
     text: str
-    asked: SelectOptions
+    request: SelectOptions
     """As it was said, clicks as clicks and phrases as phrases."""
     remove: tuple[str, ...] = ()
     """The same as classes, `all` and `id:N`."""
     keep: tuple[str, ...] = ()
-    readings: dict[int, str] = field(default_factory=dict)
+    explanations: dict[int, str] = field(default_factory=dict)
     """Track -> how the words led to it."""
 
 
@@ -78,13 +78,13 @@ class Session(Closable):
             self._models = models or Models.load(options, self._note, segmenter=True)
             self._random = stack.enter_context(open_random(self._source.info, note=self._note))
             run = Run(self._options, self._models, self._notes, progress=progress)
-            self._seen: Seen = engine.first_pass(self._source, run, stack)
-            self.things: list[TrackSummary] = self._store.tracks()
+            self._first_pass: Seen = engine.first_pass(self._source, run, stack)
+            self.tracks: list[TrackSummary] = self._store.tracks()
             """What was found, by id."""
             self._selection = self._choose([])
-            first = self._options.select
-            if first.remove or first.at or first.box or first.keep:
-                self.add(replace(first, selection=None, region=None, times=(), mask=()), "as given")
+            initial = self._options.select
+            if initial.remove or initial.at or initial.box or initial.keep:
+                self.add(replace(initial, selection=None, region=None, times=(), mask=()), "as given")
             self._stack = stack.pop_all()
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class Session(Closable):
     @property
     def chosen(self) -> list[TrackSummary]:
         """The things that go."""
-        return [thing for thing in self.things if thing.id in (self._selection.ids or ())]
+        return [track for track in self.tracks if track.id in (self._selection.ids or ())]
 
     def pick(self, text: str) -> Pick:
         """Add what `text` says: "3", "1 4", "id:3", "person", "person on the left", "320,200@1.5", four numbers for a box;
@@ -117,19 +117,19 @@ class Session(Closable):
 
         Raises OptionError, one line, for what means nothing here; the choice is then as before.
         """
-        keep, asked = read(text, {thing.id for thing in self.things})
-        return self.add(asked, text.strip(), keep=keep)
+        keep, request = parse_line(text, {track.id for track in self.tracks})
+        return self.add(request, text.strip(), keep=keep)
 
-    def add(self, asked: SelectOptions, text: str, *, keep: bool = False) -> Pick:
+    def add(self, request: SelectOptions, text: str, *, keep: bool = False) -> Pick:
         """Add words, clicks and boxes; keep: they name what stays. Raises OptionError; the choice is then as before."""
-        readings: dict[int, str] = {}
+        explanations: dict[int, str] = {}
         expanded = prompts.resolve_prompts(
-            asked, self.things, self._store, self._seen.seconds, self._names, self._note, readings
+            request, self.tracks, self._store, self._first_pass.seconds, self._names, self._note, explanations
         )
         if keep:
-            pick = Pick(text, replace(asked, remove=(), keep=asked.remove), (), expanded.remove, readings)
+            pick = Pick(text, replace(request, remove=(), keep=request.remove), (), expanded.remove, explanations)
         else:
-            pick = Pick(text, asked, expanded.remove, expanded.keep, readings)
+            pick = Pick(text, request, expanded.remove, expanded.keep, explanations)
         self._selection = self._choose([*self._picks, pick])
         self._picks.append(pick)
         return pick
@@ -151,14 +151,14 @@ class Session(Closable):
 
         Raises SinkError.
         """
-        scenes = [(self._random.frame(index), self._store.get(index)) for index in self._scenes()]
-        shown = sorted(self.things, key=lambda thing: -thing.frames)[:CROPS]
+        frames_shown = [(self._random.frame(index), self._store.get(index)) for index in self._overview_frames()]
+        listed = sorted(self.tracks, key=lambda track: -track.frames)[:OVERVIEW_CROPS]
         cells = [
-            (thing.thumbnail, f"{thing.id} {thing.label}\n{thing.first_seconds:.2f}-{thing.last_seconds:.2f} s")
-            for thing in sorted(shown, key=lambda thing: thing.id)
-            if thing.thumbnail is not None
+            (track.thumbnail, f"{track.id} {track.label}\n{track.first_seconds:.2f}-{track.last_seconds:.2f} s")
+            for track in sorted(listed, key=lambda track: track.id)
+            if track.thumbnail is not None
         ]
-        sheet.overview(scenes, cells, path)
+        sheet.overview(frames_shown, cells, path)
 
     def show(self, path: Path) -> bool:
         """A picture of what goes: a few moments before and with the hole marked. Nothing is filled for it.
@@ -167,14 +167,16 @@ class Session(Closable):
         """
         if not self.chosen:
             return False
-        options, made = self._options, sheet.Sheet()
-        moments = engine.moments_of(self._seen.seconds, MOMENTS, options.select.times, self._store, self._selection)
-        for index in sorted(moments):
-            frame, found = self._random.frame(index), self._store.get(index)
-            going = [found.mask(int(k)) for k in np.flatnonzero(self._selection.chosen(found))]
+        options, preview = self._options, sheet.Sheet()
+        indices = engine.moments_of(
+            self._first_pass.seconds, PREVIEW_FRAMES, options.select.times, self._store, self._selection
+        )
+        for index in sorted(indices):
+            frame, instances = self._random.frame(index), self._store.get(index)
+            going = [instances.mask(int(k)) for k in np.flatnonzero(self._selection.chosen(instances))]
             hole = hole_of(frame, np.logical_or.reduce(going), options) if going else None
-            made.add(frame, limited(hole, frame, options.select.region))
-        made.save(path)
+            preview.add(frame, limited(hole, frame, options.select.region))
+        preview.save(path)
         return True
 
     def erase(self, to: Path | None = None, *, again: bool = False) -> Report:
@@ -195,7 +197,14 @@ class Session(Closable):
         wishes = engine.Wishes(progress=self._progress)
         notes = Notes(self._notes)
         report = engine.erase_opened(
-            self._source, to, options, notes, models=self._models, wishes=wishes, saved=self._saved, seen=self._seen
+            self._source,
+            to,
+            options,
+            notes,
+            models=self._models,
+            wishes=wishes,
+            saved=self._saved,
+            seen=self._first_pass,
         )
         self._results.add(to.resolve())
         return report
@@ -204,24 +213,26 @@ class Session(Closable):
         """Keep the choice for `--selection`. Raises OptionError when the file exists, SinkError."""
         if not self.chosen:
             raise OptionError("nothing is chosen yet; pick something first")
-        saved = recorded(self._run(self._picks), self.info, self._seen, self._selection)
-        said = [self._saved.asked] if self._saved is not None else []
-        said += [pick.asked for pick in self._picks]
-        asked = replace(
-            saved.asked,
-            remove=tuple(dict.fromkeys(word for part in said for word in part.remove)),
-            keep=tuple(dict.fromkeys(word for part in said for word in part.keep)),
-            at=tuple(dict.fromkeys(click for part in said for click in part.at)),
-            box=tuple(dict.fromkeys(box for part in said for box in part.box)),
+        saved = recorded(self._run(self._picks), self.info, self._first_pass, self._selection)
+        requests = [self._saved.request] if self._saved is not None else []
+        requests += [pick.request for pick in self._picks]
+        request = replace(
+            saved.request,
+            remove=tuple(dict.fromkeys(word for part in requests for word in part.remove)),
+            keep=tuple(dict.fromkeys(word for part in requests for word in part.keep)),
+            at=tuple(dict.fromkeys(click for part in requests for click in part.at)),
+            box=tuple(dict.fromkeys(box for part in requests for box in part.box)),
         )
-        mine = path.resolve() in self._results
-        replace(saved, asked=asked).save(path, overwrite=overwrite or mine or self._options.sink.overwrite)
+        written_before = path.resolve() in self._results
+        replace(saved, request=request).save(
+            path, overwrite=overwrite or written_before or self._options.sink.overwrite
+        )
         self._results.add(path.resolve())
 
     @property
     def _store(self) -> InstanceStore:
-        assert self._seen.store is not None
-        return self._seen.store
+        assert self._first_pass.store is not None
+        return self._first_pass.store
 
     @property
     def _names(self) -> dict[int, str]:
@@ -232,42 +243,45 @@ class Session(Closable):
         if self._say is not None:
             self._say(text)
 
-    def _with(self, said: Sequence[Pick]) -> Options:
-        remove, keep = combine_choices([(pick.remove, pick.keep) for pick in said], self.things, self._names)
+    def _with(self, picks: Sequence[Pick]) -> Options:
+        remove, keep = combine_choices([(pick.remove, pick.keep) for pick in picks], self.tracks, self._names)
         return replace(self._options, select=replace(self._options.select, remove=remove, keep=keep, at=(), box=()))
 
-    def _run(self, said: Sequence[Pick], notes: Notes | None = None) -> Run:
-        readings: dict[int, str] = {}
-        for pick in said:
-            readings |= pick.readings
-        return Run(self._with(said), self._models, notes or Notes(), saved=self._saved, readings=readings)
+    def _run(self, picks: Sequence[Pick], notes: Notes | None = None) -> Run:
+        explanations: dict[int, str] = {}
+        for pick in picks:
+            explanations |= pick.explanations
+        return Run(self._with(picks), self._models, notes or Notes(), saved=self._saved, explanations=explanations)
 
-    def _choose(self, said: Sequence[Pick]) -> Selection:
-        return choose(self._run(said, self._notes), self.info, self._store, self._seen.seconds)
+    def _choose(self, picks: Sequence[Pick]) -> Selection:
+        return choose(self._run(picks, self._notes), self.info, self._store, self._first_pass.seconds)
 
-    def _scenes(self) -> list[int]:
+    def _overview_frames(self) -> list[int]:
         """Frames that, together, show as much as possible of what is seen long; what only flashes by has its crop."""
-        there = {index: self._well_seen(index) for index in {thing.best_index for thing in self.things}}
-        missing = {thing.id: thing.frames for thing in self.things}
-        least = FLASH * max(missing.values(), default=0)
-        scenes: list[int] = []
-        while missing and len(scenes) < SCENES:
-            gain, index = max((sum(missing.get(n, 0) for n in ids), -index) for index, ids in there.items())
+        visible = {index: self._well_visible(index) for index in {track.best_index for track in self.tracks}}
+        not_shown = {track.id: track.frames for track in self.tracks}
+        least = MIN_NEW_SHARE * max(not_shown.values(), default=0)
+        frames_shown: list[int] = []
+        while not_shown and len(frames_shown) < OVERVIEW_FRAMES:
+            gain, index = max((sum(not_shown.get(n, 0) for n in ids), -index) for index, ids in visible.items())
             if gain <= least:
                 break
-            scenes.append(-index)
-            missing = {number: frames for number, frames in missing.items() if number not in there[-index]}
-        return sorted(scenes)
+            frames_shown.append(-index)
+            not_shown = {number: frames for number, frames in not_shown.items() if number not in visible[-index]}
+        return sorted(frames_shown)
 
-    def _well_seen(self, index: int) -> set[int]:
+    def _well_visible(self, index: int) -> set[int]:
         """Ids of what shows a good part of itself in frame `index`: not just a foot at the border."""
-        found, usual = self._store.get(index), {thing.id: thing.area_share for thing in self.things}
-        whole = found.size[0] * found.size[1]
-        shares = {int(found.ids[k]): float(np.count_nonzero(found.masks[k])) / whole for k in range(len(found))}
-        return {number for number, share in shares.items() if share >= WELL_SEEN * usual.get(number, 0.0)}
+        instances, usual_area = self._store.get(index), {track.id: track.area_share for track in self.tracks}
+        frame_area = instances.size[0] * instances.size[1]
+        shares = {
+            int(instances.ids[k]): float(np.count_nonzero(instances.masks[k])) / frame_area
+            for k in range(len(instances))
+        }
+        return {number for number, share in shares.items() if share >= MIN_VISIBLE_SHARE * usual_area.get(number, 0.0)}
 
 
-def read(text: str, ids: Iterable[int]) -> tuple[bool, SelectOptions]:
+def parse_line(text: str, ids: Iterable[int]) -> tuple[bool, SelectOptions]:
     """(kept?, what is asked for) of a line such as "keep 3", "1 4", "person", "320,200@1.5", "10,20,90,120".
 
     ids: of the things there are; numbers that all are ids are those, not a place in the picture.
@@ -275,24 +289,24 @@ def read(text: str, ids: Iterable[int]) -> tuple[bool, SelectOptions]:
     """
     words, known = " ".join(text.split()), set(ids)
     keep = False
-    while found := re.match(r"(keep|remove|add)\s+(?=\S)", words, re.IGNORECASE):
-        keep = keep or found[1].lower() == "keep"
-        words = words[found.end() :]
+    while verb := re.match(r"(keep|remove|add)\s+(?=\S)", words, re.IGNORECASE):
+        keep = keep or verb[1].lower() == "keep"
+        words = words[verb.end() :]
     if not words.strip(" ,"):
         raise OptionError("say what is meant: a number, a class, a phrase or a place x,y")
-    how, _, rest = words.partition(" ")
-    if how.lower() == "at" and rest:
+    command, _, rest = words.partition(" ")
+    if command.lower() == "at" and rest:
         return keep, SelectOptions(at=(click_of(rest.replace(" ", ""), "at"),))
-    if how.lower() == "box" and rest:
+    if command.lower() == "box" and rest:
         return keep, SelectOptions(box=(box_of("box", rest.replace(" ", "")),))
     numbers = re.split(r"[\s,]+", words.strip(" ,"))
     if all(number.isdecimal() for number in numbers):
         commas = words.count(",")
         if commas not in (1, 3) or len(numbers) != commas + 1 or {int(number) for number in numbers} <= known:
             return keep, SelectOptions(remove=tuple(f"id:{int(number)}" for number in numbers))
-    place = words.replace(" ", "")
-    if re.fullmatch(r"[-+.\d]+(,[-+.\d]+)*(@.*)?", place) and ("," in place or "@" in place):
-        if place.partition("@")[0].count(",") == 3:
-            return keep, SelectOptions(box=(box_of("a box", place),))
-        return keep, SelectOptions(at=(click_of(place, "a place"),))
+    coordinates = words.replace(" ", "")
+    if re.fullmatch(r"[-+.\d]+(,[-+.\d]+)*(@.*)?", coordinates) and ("," in coordinates or "@" in coordinates):
+        if coordinates.partition("@")[0].count(",") == 3:
+            return keep, SelectOptions(box=(box_of("a box", coordinates),))
+        return keep, SelectOptions(at=(click_of(coordinates, "a place"),))
     return keep, SelectOptions(remove=tuple(part.strip() for part in words.split(",") if part.strip()))
