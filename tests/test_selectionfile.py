@@ -1,4 +1,4 @@
-"""What was chosen, kept in a file: the same again, found again where ids changed, and every broken file one line."""
+"""Selection files: saved and loaded, matched to changed ids, and one line for every damaged file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Picks that are tried, taken back, added to, run and run again; the clip is looked at once."""
+"""Interactive sessions: picks, discarding, several runs, one detection pass."""
 
 from __future__ import annotations
 

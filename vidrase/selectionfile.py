@@ -1,7 +1,7 @@
-"""What was chosen in a clip, as a file: JSON that a later run takes up again, on this clip or on one that is much like it.
+"""Save a selection as JSON and apply it in a later run, to the same clip or to another version of it.
 
-Ids are given by detector and tracker; with other settings, or another cut of the clip, the same thing has another id. So each
-thing is kept with where it was at a few moments, and found again by class and overlap of boxes.
+Track ids depend on the detector, the tracker and their settings. So each selected track is saved with its boxes in a few frames
+and found again by class and box overlap.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from vidrase.tracklets import iou
 
 FORMAT = "vidrase-selection"
 VERSION = 1
-MAX_BYTES = 64 << 20  # a selection of a thousand things has a few hundred kilobytes
-SAVED_BOXES = 7  # moments at which a thing's box is kept
-MIN_IOU = 0.4  # IoU from which two boxes of one moment and class are the same thing
-MAX_TIME_DIFFERENCE = 0.5  # seconds that the frame nearest to a remembered moment may be away
+MAX_BYTES = 64 << 20  # bytes; a selection of a thousand tracks has a few hundred kilobytes
+SAVED_BOXES = 7  # frames per track whose boxes are saved
+MIN_IOU = 0.4  # IoU of a saved box and a box of the same time and class, from which they belong to the same track
+MAX_TIME_DIFFERENCE = 0.5  # seconds; a saved box without a frame this near is ignored
 
 
 class InstanceLookup(Protocol):
-    """What the first pass left: instances by frame index."""
+    """Instances of the first pass by frame index."""
 
     def get(self, index: int) -> Instances:
-        """Those of frame `index`."""
+        """Instances of frame `index`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SavedBox:
-    """Where a thing was: seconds from the first frame, box x0 y0 x1 y1 px of the displayed picture."""
+    """A track's box at one time: seconds from the first frame, x0 y0 x1 y1 px of the displayed frame."""
 
     seconds: float
     box: tuple[float, float, float, float]
@@ -49,25 +49,25 @@ class SavedBox:
 
 @dataclass(frozen=True, slots=True)
 class SavedTrack:
-    """One track as it was chosen."""
+    """One selected track. The field names are the file's keys."""
 
     id: int
     label: str
     goes: bool
-    """False: it was named to be kept."""
+    """True: removed; False: kept on request."""
     first_seconds: float
     last_seconds: float
     best: SavedBox
-    """Where it is seen best."""
+    """Its box in its best frame."""
     places: tuple[SavedBox, ...]
-    """A few moments of its life, in order."""
+    """Boxes in a few frames, in order."""
     reading: str = ""
-    """How it was reached, one sentence."""
+    """Why it was selected, one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What tells one clip from another, as displayed: px, frames, seconds from the first frame to the last."""
+    """Properties that identify a clip, as displayed: px, frames, seconds from the first frame to the last."""
 
     name: str
     width: int
@@ -77,20 +77,20 @@ class Clip:
 
     @classmethod
     def of(cls, info: SourceInfo, seconds: Sequence[float]) -> Clip:
-        """Of a source and the times of all its frames."""
+        """From a source and the times of all its frames."""
         height, width = info.displayed_size
         last = seconds[-1] - seconds[0] if len(seconds) else 0.0
         return cls(Path(info.url).name or info.url, width, height, len(seconds), round(last, 3))
 
     def matches(self, other: Clip) -> bool:
-        """Whether it is the same clip; a file may be renamed."""
+        """Whether it is the same clip; the name may differ."""
         same = (self.width, self.height, self.frames) == (other.width, other.height, other.frames)
         return same and abs(self.seconds - other.seconds) < 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What ids depend on, besides the clip."""
+    """The settings that track ids depend on, besides the clip."""
 
     model: str
     tracker: str
@@ -98,10 +98,10 @@ class Detection:
     conf: float
     detect_every: int | None
     times: tuple[tuple[float, float], ...] = ()
-    """The spans that were searched; empty: the whole clip."""
+    """The time spans of the detection pass; empty: the whole clip."""
 
     def differences(self, other: Detection) -> list[str]:
-        """What is not the same, each as "imgsz 640 -> 320"."""
+        """The settings that differ, each as "imgsz 640 -> 320"."""
         names = ("model", "tracker", "imgsz", "conf", "detect_every")
         pairs = [(name, getattr(self, name), getattr(other, name)) for name in names]
         words = [f"{name.replace('_', '-')} {_short(a)} -> {_short(b)}" for name, a, b in pairs if a != b]
@@ -110,20 +110,20 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class SavedSelection:
-    """The content of a selection file."""
+    """Content of a selection file."""
 
     clip: Clip
     detection: Detection
     request: SelectOptions
-    """As the user said it; for reading, except times and region, which hold again."""
+    """The user's request. Only its times and region are applied again."""
     tracks: tuple[SavedTrack, ...] = field(default=())
 
     def completed(self, options: SelectOptions) -> SelectOptions:
-        """`options` with the times and the region of this selection where it names none itself."""
+        """`options` with this selection's times and region, where it has none of its own."""
         return replace(options, times=options.times or self.request.times, region=options.region or self.request.region)
 
     def save(self, path: Path, *, overwrite: bool = True) -> None:
-        """Write it; it appears under its name only when complete. Raises OptionError, SinkError."""
+        """Write the file, complete or not at all. Raises OptionError, SinkError."""
         if not overwrite:
             refuse_existing(path)
         request = self.request
@@ -148,7 +148,7 @@ class SavedSelection:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raises OptionError when there is something under that name, SinkError when there is no folder for it."""
+    """Raises OptionError when the file exists, SinkError when its folder does not."""
     if path.exists():
         raise OptionError(f"{path} exists already; replace it with -y")
     part.need_folder(path)
@@ -164,7 +164,7 @@ def make_selection(
     store: InstanceLookup,
     seconds: Sequence[float],
 ) -> SavedSelection:
-    """The selection of this run. ids: what goes; readings: id -> sentence, also of what is kept on request."""
+    """The selection of this run. ids: removed tracks; explanations: track id -> sentence, also for tracks kept on request."""
     chosen = [track for track in tracks if track.id in ids or track.id in explanations]
     return SavedSelection(
         clip,
@@ -198,7 +198,7 @@ def find_saved_tracks(
     seconds: Sequence[float],
     say: Callable[[str], None],
 ) -> tuple[list[int], list[int]]:
-    """(ids that go, ids that are kept) in this clip, of what was saved; what cannot be found again goes to `say`, in one line."""
+    """(ids to remove, ids to keep) in this clip; reports tracks that were not found to `say`, in one line."""
     same_clip, other = saved.clip.matches(clip), saved.detection.differences(detection)
     if not same_clip or other:
         why = [] if same_clip else [f"{saved.clip.name} ({_size(saved.clip)}), now {clip.name} ({_size(clip)})"]
@@ -230,7 +230,7 @@ def _match_saved(
     *,
     trust_ids: bool,
 ) -> list[int]:
-    """Ids of the tracks that are where `entry` was: more than one when it broke into pieces this time."""
+    """Ids of the tracks that match `entry`; several when the track is fragmented in this run."""
     votes: Counter[int] = Counter()
     times = np.asarray(seconds) - seconds[0]
     compared = 0
@@ -251,13 +251,13 @@ def _match_saved(
         if overlaps and max(overlaps)[0] >= MIN_IOU:
             votes[max(overlaps)[2]] += 1
     if trust_ids and 2 * votes[entry.id] >= compared > 0:
-        return [entry.id]  # nothing has changed: the number is the thing
-    # one crossing with somebody else must not take that one along
+        return [entry.id]  # same clip, same settings: the id still holds
+    # a short crossing with another track is not enough
     return sorted(number for number, count in votes.items() if count >= max(compared / 4, 1))
 
 
 def load(path: Path) -> SavedSelection:
-    """Read a selection file. Raises OptionError, one line, for anything that is none or that makes no sense."""
+    """Read a selection file. Raises OptionError, one line, for any other content."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise OptionError(f"{path} is too large for a selection file ({path.stat().st_size >> 20} MiB)")

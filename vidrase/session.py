@@ -1,6 +1,6 @@
-"""One clip, looked at once, and choices about it that are tried, taken back, added to, run and run again.
+"""An interactive session on one clip: one detection pass, then any number of picks and runs.
 
-`vidrase pick` is a terminal round this; another surface (a page, a window) calls the same functions.
+`vidrase pick` is its terminal front end; another front end (a web page, a window) can call the same functions.
 """
 
 from __future__ import annotations
@@ -29,29 +29,31 @@ from vidrase.store import InstanceStore
 from vidrase.summary import TrackSummary
 from vidrase.written import box_of, click_of
 
-OVERVIEW_FRAMES = 6  # whole frames on the overview
-MIN_NEW_SHARE = 0.05  # a frame that shows only things seen this much shorter than the longest is not worth a scene
-MIN_VISIBLE_SHARE = 0.6  # of its usual area, for a thing to count as shown by a scene
-OVERVIEW_CROPS = 60  # things on it; the rest flashed by
-PREVIEW_FRAMES = 4  # of the chosen, on the sheet that shows it
+OVERVIEW_FRAMES = 6  # frames in the overview image
+# tracked frames that a further overview frame adds / frames of the longest track; below it the frame is not added
+MIN_NEW_SHARE = 0.05
+# mask area / the track's mean mask area; below it a track does not count as visible in an overview frame
+MIN_VISIBLE_SHARE = 0.6
+OVERVIEW_CROPS = 60  # track crops in the overview, longest tracks first
+PREVIEW_FRAMES = 4  # frames with chosen tracks in the preview image
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One thing that the user said, understood."""
+    """One parsed line of the user."""
 
     text: str
     request: SelectOptions
-    """As it was said, clicks as clicks and phrases as phrases."""
+    """What was asked, with clicks and phrases unresolved."""
     remove: tuple[str, ...] = ()
-    """The same as classes, `all` and `id:N`."""
+    """The same, resolved to classes, `all` and `id:N`."""
     keep: tuple[str, ...] = ()
     explanations: dict[int, str] = field(default_factory=dict)
-    """Track -> how the words led to it."""
+    """Track id -> the prompt that selected it, one sentence."""
 
 
 class Session(Closable):
-    """A clip that stays open with what was found in it. A context manager; used by one thread at a time."""
+    """An open clip with its detected tracks. A context manager; not thread-safe."""
 
     def __init__(
         self,
@@ -62,15 +64,15 @@ class Session(Closable):
         progress: Progress | None = None,
         say: Note | None = None,
     ) -> None:
-        """Open the clip and look at it once: this takes as long as the first half of a run.
+        """Open the clip and run the detection pass, which takes as long as the first half of a run.
 
-        options: how to detect, fill and write; what `options.select` names is the first pick.
-        say:     called for each reading of words and each thing done in another way than expected.
-        Raises a VidraseError; then nothing is left behind.
+        options: how to detect, fill and write; `options.select` is the first pick.
+        say:     called with a sentence for each resolved prompt and each fallback.
+        Raises a VidraseError and cleans up.
         """
         self._options, self._saved = recall(options)
         self._progress, self._say = progress, say
-        self._notes = Notes(say)  # what is worth knowing is said once, however often it is chosen anew
+        self._notes = Notes(say)  # each message is given once, however often the selection is evaluated
         self._picks: list[Pick] = []
         self._results: set[Path] = set()
         with ExitStack() as stack:
@@ -80,7 +82,7 @@ class Session(Closable):
             run = Run(self._options, self._models, self._notes, progress=progress)
             self._first_pass: Seen = engine.first_pass(self._source, run, stack)
             self.tracks: list[TrackSummary] = self._store.tracks()
-            """What was found, by id."""
+            """All tracks, by id."""
             self._selection = self._choose([])
             initial = self._options.select
             if initial.remove or initial.at or initial.box or initial.keep:
@@ -88,40 +90,40 @@ class Session(Closable):
             self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Close the clip and delete what was stored about it."""
+        """Close the clip and delete the stored instances."""
         self._stack.close()
 
     @property
     def info(self) -> SourceInfo:
-        """The clip."""
+        """Properties of the clip."""
         return self._source.info
 
     @property
     def picks(self) -> tuple[Pick, ...]:
-        """What counts so far, in the order in which it was said."""
+        """Current picks, in order."""
         return tuple(self._picks)
 
     @property
     def selection(self) -> Selection:
-        """What goes, by these picks."""
+        """The selection that the picks give."""
         return self._selection
 
     @property
     def chosen(self) -> list[TrackSummary]:
-        """The things that go."""
+        """The tracks to remove."""
         return [track for track in self.tracks if track.id in (self._selection.ids or ())]
 
     def pick(self, text: str) -> Pick:
-        """Add what `text` says: "3", "1 4", "id:3", "person", "person on the left", "320,200@1.5", four numbers for a box;
-        with "keep" before it, it stays.
+        """Add a pick from text: "3", "1 4", "id:3", "person", "person on the left", "320,200@1.5", four numbers for a box;
+        with "keep" in front it is kept.
 
-        Raises OptionError, one line, for what means nothing here; the choice is then as before.
+        Raises OptionError, one line, for text without meaning here; the picks are then unchanged.
         """
         keep, request = parse_line(text, {track.id for track in self.tracks})
         return self.add(request, text.strip(), keep=keep)
 
     def add(self, request: SelectOptions, text: str, *, keep: bool = False) -> Pick:
-        """Add words, clicks and boxes; keep: they name what stays. Raises OptionError; the choice is then as before."""
+        """Add phrases, clicks and boxes; keep: they are to be kept. Raises OptionError and leaves the picks unchanged."""
         explanations: dict[int, str] = {}
         expanded = prompts.resolve_prompts(
             request, self.tracks, self._store, self._first_pass.seconds, self._names, self._note, explanations
@@ -135,19 +137,19 @@ class Session(Closable):
         return pick
 
     def discard(self) -> Pick:
-        """Take the last pick back. Raises OptionError when there is none."""
+        """Remove and return the last pick. Raises OptionError when there is none."""
         if not self._picks:
             raise OptionError("there is no pick to take back")
         self._selection = self._choose(self._picks[:-1])
         return self._picks.pop()
 
     def clear(self) -> None:
-        """Take all picks back."""
+        """Remove all picks."""
         self._selection = self._choose([])
         self._picks.clear()
 
     def overview(self, path: Path) -> None:
-        """A picture of what is there: frames with every thing outlined and numbered, and each thing alone. PNG or JPEG.
+        """Write an overview image, PNG or JPEG: frames with all tracks outlined and numbered, and a crop of each track.
 
         Raises SinkError.
         """
@@ -161,9 +163,9 @@ class Session(Closable):
         sheet.overview(frames_shown, cells, path)
 
     def show(self, path: Path) -> bool:
-        """A picture of what goes: a few moments before and with the hole marked. Nothing is filled for it.
+        """Write a preview image: a few frames, original and with the hole marked. Nothing is filled.
 
-        Returns False, and writes nothing, when nothing goes. Raises SinkError.
+        Returns False and writes nothing when nothing is chosen. Raises SinkError.
         """
         if not self.chosen:
             return False
@@ -180,11 +182,11 @@ class Session(Closable):
         return True
 
     def erase(self, to: Path | None = None, *, again: bool = False) -> Report:
-        """Write the clip without the chosen things; the clip is not looked at again.
+        """Write the clip without the chosen tracks, without another detection pass.
 
         to:    None: the default name.
-        again: what an earlier run of this session wrote there may be replaced.
-        Raises OptionError when nothing is chosen or `to` exists, and other VidraseErrors; then no output is left behind.
+        again: allow to overwrite the output of an earlier run of this session.
+        Raises OptionError when nothing is chosen or `to` exists, and other VidraseErrors; no partial output remains.
         """
         if not self.chosen:
             raise OptionError("nothing is chosen yet; pick something first")
@@ -210,7 +212,7 @@ class Session(Closable):
         return report
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
-        """Keep the choice for `--selection`. Raises OptionError when the file exists, SinkError."""
+        """Save the selection for `--selection`. Raises OptionError when the file exists, SinkError."""
         if not self.chosen:
             raise OptionError("nothing is chosen yet; pick something first")
         saved = recorded(self._run(self._picks), self.info, self._first_pass, self._selection)
@@ -257,7 +259,7 @@ class Session(Closable):
         return choose(self._run(picks, self._notes), self.info, self._store, self._first_pass.seconds)
 
     def _overview_frames(self) -> list[int]:
-        """Frames that, together, show as much as possible of what is seen long; what only flashes by has its crop."""
+        """Choose few frames that together show most of the long tracks; short ones appear as crops only."""
         visible = {index: self._well_visible(index) for index in {track.best_index for track in self.tracks}}
         not_shown = {track.id: track.frames for track in self.tracks}
         least = MIN_NEW_SHARE * max(not_shown.values(), default=0)
@@ -271,7 +273,7 @@ class Session(Closable):
         return sorted(frames_shown)
 
     def _well_visible(self, index: int) -> set[int]:
-        """Ids of what shows a good part of itself in frame `index`: not just a foot at the border."""
+        """Ids of tracks that are mostly visible in frame `index`, not cut off by the border."""
         instances, usual_area = self._store.get(index), {track.id: track.area_share for track in self.tracks}
         frame_area = instances.size[0] * instances.size[1]
         shares = {
@@ -282,10 +284,10 @@ class Session(Closable):
 
 
 def parse_line(text: str, ids: Iterable[int]) -> tuple[bool, SelectOptions]:
-    """(kept?, what is asked for) of a line such as "keep 3", "1 4", "person", "320,200@1.5", "10,20,90,120".
+    """Parse a line such as "keep 3", "1 4", "person", "320,200@1.5", "10,20,90,120" into (whether to keep, request).
 
-    ids: of the things there are; numbers that all are ids are those, not a place in the picture.
-    Raises OptionError for a line that says nothing.
+    ids: existing track ids; numbers that are all ids are read as ids, not as coordinates.
+    Raises OptionError for an empty line.
     """
     words, known = " ".join(text.split()), set(ids)
     keep = False
