@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 from vidrase.errors import DependencyError, SinkError
 from vidrase.report import Note
 
-ROOM = 6
-FINISH = 5.0  # seconds that a closing output may take for what still waits
+QUEUE_SIZE = 6
+CLOSE_TIMEOUT = 5.0  # seconds that a closing output may take for what still waits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Showing:
+class OutputFrame:
     """One picture on its way out."""
 
-    after: NDArray[np.uint8]
+    rgb: NDArray[np.uint8]
     """uint8 [H, W, 3] RGB."""
     seconds: float
     """Its time in the source."""
     frame_rate: float
-    sounds: list[tuple[Any, float]] = field(default_factory=list)
+    audio: list[tuple[Any, float]] = field(default_factory=list)
     """Decoded sound up to this picture: (frame, seconds)."""
 
 
@@ -40,35 +40,35 @@ class Output(ABC):
         self.dropped = 0
         self._say = say or (lambda _: None)
         self._patient = patient
-        self._queue: deque[Showing] = deque()
+        self._queue: deque[OutputFrame] = deque()
         self._state = threading.Condition()
         self._stop = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(
-            target=self._work, name=f"vidrase-live-{type(self).__name__.lower()}", daemon=True
+            target=self._run, name=f"vidrase-live-{type(self).__name__.lower()}", daemon=True
         )
         self._thread.start()
 
     @abstractmethod
-    def write(self, showing: Showing) -> None:
+    def write(self, output_frame: OutputFrame) -> None:
         """Deliver one picture; called in the output's own thread."""
 
     def finish(self) -> None:  # noqa: B027 - nothing to finish is the usual case
         """Called once at the end, in the output's own thread."""
 
-    def put(self, showing: Showing) -> None:
+    def put(self, output_frame: OutputFrame) -> None:
         """Queue one picture. Raises what the output failed with."""
         with self._state:
             if self._error is not None:
                 raise self._error
-            while self._patient and len(self._queue) >= ROOM and not self._stop and self._error is None:
+            while self._patient and len(self._queue) >= QUEUE_SIZE and not self._stop and self._error is None:
                 self._state.wait(0.1)
-            if len(self._queue) >= ROOM:
+            if len(self._queue) >= QUEUE_SIZE:
                 lost = self._queue.popleft()
                 self.dropped += 1
                 if self._queue:
-                    self._queue[0].sounds[:0] = lost.sounds  # sound is never dropped with a picture
-            self._queue.append(showing)
+                    self._queue[0].audio[:0] = lost.audio  # sound is never dropped with a picture
+            self._queue.append(output_frame)
             self._state.notify_all()
 
     def close(self) -> None:
@@ -76,14 +76,14 @@ class Output(ABC):
         with self._state:
             self._stop = True
             self._state.notify_all()
-        self._thread.join(FINISH)
+        self._thread.join(CLOSE_TIMEOUT)
 
     def failure(self) -> BaseException | None:
         """What the output failed with, if it did."""
         with self._state:
             return self._error
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         try:
             while True:
                 with self._state:
@@ -91,9 +91,9 @@ class Output(ABC):
                         self._state.wait()
                     if not self._queue:
                         break
-                    showing = self._queue.popleft()
+                    output_frame = self._queue.popleft()
                     self._state.notify_all()
-                self.write(showing)
+                self.write(output_frame)
         except BaseException as error:  # noqa: BLE001 - handed to the loop
             with self._state:
                 self._error = error
@@ -118,18 +118,18 @@ class VirtualCamera(Output):
         self._camera: Any = None
         super().__init__("virtual camera", say=say)
 
-    def write(self, showing: Showing) -> None:
+    def write(self, output_frame: OutputFrame) -> None:
         """Send one picture; the camera is made anew when the size changes."""
-        height, width = showing.after.shape[:2]
+        height, width = output_frame.rgb.shape[:2]
         if self._camera is None or (self._camera.height, self._camera.width) != (height, width):
             self.finish()
             try:
-                self._camera = self._library.Camera(width, height, showing.frame_rate, device=self._device)
+                self._camera = self._library.Camera(width, height, output_frame.frame_rate, device=self._device)
             except RuntimeError as error:
                 raise SinkError(
                     f"no virtual camera ({str(error).splitlines()[0]}); on Linux: modprobe v4l2loopback, else install OBS"
                 ) from error
-        self._camera.send(np.ascontiguousarray(showing.after))
+        self._camera.send(np.ascontiguousarray(output_frame.rgb))
 
     def finish(self) -> None:
         """Take the camera away."""
@@ -142,9 +142,9 @@ class Collector(Output):
     """Keeps what arrives, for tests and the soak: (monotonic seconds, showing) of the last `most` pictures."""
 
     def __init__(self, most: int = 64, *, patient: bool = False) -> None:
-        self.seen: deque[tuple[float, Showing]] = deque(maxlen=most)
+        self.frames: deque[tuple[float, OutputFrame]] = deque(maxlen=most)
         super().__init__("collector", patient=patient)
 
-    def write(self, showing: Showing) -> None:
+    def write(self, output_frame: OutputFrame) -> None:
         """Keep it."""
-        self.seen.append((time.monotonic(), showing))
+        self.frames.append((time.monotonic(), output_frame))

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
-from vidrase.live.capture import Picture
+from vidrase.live.capture import CapturedFrame
 from vidrase.live.eraser import LiveEraser
-from vidrase.live.outputs import Output, Showing
+from vidrase.live.outputs import Output, OutputFrame
 from vidrase.live.stats import Stats
 from vidrase.segment import Segmenter
 
@@ -29,9 +29,9 @@ class _Clock(Output):
         self.wrong = 0
         super().__init__("clock")
 
-    def write(self, showing: Showing) -> None:
+    def write(self, output_frame: OutputFrame) -> None:
         """Compare the clock in the picture with ours."""
-        made = self.made.pop(read_clock(showing.after), None)
+        made = self.made.pop(read_clock(output_frame.rgb), None)
         if made is None:
             self.wrong += 1
         else:
@@ -62,7 +62,7 @@ def soak(
         raise OptionError(f"soak: expected more than 0 minutes, got {minutes:g}")
     scene = _scene(size)
     stats, clock = Stats(), _Clock()
-    newest: list[Picture] = []
+    newest: list[CapturedFrame] = []
     ready = threading.Condition()
     counts = {"made": 0, "dropped": 0}
     views = {True: [0, 0.0], False: [0, 0.0]}  # somebody in view: pictures, seconds
@@ -83,7 +83,7 @@ def soak(
                 if newest:
                     newest.clear()
                     counts["dropped"] += 1
-                newest.append(Picture(rgb, number / rate, now))
+                newest.append(CapturedFrame(rgb, number / rate, now))
                 counts["made"] += 1
                 ready.notify()
 
@@ -100,31 +100,31 @@ def soak(
                     if not newest and not ready.wait(1.0):
                         continue
                     picture = newest.pop()
-                eraser.missed(counts["dropped"] - before)
+                eraser.report_dropped(counts["dropped"] - before)
                 before = counts["dropped"]
                 arrivals[eraser.count] = picture.arrived
                 start = time.monotonic()
                 eraser.step(picture.rgb, picture.seconds)
-                shown = eraser.shown
-                if shown is None or shown.index == sent:
+                result = eraser.result
+                if result is None or result.index == sent:
                     continue
-                sent = shown.index
+                sent = result.index
                 now = time.monotonic()
                 arrived = arrivals.pop(sent, now)
                 for old in [n for n in arrivals if n < sent]:
                     del arrivals[old]
-                stats.shown(
+                stats.add(
                     now - arrived,
                     now - start,
-                    known=shown.known,
-                    hole=bool(shown.area.any()),
+                    known=result.known,
+                    hole=bool(result.area.any()),
                     dropped=counts["dropped"],
-                    level=eraser.governor.number,
+                    level=eraser.quality.index,
                 )
-                views[bool(shown.area.any())][0] += 1
-                views[bool(shown.area.any())][1] += now - then if then is not None else 0.0
+                views[bool(result.area.any())][0] += 1
+                views[bool(result.area.any())][1] += now - then if then is not None else 0.0
                 then = now
-                clock.put(Showing(shown.after, shown.seconds, rate))
+                clock.put(OutputFrame(result.rgb, result.seconds, rate))
         finally:
             stop.set()
             producer.join()
@@ -136,7 +136,7 @@ def soak(
         "unreadable": clock.wrong,
         "clock_ms": {f"p{p}": round(float(np.percentile(ages, p)), 1) for p in (50, 90, 95, 99, 100)},
         "detector_ms": round(eraser.detector.seconds * 1e3, 1),
-        "level_changes": eraser.governor.changes,
+        "level_changes": eraser.quality.changes,
         "fps_by_view": {
             name: round(views[seen][0] / views[seen][1], 2)
             for name, seen in (("somebody", True), ("nobody", False))

@@ -19,7 +19,7 @@ SERIES = 720  # points of the history; when full, every second one goes
 
 
 class Stats:
-    """Counts of one run; `shown` once a picture."""
+    """Counts of one run; `add` once a picture."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -37,7 +37,7 @@ class Stats:
         self._mark = (0.0, 0)
         self._lock = threading.Lock()
 
-    def shown(self, latency: float, work: float, *, known: float, hole: bool, dropped: int, level: int) -> None:
+    def add(self, latency: float, work: float, *, known: float, hole: bool, dropped: int, level: int) -> None:
         """One picture went out `latency` seconds after it was decoded, `work` seconds of them spent on it."""
         now = time.monotonic()
         with self._lock:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.errors import SinkError
-from vidrase.live.eraser import LiveEraser, Shown
+from vidrase.live.eraser import LiveEraser, Result
 
 TITLE = "vidrase live"
 HELP = "q quit  space compare  f freeze  m mask  c learn anew  1-9 keep/remove"
@@ -21,7 +21,7 @@ HELP_SECONDS = 8.0
 LARGEST = 1600, 900  # px of a window when it opens
 
 
-def display_there() -> bool:
+def display_available() -> bool:
     """Whether a window could open."""
     if sys.platform in ("darwin", "win32"):
         return True
@@ -69,9 +69,9 @@ class Window:
             scale = min(LARGEST[0] / width, LARGEST[1] / height, 1.0)
             cv2.resizeWindow(TITLE, round(width * scale), round(height * scale))
         if not self.frozen:
-            drawn = decorated(eraser.shown, picture, line, compare=self.compare, mask=self.mask)
+            drawn = with_overlay(eraser.result, picture, line, compare=self.compare, mask=self.mask)
             if now - self._since < HELP_SECONDS:
-                _write(drawn, HELP, (8, drawn.shape[0] - 10))
+                _draw_text(drawn, HELP, (8, drawn.shape[0] - 10))
             cv2.imshow(TITLE, cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
         self.press(cv2.waitKey(1), eraser)
         if cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1:
@@ -100,34 +100,34 @@ class Window:
             cv2.waitKey(1)
 
 
-def decorated(
-    shown: Shown | None, picture: NDArray[np.uint8], line: str, *, compare: bool, mask: bool
+def with_overlay(
+    result: Result | None, picture: NDArray[np.uint8], line: str, *, compare: bool, mask: bool
 ) -> NDArray[np.uint8]:
     """A copy of `picture` with `line`, and as wished the left half as it was and the mask with its numbers."""
     drawn = picture.copy()
-    if shown is not None and shown.before.shape == drawn.shape:
+    if result is not None and result.source.shape == drawn.shape:
         if compare:
             half = drawn.shape[1] // 2
-            drawn[:, :half] = shown.before[:, :half]
+            drawn[:, :half] = result.source[:, :half]
             drawn[:, half : half + 2] = 255
         if mask:
-            area = cv2.resize(shown.area.astype(np.uint8), drawn.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
-            drawn[area] = shown.before[area] // 2 + np.array([127, 0, 0], np.uint8)
-            for number, (x0, y0, _, _) in shown.boxes:
-                _write(drawn, str(number), (x0 + 4, y0 + 22))
-    _write(drawn, line, (8, 20))
+            area = cv2.resize(result.area.astype(np.uint8), drawn.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
+            drawn[area] = result.source[area] // 2 + np.array([127, 0, 0], np.uint8)
+            for number, (x0, y0, _, _) in result.boxes:
+                _draw_text(drawn, str(number), (x0 + 4, y0 + 22))
+    _draw_text(drawn, line, (8, 20))
     return drawn
 
 
-def lost(picture: NDArray[np.uint8], line: str) -> NDArray[np.uint8]:
+def signal_lost_image(picture: NDArray[np.uint8], line: str) -> NDArray[np.uint8]:
     """The last picture greyed, with what happened."""
     gray = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     dimmed = (gray * 0.6).astype(np.uint8)
-    _write(dimmed, line, (8, 20))
+    _draw_text(dimmed, line, (8, 20))
     return dimmed
 
 
-def _write(picture: NDArray[np.uint8], text: str, at: tuple[int, int]) -> None:
+def _draw_text(picture: NDArray[np.uint8], text: str, at: tuple[int, int]) -> None:
     plain = text.encode("ascii", "replace").decode()
     x, y = at
     # the outline is the same text shifted: a thicker font is a wider one in OpenCV 5
