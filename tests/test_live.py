@@ -27,7 +27,7 @@ def worst(a: NDArray, b: NDArray) -> float:
     return float(np.abs(a.astype(int) - b.astype(int)).max())
 
 
-def test_an_empty_scene_passes_as_the_very_same_arrays() -> None:
+def test_an_empty_scene_returns_the_same_arrays() -> None:
     scene = backdrop(SIZE)
     with eraser() as live:
         pictures = [scene.copy() for _ in range(6)]
@@ -37,7 +37,7 @@ def test_an_empty_scene_passes_as_the_very_same_arrays() -> None:
             assert live.result.rgb is pictures[live.result.index]
 
 
-def test_a_walker_is_replaced_by_the_true_background_and_nothing_else_changes() -> None:
+def test_a_walker_is_replaced_by_the_background_and_nothing_else_changes() -> None:
     scene = backdrop(SIZE)
     with eraser() as live:
         for index in range(50):
@@ -53,7 +53,7 @@ def test_a_walker_is_replaced_by_the_true_background_and_nothing_else_changes() 
                 assert worst(shown.rgb, scene) <= 4
 
 
-def test_what_was_never_seen_is_made_up_once_and_stays_calm() -> None:
+def test_unknown_pixels_are_synthesized_once_and_stay_stable() -> None:
     scene = backdrop(SIZE)
     outs = []
     with eraser() as live:
@@ -66,7 +66,7 @@ def test_what_was_never_seen_is_made_up_once_and_stays_calm() -> None:
     assert max(np.abs(a - b).max() for a, b in itertools.pairwise(outs[2:])) <= 3
 
 
-def test_the_hidden_follows_the_light() -> None:
+def test_hidden_pixels_follow_the_exposure() -> None:
     scene = backdrop(SIZE)
     with eraser() as live:
         for index in range(15):
@@ -82,7 +82,7 @@ def test_the_hidden_follows_the_light() -> None:
         )  # of 33: the light field adds, it does not scale
 
 
-def test_the_memory_turns_with_the_camera() -> None:
+def test_the_background_model_follows_the_camera() -> None:
     wide = backdrop((SIZE[0], SIZE[1] + 160), seed=5)
     rng = np.random.default_rng(0)
     wide = np.clip(wide.astype(int) + np.kron(rng.integers(-25, 26, (60, 120, 1)), np.ones((4, 4, 1), int)), 0, 255)
@@ -102,7 +102,7 @@ def test_the_memory_turns_with_the_camera() -> None:
     assert np.mean(errors) < 9, errors
 
 
-def test_another_size_starts_anew() -> None:
+def test_a_new_size_starts_anew() -> None:
     with eraser() as live:
         for index in range(4):
             assert live.step(with_person(backdrop(SIZE), 50, 50), index / 30).shape == (*SIZE, 3)
@@ -110,7 +110,7 @@ def test_another_size_starts_anew() -> None:
             assert live.step(backdrop((120, 160)), index / 30).shape == (120, 160, 3)
 
 
-def test_the_detector_thread_keeps_up_with_its_picture() -> None:
+def test_the_detector_thread_keeps_up() -> None:
     scene = backdrop(SIZE)
     with LiveEraser("person", segmenter=MagentaSegmenter(0.03), level=2, latency=0.15) as live:
         live.warm_up()
@@ -122,7 +122,7 @@ def test_the_detector_thread_keeps_up_with_its_picture() -> None:
             time.sleep(max(due - time.monotonic(), 0))
 
 
-def test_an_error_of_the_detector_reaches_the_caller() -> None:
+def test_a_detector_error_reaches_the_caller() -> None:
     class Broken(MagentaSegmenter):
         def __call__(self, frames):  # type: ignore[no-untyped-def]
             raise RuntimeError("no more")
@@ -132,7 +132,7 @@ def test_an_error_of_the_detector_reaches_the_caller() -> None:
             live.step(backdrop(SIZE), index / 30)
 
 
-def test_somebody_can_be_kept() -> None:
+def test_an_object_can_be_kept() -> None:
     scene = backdrop(SIZE)
     with eraser() as live:
         live.step(with_person(scene, 50, 100), 0.0)
@@ -161,7 +161,7 @@ def test_an_empty_scene_can_be_learned_first() -> None:
         assert worst(live.result.rgb, scene) <= 3
 
 
-def test_a_plate_is_kept_for_the_next_time(tmp_path: Path) -> None:
+def test_a_plate_is_saved_and_loaded(tmp_path: Path) -> None:
     scene = backdrop(SIZE)
     with eraser() as live:
         for index in range(12):
@@ -176,14 +176,14 @@ def test_a_plate_is_kept_for_the_next_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut off"])
-def test_what_is_no_plate_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_no_plate(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "plate.npz"
     path.write_bytes(content)
     with pytest.raises(OptionError, match="not a background plate"):
         BackgroundModel.load(path)
 
 
-def test_requests_that_make_no_sense() -> None:
+def test_invalid_options() -> None:
     with pytest.raises(OptionError, match="nothing to remove"):
         LiveEraser("")
     with eraser() as live, pytest.raises(ShapeError, match="uint8"):
@@ -204,7 +204,7 @@ def test_levels_are_shed_under_load_and_regained() -> None:
     assert LEVELS[shed].imgsz < LEVELS[0].imgsz
 
 
-def test_a_camera_at_rest_is_exactly_at_rest() -> None:
+def test_a_resting_camera_has_the_identity_homography() -> None:
     rng = np.random.default_rng(1)
     gray = np.kron(rng.integers(0, 255, (27, 48)), np.ones((8, 8))).astype(np.uint8)
     pose, nobody = CameraTracker(), np.zeros(gray.shape, bool)
@@ -229,7 +229,7 @@ def _grown(area: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     return cv2.dilate(big, np.ones((5, 5), np.uint8)) > 0
 
 
-def test_frames_stay_untouched_by_the_eraser() -> None:
+def test_input_frames_are_not_changed() -> None:
     picture = with_person(backdrop(SIZE), 50, 50)
     before = picture.copy()
     with eraser() as live:

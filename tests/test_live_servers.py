@@ -111,7 +111,7 @@ def test_an_rtsp_camera_that_freezes(scene: Scene, closing: Callable) -> None:
     ],
     ids=["tcp", "udp", "mjpeg"],
 )
-def test_what_ffmpeg_sends(sent: str, read: str, scene: Scene, closing: Callable) -> None:
+def test_streams_from_ffmpeg(sent: str, read: str, scene: Scene, closing: Callable) -> None:
     port = free_port()
     closing(FfmpegPusher(scene, sent, port))
     time.sleep(0.8)
@@ -130,7 +130,7 @@ def test_rtmp_in(scene: Scene, closing: Callable, tmp_path: Path) -> None:
     _in_order_and_without_the_person(run, scene, "rtmp through nginx")
 
 
-def test_hls_as_it_happens_runs_evenly(scene: Scene, closing: Callable, tmp_path: Path) -> None:
+def test_live_hls_runs_evenly(scene: Scene, closing: Callable, tmp_path: Path) -> None:
     server = closing(HlsServer(scene, tmp_path, live=True))
     time.sleep(2.5)
     with Running(server.url, timeout=6.0) as run:
@@ -171,7 +171,7 @@ def test_a_film_over_http_plays_at_its_own_pace_and_ends(scene: Scene, closing: 
     ],
     ids=["rtmp", "rtsp", "udp", "tcp"],
 )
-def test_what_others_receive(receiver: str, url: str, closing: Callable, tmp_path: Path) -> None:
+def test_streams_to_other_programs(receiver: str, url: str, closing: Callable, tmp_path: Path) -> None:
     from livefakes import Pusher
 
     port, source = free_port(), free_port()

@@ -89,7 +89,7 @@ def test_a_lost_camera_is_shown_grey_and_found_again(camera: MjpegCamera) -> Non
     assert run.capture.reconnects == 1
 
 
-def test_patience_ends_when_asked_to(camera: MjpegCamera) -> None:
+def test_give_up_raises(camera: MjpegCamera) -> None:
     with Running(camera.url, timeout=0.6, give_up=0.5) as run:
         run.until(lambda: len(run.collector.frames) > 4)
         camera.close()
@@ -98,7 +98,7 @@ def test_patience_ends_when_asked_to(camera: MjpegCamera) -> None:
     assert "gone for 0.5 s" in str(run.error)
 
 
-def test_another_size_midway_begins_another_segment(tmp_path: Path) -> None:
+def test_a_change_of_size_starts_a_segment(tmp_path: Path) -> None:
     first, second = Scene((240, 320)), Scene((180, 256))
     current = [first]
 
@@ -145,7 +145,7 @@ def test_sound_stays_with_its_picture(tmp_path: Path, scene: Scene) -> None:
     assert sum(n for _, n in heard) / 48000 > 0.8 * (seen[-1] - seen[0])
 
 
-def test_a_clap_is_heard_when_it_is_seen(tmp_path: Path, scene: Scene) -> None:
+def test_audio_and_video_are_in_sync(tmp_path: Path, scene: Scene) -> None:
     port = free_port()
     scene.claps = True
     pusher = Pusher(f"tcp://127.0.0.1:{port}", scene, sound=True)
@@ -205,7 +205,7 @@ def test_the_page_the_stream_and_a_watcher_who_leaves(camera: MjpegCamera) -> No
         free.bind(("127.0.0.1", int(host.rpartition(":")[2])))
 
 
-def test_a_receiver_that_goes_away_stops_nothing(camera: MjpegCamera) -> None:
+def test_a_receiver_that_disconnects_blocks_nothing(camera: MjpegCamera) -> None:
     port = free_port()
     listener = socket.create_server(("127.0.0.1", port))
     push = PushOutput(f"tcp://127.0.0.1:{port}")
@@ -278,7 +278,7 @@ def test_bad_requests_get_one_clear_line(
     assert "Traceback" not in "".join(said)
 
 
-def test_sound_alone_is_no_picture(tmp_path: Path) -> None:
+def test_a_source_without_video(tmp_path: Path) -> None:
     path = tmp_path / "tone.mka"
     with av.open(str(path), "w", format="matroska") as out:
         stream = out.add_stream("pcm_s16le", rate=8000, layout="mono")
@@ -289,9 +289,7 @@ def test_sound_alone_is_no_picture(tmp_path: Path) -> None:
         Capture(address_of(str(path))).start()
 
 
-def test_ctrl_c_is_the_usual_way_to_end(
-    camera: MjpegCamera, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ctrl_c_ends_the_run(camera: MjpegCamera, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report, out = tmp_path / "r.json", tmp_path / "a.mkv"
     timer = threading.Timer(2.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()

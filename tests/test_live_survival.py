@@ -71,7 +71,7 @@ def test_a_slow_camera_is_recorded_at_its_own_speed(closing: Callable, tmp_path:
 
 
 @pytest.mark.slow
-def test_what_a_stalled_stream_sends_at_once_afterwards_is_old_news(scene: Scene, closing: Callable) -> None:
+def test_a_burst_after_a_stall_is_stale(scene: Scene, closing: Callable) -> None:
     port = free_port()
     closing(Pusher(f"tcp://127.0.0.1:{port}", scene))
     relay = closing(Relay(port))
@@ -241,7 +241,7 @@ def test_a_numbered_camera_where_only_opencv_knows_it(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-def test_nobody_sends(closing: Callable) -> None:
+def test_a_source_without_a_sender(closing: Callable) -> None:
     for scheme in ("udp", "rtsp", "rtmp"):
         silent = socket.create_server(("127.0.0.1", 0))
         port = free_port() if scheme == "udp" else silent.getsockname()[1]

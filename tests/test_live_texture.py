@@ -39,7 +39,7 @@ def test_texture_goes_on_behind_the_hole() -> None:
     assert texture.view((0, 8, 0, 8)) is None
 
 
-def test_a_wall_needs_none_and_what_is_done_is_not_done_again() -> None:
+def test_no_texture_for_a_wall_and_no_repeated_job() -> None:
     texture = Texture(SIZE, threaded=False)
     texture.request(np.full((*SIZE, 3), 90, np.float32), _hole())
     assert texture.view((0, 8, 0, 8)) is None
@@ -50,7 +50,7 @@ def test_a_wall_needs_none_and_what_is_done_is_not_done_again() -> None:
     assert texture._result is first
 
 
-def test_somebody_who_never_moves_before_a_pattern() -> None:
+def test_a_static_person_before_a_pattern() -> None:
     scene = np.repeat(_stripes().astype(np.uint8)[..., :1], 3, 2)
     outs = []
     with LiveEraser("person", segmenter=MagentaSegmenter(), level=2) as live:

@@ -1,4 +1,4 @@
-"""The person gone as you watch: the engine made causal, for cameras and streams."""
+"""Live object removal for cameras and streams: the engine in causal form."""
 
 from vidrase.live.background import BackgroundModel
 from vidrase.live.eraser import LiveEraser, Result

@@ -1,7 +1,7 @@
-"""What the background looks like, learned pixel by pixel whenever it is visible.
+"""The live background model: a running average per pixel, updated wherever the background is visible.
 
-Colours live on a canvas in the coordinates of the anchor picture, a margin wider than the frame. A pixel is *known* when it was
-seen, *made up* when it was invented because a hole needed it before it was ever seen.
+Colours are stored on a canvas in the coordinates of the anchor frame, with a margin around the frame. A pixel is *known* once it
+was visible, *synthesized* when a hole needed its colour before it was ever visible.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
 
-MARGIN_SHARE = 0.14  # of the shorter side, on each side: what a turning camera has seen beside the frame
-MAX_UPDATES = 24.0  # updates that an average reaches back: noise falls fivefold, slow light is still followed
-STRIPES = 4  # the frame is learned a quarter at a time, in turn with all that is round a hole
-SYNTHESIS_RATE = 0.06  # how fast an invention follows a better one: a change is a fade of half a second, not a pop
-CHANGE_UPDATES = 12  # updates for which something else must stand before it is the background now
-CHANGE_UPDATES_NEAR = 60  # the same beside a thing to remove: its shadow is no background
-RELIABLE_UPDATES = 8.0  # updates from which a pixel is well known
+MARGIN_SHARE = 0.14  # share of the shorter side, added on each side: keeps what a panning camera saw beside the frame
+MAX_UPDATES = 24.0  # updates in a running average: lowers noise five times and still follows slow light changes
+STRIPES = 4  # parts of the frame; one is updated at a time, in turn with the surroundings of a hole
+# share of the difference per update by which a synthesized colour follows a better one: about half a second
+SYNTHESIS_RATE = 0.06
+CHANGE_UPDATES = 12  # updates; a changed colour visible for longer becomes the background
+CHANGE_UPDATES_NEAR = 60  # updates; the same near an object to remove, because its shadow is no background
+RELIABLE_UPDATES = 8.0  # updates; from here a pixel counts as well known
 HIDDEN, NEAR, VISIBLE = 0, 128, 255
-MIN_UPDATES = 3.0  # updates below which a pixel that is hidden again is not believed
+MIN_UPDATES = 3.0  # updates; a pixel with fewer that is hidden again is not trusted
 FORMAT = 1
 
 Rect = tuple[int, int, int, int]  # y0, y1, x0, x1, half-open, px of the frame
 
 
 class BackgroundModel:
-    """The live background of frames of one size (height, width)."""
+    """Background model for frames of one size (height, width)."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
@@ -39,14 +40,14 @@ class BackgroundModel:
         self.colour = np.zeros((*shape, 3), np.float32)
         """float32 [Hc, Wc, 3] RGB in 0..255."""
         self.weight = np.zeros(shape, np.float32)
-        """float32 [Hc, Wc]: how often a pixel was seen, up to LONGEST; 0 = never."""
+        """float32 [Hc, Wc]: number of updates, up to MAX_UPDATES; 0 = never visible."""
         self.synthesized = np.zeros(shape, np.bool_)
-        """bool [Hc, Wc]: never seen, but a colour was made up."""
+        """bool [Hc, Wc]: never visible, colour synthesized."""
         self.noise = 4.0
-        """Usual difference of a visible pixel from its memory, grey levels."""
+        """Typical difference of a visible background pixel from the model, grey levels."""
         self._candidate = np.zeros((*shape, 3), np.uint8)
         self._candidate_age = np.zeros(shape, np.uint8)
-        self._suspect = np.zeros(shape, np.bool_)  # seen only since a thing stood there, and not for long
+        self._suspect = np.zeros(shape, np.bool_)  # visible only after an object covered it, and only briefly
         self._turn = self._stripe = 0
 
     def clear(self) -> None:
@@ -58,7 +59,7 @@ class BackgroundModel:
         self._turn = 0
 
     def known_share(self) -> float:
-        """Share of the anchor's view that was seen at least once, 0..1."""
+        """Share of the anchor frame's pixels that are known, 0..1."""
         inner = self._frame_view(self.weight)
         return float((inner[::4, ::4] > 0).mean())
 
@@ -69,26 +70,26 @@ class BackgroundModel:
         homography: NDArray[np.float64] | None,
         region: Rect | None,
     ) -> None:
-        """Take in what is visible now.
+        """Update the model with one frame.
 
         rgb:     uint8 [H, W, 3].
-        sight:   uint8 [H, W]: HIDDEN, BESIDE or FREE. Beside a thing only what is little known is learned: what is well known
-                 keeps the age, and so the light, of what is hidden, and the difference of both from now is the same one.
-        pose:    anchor px -> current px, float64 [3, 3]; None when the camera stands at its anchor.
-        around:  where changes matter at once (round the hole); the rest takes its turn.
+        visibility: uint8 [H, W]: HIDDEN, NEAR or VISIBLE. Near an object only pixels that are not yet well known are updated: the
+                 others keep the age, and so the exposure, of the hidden pixels, as the compositor's exposure field needs it.
+        homography: anchor px -> current px, float64 [3, 3]; None while the camera is at its anchor.
+        region: rectangle to update in every second frame (around the hole); the rest takes turns.
         """
         margin = self.margin
         if homography is not None:
             to_canvas = np.array([[1.0, 0, margin], [0, 1, margin], [0, 0, 1]]) @ np.linalg.inv(homography)
             width, height = self.weight.shape[1], self.weight.shape[0]
-            size, edge = (width, height), cv2.BORDER_REPLICATE  # black from outside must not mix into the first row
+            size, edge = (width, height), cv2.BORDER_REPLICATE  # black from outside must not mix into the border
             rgb = cv2.warpPerspective(rgb, to_canvas, size, flags=cv2.INTER_LINEAR, borderMode=edge)
             visibility = cv2.warpPerspective(visibility, to_canvas, size, flags=cv2.INTER_NEAREST)
             rows, top, left = height, 0, 0
         else:
             rows, top, left = self.size[0], margin, margin
         self._turn += 1
-        if self._turn <= STRIPES:  # a new place is learned at once
+        if self._turn <= STRIPES:  # after a change of scene the whole frame at once
             self._update_rect(rgb, visibility, (0, rows, 0, rgb.shape[1]), top, left)
             return
         if region is None or self._turn % 2 == 0:
@@ -104,7 +105,7 @@ class BackgroundModel:
     def _update_rect(
         self, rgb: NDArray[np.uint8], visibility: NDArray[np.uint8], rect: Rect, top: int, left: int
     ) -> None:
-        """One rectangle of the frame into the canvas. OpenCV's loops throughout: numpy's take four times as long here."""
+        """Update one rectangle. Uses OpenCV loops: numpy takes four times as long here."""
         y0, y1, x0, x1 = rect
         if y1 <= y0 or x1 <= x0:
             return
@@ -121,7 +122,7 @@ class BackgroundModel:
         sample = inlier[::4, ::4] > 0
         if np.count_nonzero(sample) > 50:
             self.noise += 0.02 * (float(distance[::4, ::4][sample].mean()) - self.noise)
-        # what was hidden until now must show itself more than once: it may be a person that the detector missed
+        # a pixel visible for the first time needs more than one update: it may show a person that the detector missed
         first_seen = unknown & (visible > 0) & ~self.synthesized[on_canvas]
         protected = (visibility == NEAR) & (weight >= RELIABLE_UPDATES)
         outlier = (visible > 0) & (inlier == 0) & ~first_seen
@@ -142,9 +143,9 @@ class BackgroundModel:
         synthesized &= weight == 0
 
     def invalidate(self, rect: Rect, hidden: NDArray[np.bool_]) -> None:
-        """What is hidden bool [h, w] again and was hardly ever seen may have been the thing itself: no longer known.
+        """Discard pixels that are hidden again, bool [h, w], after few updates: they may have shown the object.
 
-        Only while the camera stands at its anchor.
+        Only while the camera is at its anchor.
         """
         y0, y1, x0, x1 = rect
         on_canvas = np.s_[self.margin + y0 : self.margin + y1, self.margin + x0 : self.margin + x1]
@@ -161,7 +162,7 @@ class BackgroundModel:
         tolerance: float,
         on_canvas: tuple[slice, slice],
     ) -> NDArray[np.bool_] | None:
-        """bool: where something else has stood long enough to be the background; where little was known, sooner."""
+        """bool: where a changed colour was visible long enough to become the background; sooner where little is known."""
         candidate, candidate_age = self._candidate[on_canvas], self._candidate_age[on_canvas]
         if not outlier.any():
             candidate_age[:] = candidate_age >> 1
@@ -179,9 +180,9 @@ class BackgroundModel:
     def view(
         self, rect: Rect, homography: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-        """(colour float32 [h, w, 3], known bool [h, w], made bool [h, w]) as the camera would see them within `rect` now.
+        """(colour float32 [h, w, 3], known bool [h, w], synthesized bool [h, w]) within `rect` of the current frame.
 
-        Not to be changed: they may be the memory itself.
+        Read-only: they may be views of the model.
         """
         y0, y1, x0, x1 = rect
         margin = self.margin
@@ -205,9 +206,9 @@ class BackgroundModel:
     def store_synthesis(
         self, rect: Rect, colours: NDArray[np.float32], mask: NDArray[np.bool_], homography: NDArray[np.float64] | None
     ) -> None:
-        """Remember made-up colours, float32 [h, w, 3] within `rect` of the frame, for the pixels `mask` bool [h, w].
+        """Store synthesized colours, float32 [h, w, 3] within `rect` of the frame, for the pixels `mask` bool [h, w].
 
-        What was made up before moves towards them slowly; what is known stays.
+        Colours synthesized earlier move towards them slowly; known pixels are unchanged.
         """
         y0, y1, x0, x1 = rect
         margin = self.margin
@@ -232,7 +233,7 @@ class BackgroundModel:
         before |= unknown
 
     def rebase(self, homography: NDArray[np.float64]) -> None:
-        """Anchor the canvas anew: the view at `homography` becomes the anchor's own. The only time that memory is resampled."""
+        """Make the view at `homography` the anchor. Only here is the model resampled."""
         margin = self.margin
         shift = np.array([[1.0, 0, margin], [0, 1, margin], [0, 0, 1]])
         warp = shift @ homography @ np.linalg.inv(shift)
@@ -253,14 +254,14 @@ class BackgroundModel:
         return array[margin : margin + self.size[0], margin : margin + self.size[1]]
 
     def save(self, path: Path) -> None:
-        """Write the plate: the anchor's view and how well it is known, as .npz without pickle."""
+        """Write the plate: the anchor frame and its update counts, as .npz without pickle."""
         colour = np.clip(np.rint(self._frame_view(self.colour)), 0, 255).astype(np.uint8)
         with path.open("wb") as file:
             np.savez_compressed(file, format=np.int32(FORMAT), rgb=colour, weight=self._frame_view(self.weight))
 
     @classmethod
     def load(cls, path: Path, size: tuple[int, int] | None = None) -> BackgroundModel:
-        """A plate from `save`, scaled to `size` (height, width) when given. Raises OptionError for anything else."""
+        """Load a plate written by `save`, scaled to `size` (height, width) if given. Raises OptionError for any other file."""
         try:
             with np.load(path, allow_pickle=False) as stored:
                 if int(stored["format"]) != FORMAT:
@@ -284,12 +285,12 @@ class BackgroundModel:
 
 
 def max_channel(values: NDArray) -> NDArray:
-    """[h, w]: the largest of the three channels of [h, w, 3]."""
+    """[h, w]: maximum over the three channels of [h, w, 3]."""
     return cv2.max(cv2.max(cv2.extractChannel(values, 0), cv2.extractChannel(values, 1)), cv2.extractChannel(values, 2))
 
 
 def _canvas_box(rect: Rect, homography: NDArray[np.float64], margin: int, shape: tuple[int, ...]) -> Rect:
-    """`rect` of the frame as the box that holds it on the canvas."""
+    """Bounding box of the frame's `rect` on the canvas."""
     y0, y1, x0, x1 = rect
     corners = np.array([[[x0, y0]], [[x1, y0]], [[x0, y1]], [[x1, y1]]], np.float64)
     back = cv2.perspectiveTransform(corners, np.linalg.inv(homography))[:, 0] + margin

@@ -1,8 +1,7 @@
-"""Where the camera looks, relative to the picture that the background memory is anchored to.
+"""Track the camera relative to the anchor frame of the background model.
 
-Points of the anchor picture are searched for in every new one (frame to anchor, not frame to frame), so that errors do not
-add up. Convention: `homography` float64 [3, 3] takes px of the anchor picture to px of the current one, full size, pixel
-centres at integers.
+Feature points of the anchor are tracked into every frame (anchor to frame, not frame to frame), so that errors do not accumulate.
+Convention: `homography` float64 [3, 3] maps anchor px to current px at full size, pixel centres at integers.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from vidrase.cuts import CutDetector
 CameraState = Literal["still", "moved", "unsure", "lost"]
 
 MAX_POINTS = 160
-MIN_POINTS = 14  # points below which a blank wall may as well be standing still
-MAX_DRIFT_SHARE = 0.12  # share of the frame that a corner may wander before the memory is anchored anew
-STILL_PX = 0.4  # px of the full picture: less is the noise of the estimate, and resampling for it would only blur
-MAX_DIFFERENCE = 7  # grey levels that half of the picture may differ when it is the same view
-MAX_FAILURES = 12  # pictures without a fit after which the place is given up
+MIN_POINTS = 14  # points; with fewer (a blank wall) no motion is estimated
+MAX_DRIFT_SHARE = 0.12  # corner shift / shorter side; above it a new anchor is set
+STILL_PX = 0.4  # px at full size; a smaller shift is estimation noise and counts as no motion, to avoid resampling
+MAX_DIFFERENCE = 7  # grey levels, median over the frame; below it the view is unchanged
+MAX_FAILURES = 12  # frames without an estimate; after more the scene counts as lost
 _LK: dict[str, Any] = {
     "winSize": (15, 15),
     "maxLevel": 3,
@@ -31,7 +30,7 @@ _LK: dict[str, Any] = {
 
 
 class CameraTracker:
-    """Follows the camera; `step` once a picture, in order."""
+    """Estimates the camera motion; call `step` for every frame, in order."""
 
     def __init__(self) -> None:
         self.homography = np.eye(3)
@@ -46,12 +45,12 @@ class CameraTracker:
         self._last: tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]] | None = None
 
     def step(self, gray: NDArray[np.uint8], masked: NDArray[np.bool_], size: tuple[int, int]) -> CameraState:
-        """How the camera stands now.
+        """Estimate the camera position in one frame.
 
-        gray: uint8 [h, w], a small view of the picture.  busy: bool [h, w], where things to remove are: nothing there counts.
-        size: (height, width) of the full picture.
-        Returns "still" (the homography is exactly the identity), "moved", "unsure" (keep the last pose and do not
-        learn) or "lost": another place, forget the memory; the anchor is then this picture.
+        gray: uint8 [h, w], the reduced frame.  masked: bool [h, w], pixels of objects to remove, which are ignored.
+        size: (height, width) of the full frame.
+        Returns "still" (the homography is exactly the identity), "moved", "unsure" (keep the last homography and do not update
+        the background model) or "lost": another scene; this frame is the new anchor.
         """
         cut = self._cut(gray)
         if self._anchor_gray is None or self._anchor_gray.shape != gray.shape or cut:
@@ -74,7 +73,7 @@ class CameraTracker:
         self._last = gray, masked, estimate
         full = self._scale @ estimate @ np.linalg.inv(self._scale)
         shift = corner_shift(full, size)
-        # a camera at rest is believed to move only when it does so for some pictures, or plainly
+        # a resting camera counts as moving only after several frames or a large shift
         resting = np.array_equal(self.homography, np.eye(3))
         self._moving_frames = 0 if shift < (2.5 * STILL_PX if resting else STILL_PX) else self._moving_frames + 1
         if not self._moving_frames or (resting and self._moving_frames < 4 and shift < 6 * STILL_PX):
@@ -84,11 +83,11 @@ class CameraTracker:
         return "moved"
 
     def needs_new_anchor(self, size: tuple[int, int]) -> bool:
-        """Whether the view has left the anchor so far, or shares so little with it, that a new anchor is due."""
+        """Whether the view is too far from the anchor, or overlaps it too little."""
         return self._weak or corner_shift(self.homography, size) > MAX_DRIFT_SHARE * min(size)
 
     def anchor(self, gray: NDArray[np.uint8], masked: NDArray[np.bool_], size: tuple[int, int]) -> None:
-        """Make this picture the anchor: the homography is the identity from here."""
+        """Make this frame the anchor: the homography is the identity from here on."""
         height, width = gray.shape
         sx, sy = size[1] / width, size[0] / height
         self._scale = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
@@ -98,14 +97,14 @@ class CameraTracker:
         self._weak = False
         self._last = gray, masked, np.eye(3)
         self._failures = 0
-        self._moving_frames = 4 if moving else 0  # a camera that moved goes on to
+        self._moving_frames = 4 if moving else 0  # a moving camera is expected to keep moving
         free = np.where(masked, 0, 255).astype(np.uint8)
         self._anchor_mean = max(float(cv2.mean(gray, free)[0]), 1.0)
         points = cv2.goodFeaturesToTrack(gray, MAX_POINTS, 0.01, max(min(height, width) / 24, 4), mask=free)
         self._points = np.zeros((0, 1, 2), np.float32) if points is None else points.astype(np.float32)
 
     def _retry_anchor(self, gray: NDArray[np.uint8], masked: NDArray[np.bool_], size: tuple[int, int]) -> None:
-        """A picture without features (a lens cap, a wall): look for some from time to time."""
+        """For frames without features (a lens cap, a wall): try a new anchor from time to time."""
         self._failures += 1
         if self._failures > MAX_FAILURES:
             pose = self.homography
@@ -116,9 +115,8 @@ class CameraTracker:
         assert self._anchor_gray is not None
         free = np.where(masked, 0, 255).astype(np.uint8)
         gain = self._anchor_mean / max(float(cv2.mean(gray, free)[0]), 1.0)
-        exposure_matched = (
-            gray if 0.95 < gain < 1.05 else cv2.convertScaleAbs(gray, alpha=gain)
-        )  # a lamp switched on is no motion
+        # a lamp that is switched on is no motion
+        exposure_matched = gray if 0.95 < gain < 1.05 else cv2.convertScaleAbs(gray, alpha=gain)
         small = np.linalg.inv(self._scale) @ self.homography @ self._scale
         guess = cv2.perspectiveTransform(self._points, small).astype(np.float32)
         tracked, status, error = cv2.calcOpticalFlowPyrLK(
@@ -136,7 +134,7 @@ class CameraTracker:
         start, end = self._points[good, 0], tracked[good, 0]
         shifts = np.abs(end - start).max(1)
         resting = np.array_equal(self.homography, np.eye(3))
-        if np.mean(shifts < (0.45 if resting else 0.15)) > 0.5:  # most points stand: what moves is not the camera
+        if np.mean(shifts < (0.45 if resting else 0.15)) > 0.5:  # most points are static: the motion is an object's
             return np.eye(3)
         homography, inliers = cv2.findHomography(start, end, cv2.USAC_MAGSAC, 0.8, None, 300, 0.99)
         if homography is None or inliers.sum() < max(MIN_POINTS, 0.45 * len(start)):
@@ -150,7 +148,7 @@ class CameraTracker:
         return homography if _is_plausible(homography, gray.shape) else None
 
     def _estimate_via_last(self, gray: NDArray[np.uint8], masked: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-        """The small homography by way of the last picture that was placed, when too little of the anchor is left in view."""
+        """Homography at reduced size through the last estimated frame, when too little of the anchor is visible."""
         if self._last is None or self._last[0].shape != gray.shape:
             return None
         last_gray, was_masked, last_homography = self._last
@@ -172,7 +170,7 @@ class CameraTracker:
         return np.vstack([step, [0, 0, 1]]) @ last_homography
 
     def _matches_anchor(self, gray: NDArray[np.uint8], free: NDArray[np.uint8]) -> bool:
-        """Whether a camera at rest still sees its anchor, though too few points say so."""
+        """Whether a resting camera still sees its anchor, although too few points were tracked."""
         assert self._anchor_gray is not None
         if not np.array_equal(self.homography, np.eye(3)):
             return False
@@ -181,14 +179,14 @@ class CameraTracker:
 
 
 def corner_shift(homography: NDArray[np.float64], size: tuple[int, int]) -> float:
-    """The farthest that a corner of a picture of `size` (height, width) is moved, px."""
+    """Largest shift of a corner of a frame of `size` (height, width), px."""
     height, width = size
     corners = np.array([[[0, 0]], [[width - 1, 0]], [[0, height - 1]], [[width - 1, height - 1]]], np.float64)
     return float(np.abs(cv2.perspectiveTransform(corners, homography) - corners).max())
 
 
 def _is_plausible(homography: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
-    """No mirror, no collapse, no horizon inside the picture: between pictures of one place these are errors of the fit."""
+    """Whether the homography has no mirroring, collapse or horizon inside the frame; those are estimation errors."""
     area = np.linalg.det(homography[:2, :2])
     far = homography[2, :2] @ np.array([shape[1], shape[0]])
     return bool(0.4 < area < 2.5 and abs(far) < 0.3)

@@ -1,6 +1,6 @@
-"""One picture and its mask to the picture without: where exactly to paint, and with what.
+"""Composite the background into the hole: refine the mask, compensate exposure, blend.
 
-Invariant: outside `Composite.area` the result is the picture, bit for bit.
+Invariant: outside `Composite.area` the result is bit-identical to the frame.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from vidrase.fill.membrane import membrane
 from vidrase.live.background import HIDDEN, NEAR, VISIBLE, BackgroundModel, Rect, max_channel
 from vidrase.live.texture import Texture
 
-DILATION_SHARE = 0.012  # of the longer side: how far the hole reaches beyond the mask
-MOTION_DILATION = 0.6  # and of the distance that the thing moves from picture to picture
-GUARD_SHARE = 0.012  # of the longer side: how far beyond the hole nothing is learned
-NEAR_SHARE = 0.06  # of the longer side: how far beyond the hole the light is compared
-# of the longer side: how far from the mask a difference from the background still belongs to the thing
+DILATION_SHARE = 0.012  # dilation of the mask / longer side
+MOTION_DILATION = 0.6  # additional dilation / object motion per frame
+GUARD_SHARE = 0.012  # width of the zone around the hole where the background model is not updated / longer side
+NEAR_SHARE = 0.06  # width of the zone around the hole where exposure is compared / longer side
+# distance from the mask / longer side; nearer differences from the background are added to the mask
 REFINE_SHARE = 0.045
-FEATHER_SHARE = 0.006  # of the longer side: over which the fill fades in, inside the hole
-TEXTURE_INTERVAL = 8  # pictures with something unknown after which texture is asked for
-EXPOSURE_CELL_PX = 8  # px of a cell of the light field
-EXPOSURE_SCALE = 14.0  # grey levels beyond which a difference is another thing rather than another light
+FEATHER_SHARE = 0.006  # width of the blending ramp inside the hole / longer side
+TEXTURE_INTERVAL = 8  # frames with unknown pixels between two texture requests
+EXPOSURE_CELL_PX = 8  # px; cell size of the exposure field
+EXPOSURE_SCALE = 14.0  # grey levels; larger differences count as another object, not as exposure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Composite:
-    """A picture without the things."""
+    """A frame without the objects."""
 
     rgb: NDArray[np.uint8]
-    """uint8 [H, W, 3]; the very array that came in when nothing was to be hidden."""
+    """uint8 [H, W, 3]; the input array itself when nothing is masked."""
     area: NDArray[np.bool_] | None
-    """bool [h, w] within `rect`: where pixels may differ; None when nowhere."""
+    """bool [h, w] within `rect`: pixels that may differ; None when there are none."""
     rect: Rect | None
     known: float
-    """Share of the hole that is real background, 0..1."""
+    """Share of the hole filled with known background, 0..1."""
 
 
 class Compositor:
-    """Paints over things with the remembered background; keeps a counter only, to spread work over pictures."""
+    """Composites the background into holes. Its only state is a frame counter and the texture thread."""
 
     def __init__(
         self, size: tuple[int, int], small: tuple[int, int], *, dilate: int | None = None, threaded: bool = True
@@ -53,7 +53,7 @@ class Compositor:
         self._all_visible = np.full(size, VISIBLE, np.uint8)
 
     def dilate(self, mask: NDArray[np.bool_], speed: float) -> NDArray[np.bool_]:
-        """The small mask [h, w] grown to what is painted over. speed: small px a picture."""
+        """Dilate the reduced mask [h, w] to the hole. speed: reduced px per frame."""
         if not mask.any():
             return mask
         long = max(self.small)
@@ -68,9 +68,9 @@ class Compositor:
         background: BackgroundModel,
         homography: NDArray[np.float64] | None,
     ) -> NDArray[np.bool_]:
-        """`area` [h, w] of the `small` picture uint8 [h, w, 3], and what differs from the background beside it.
+        """`area` [h, w] of the reduced frame `small` uint8 [h, w, 3], plus adjacent pixels that differ from the background.
 
-        A hand, a bag, the rim of the hair: what the detector's mask missed.
+        This adds what the detector's mask misses: a hand, a bag, hair.
         """
         if not area.any():
             return area
@@ -105,7 +105,7 @@ class Compositor:
         return out
 
     def visibility_map(self, area: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """uint8 [H, W]: HIDDEN, BESIDE or FREE for the memory, given the small `area`."""
+        """uint8 [H, W]: HIDDEN, NEAR or VISIBLE for the background model, from the reduced `area`."""
         if not area.any():
             return self._all_visible
         inverse = np.where(area, 0, 255).astype(np.uint8)
@@ -126,9 +126,9 @@ class Compositor:
         *,
         texture: bool = True,
     ) -> Composite:
-        """`rgb` uint8 [H, W, 3] with the small `area` painted over. sight: uint8 [H, W], as the memory learned from it.
+        """Fill the reduced `area` of `rgb` uint8 [H, W, 3]. visibility_map: uint8 [H, W], as used for the model's update.
 
-        texture: whether there is time to invent some where nothing was ever seen.
+        texture: whether there is time to synthesize texture for unknown pixels.
         """
         if not area.any():
             return Composite(rgb, None, None, 1.0)
@@ -145,7 +145,7 @@ class Compositor:
         hole = self._upscaled(area, rect)
         current = rgb[rect[0] : rect[1], rect[2] : rect[3]]
         colour, known, synthesized = background.view(rect, homography)
-        # what lies beside is as old in the memory as what is hidden: the light has changed for both alike
+        # pixels near the hole are as old in the model as the hidden ones: their exposure has changed alike
         where = visibility_map[rect[0] : rect[1], rect[2] : rect[3]]
         guard = (where == HIDDEN) | hole
         field = exposure_field(current, colour, known & (where == NEAR) & ~hole)
@@ -163,7 +163,7 @@ class Compositor:
         alpha = np.clip(soft * np.float32(2 / 255) - 1, 0, 1) * hole
         step = cv2.multiply(cv2.subtract(fill, current, dtype=cv2.CV_32F), cv2.merge([alpha] * 3))
         out = rgb.copy()
-        # adding nothing where alpha is 0 leaves the very same bits
+        # adding 0 where alpha is 0 keeps the bits
         out[rect[0] : rect[1], rect[2] : rect[3]] = cv2.add(current, step, dtype=cv2.CV_8U)
         share = 1 - float(np.count_nonzero(unknown)) / max(int(np.count_nonzero(hole)), 1)
         return Composite(out, hole, rect, share)
@@ -181,13 +181,13 @@ class Compositor:
         rect: Rect,
         homography: NDArray[np.float64] | None,
     ) -> NDArray[np.float32]:
-        """`fill` with what was never seen made up: at once where it is new, then only slowly changing."""
+        """`fill` with unknown pixels synthesized: new ones at once, others updated slowly."""
         self._frame_count += 1
         unknown = hole & ~known
         new = unknown & ~synthesized
         if new.any() or self._frame_count % (2 if self.texture.fading_in else 5) == 0:
             better = self.texture.view(rect) if homography is None else None
-            # real background outside the guard, remembered background inside the hole, nothing between or never seen
+            # real pixels outside the guard zone, known background inside the hole, nothing between them
             reliable = (~guard | known)[::4, ::4]
             values = np.where(guard[::4, ::4, None], fill[::4, ::4], current[::4, ::4]).astype(np.float32)
             size = (-(-reliable.shape[1] // 2), -(-reliable.shape[0] // 2))
@@ -198,7 +198,7 @@ class Compositor:
             if better is not None:
                 cv2.copyTo(better[0], better[1].view(np.uint8), guess)
             background.store_synthesis(rect, guess, unknown, homography)
-            # standing at its anchor, the memory holds what is new already
+            # at the anchor the model already contains the new colours
             colour = background.view(rect, None)[0] if homography is None else np.where(new[..., None], guess, colour)
         cv2.copyTo(colour, unknown.view(np.uint8), fill)
         return fill
@@ -206,7 +206,7 @@ class Compositor:
     def _request_texture(
         self, rgb: NDArray[np.uint8], shown: NDArray[np.float32], unknown: NDArray[np.bool_], rect: Rect
     ) -> None:
-        """Ask for texture where `unknown` bool [h, w] within `rect`; shown: float32 [h, w, 3], the best known there."""
+        """Request texture for `unknown` bool [h, w] within `rect`; shown: float32 [h, w, 3], the best colours there."""
         if self._frame_count % TEXTURE_INTERVAL:
             return
         whole = rgb.copy()
@@ -218,7 +218,7 @@ class Compositor:
         self.texture.request(small, cv2.resize(hole, where, interpolation=cv2.INTER_AREA) > 0)
 
     def _upscaled(self, area: NDArray[np.bool_], rect: Rect) -> NDArray[np.bool_]:
-        """The small area at full size, smooth edges, within `rect`."""
+        """The reduced area at full size with smooth edges, within `rect`."""
         y0, y1, x0, x1 = rect
         sy, sx = self.small[0] / self.size[0], self.small[1] / self.size[1]
         warp = np.array([[sx, 0, (x0 + 0.5) * sx - 0.5], [0, sy, (y0 + 0.5) * sy - 0.5]])
@@ -235,11 +235,11 @@ class Compositor:
 def exposure_field(
     current: NDArray[np.uint8], remembered: NDArray[np.float32], reliable: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """How the light differs from the memory's, smooth, carried into what is hidden: float32 [h, w, 3].
+    """Smooth difference of the current exposure from the model's, interpolated into the hole: float32 [h, w, 3].
 
-    now: uint8 [h, w, 3].  then: float32 [h, w, 3].  sure: bool [h, w], where both show the background.
+    current: uint8 [h, w, 3].  remembered: float32 [h, w, 3].  reliable: bool [h, w], where both show the background.
     """
-    # every second pixel of every second row: sixteen of a cell are plenty for what is smooth
+    # every second row and column: 16 pixels per cell are enough for a smooth field
     difference = cv2.subtract(
         np.ascontiguousarray(current[::2, ::2]), np.ascontiguousarray(remembered[::2, ::2]), dtype=cv2.CV_32F
     )
@@ -260,7 +260,7 @@ def _dilated(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     r = round(radius)
     if r < 1:
         return mask
-    # two octagon-like passes: a disc of that size would cost several times more
+    # a distance transform for large radii: a disc kernel of that size costs several times more
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1)) if r <= 6 else None
     if kernel is not None:
         return cv2.dilate(mask.astype(np.uint8), kernel) > 0

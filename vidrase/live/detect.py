@@ -1,4 +1,4 @@
-"""The detector in its own thread: it gets the newest picture whenever it is free, and nobody waits longer than they want."""
+"""The detector in its own thread: it takes the newest frame whenever it is free; callers choose how long they wait."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from vidrase.frames import Frame, Instances
 from vidrase.segment import Segmenter
 
 RGB8 = PixelLayout("rgb24", "rgb", 8, full_range=True)
-# share of the recommended confidence from which live footage hides a thing: a flash of a person costs more
+# live threshold / recommended confidence: lower than for files, because a missed person is worse than a false detection
 CONFIDENCE_FACTOR = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
-    """What one picture showed."""
+    """The detections in one frame."""
 
     index: int
     instances: Instances
-    """Only what is to go; at the size that was looked at, not the frame's."""
+    """Only objects to remove, at the size of the detector's input, not of the frame."""
     seconds: float
-    """How long the detector took."""
+    """Duration of the detection."""
 
 
 class Detector:
-    """Looks for the chosen classes. A context manager; the thread starts with the first picture.
+    """Detects the classes to remove. A context manager; the thread starts with the first frame.
 
-    segmenter_for: long side px -> segmenter.  threaded: False looks at once, in `offer`: slower, repeatable.
+    segmenter_for: long side px -> segmenter.  threaded: False detects inside `offer`: slower, but repeatable.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Detector:
         self._stop = False
         self._thread: threading.Thread | None = None
         self.seconds = 0.05
-        """Usual duration of one look."""
+        """Mean duration of a detection."""
         self.newest = -1
-        """The latest picture that has been looked at."""
+        """Index of the latest frame that was processed."""
         self.runs = 0
         self.description = ""
 
     def offer(self, index: int, rgb: NDArray[np.uint8], imgsz: int) -> bool:
-        """Have picture `index`, uint8 [H, W, 3], looked at `imgsz` px long; False when the detector is busy."""
+        """Detect in frame `index`, uint8 [H, W, 3], at `imgsz` px long side; returns False when the detector is busy."""
         if not self._threaded:
             self._ready.append(self._detect(index, rgb, imgsz))
             return True
@@ -85,7 +85,7 @@ class Detector:
             return True
 
     def take(self) -> list[Detection]:
-        """What has been found since the last call, oldest first. Raises what the detector raised."""
+        """Detections since the last call, oldest first. Raises the detector's error, if any."""
         with self._state:
             self._raise()
             instances = list(self._ready)
@@ -93,7 +93,7 @@ class Detector:
             return instances
 
     def wait_for(self, index: int, seconds: float) -> None:
-        """Wait up to `seconds` for a look at a picture from `index` on, if one was offered."""
+        """Wait up to `seconds` for a detection in frame `index` or later, if one was offered."""
         deadline = time.monotonic() + seconds
         with self._state:
             while not self._error and not self._stop:
@@ -149,7 +149,7 @@ class Detector:
             self.description = getattr(segmenter, "description", type(segmenter).__name__)
             if self._classes is None:
                 self._classes = removed_classes(segmenter.names, *self._requested)
-            if hasattr(segmenter, "only"):  # fewer classes to decide between; a filter below does the same slower
+            if hasattr(segmenter, "only"):  # faster than filtering the result below
                 segmenter.only = frozenset(k for k, name in segmenter.names.items() if name in self._classes)
         assert self._classes is not None
         start = time.perf_counter()
@@ -165,7 +165,7 @@ class Detector:
             for label, score in zip(instances.labels, instances.scores, strict=True)
         ]
         seconds = time.perf_counter() - start
-        if index >= 0:  # the first look, of nothing, is slow and says nothing about the next
+        if index >= 0:  # the warm-up detection is slow and not representative
             self.runs += 1
             self.seconds += 0.1 * (seconds - self.seconds)
         return Detection(index, instances.where(np.array(selected, bool)), seconds)

@@ -1,4 +1,4 @@
-"""`LiveEraser`: pictures in, pictures out without the things, one at a time, in anybody's loop."""
+"""`LiveEraser`: object removal frame by frame, inside any loop."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ from vidrase.options import ModelOptions
 from vidrase.report import Note, Notes
 from vidrase.segment import Segmenter, load_segmenter
 
-MAX_DELAY = 5  # pictures held back at most, whatever the frame rate
-LATENCY_RESERVE = 0.035  # seconds of the latency that capture, painting and output need themselves
-# seconds of the source over which a mask may be carried; beyond, the picture waits for a look of its own
+MAX_DELAY = 5  # maximum delay in frames, at any frame rate
+LATENCY_RESERVE = 0.035  # seconds of the latency reserved for capture, compositing and output
+# seconds of the source; a mask is not propagated further than this, the frame waits for a new detection instead
 MAX_PROPAGATION_SECONDS = 0.1
-MAX_EXTRA_WAIT = 1.5  # seconds that it waits then
-FIRST_DETECTION_TIMEOUT = 30.0  # seconds that the first picture waits for the detector, which has to load
+MAX_EXTRA_WAIT = 1.5  # seconds; maximum length of that wait
+FIRST_DETECTION_TIMEOUT = 30.0  # seconds that the first frame waits for the detector to load
 
 
 @dataclass(slots=True, eq=False)
 class Result:
-    """The last picture that went out."""
+    """The last output frame."""
 
     source: NDArray[np.uint8]
-    """uint8 [H, W, 3] as it came in."""
+    """uint8 [H, W, 3], the input frame."""
     rgb: NDArray[np.uint8]
     area: NDArray[np.bool_]
-    """bool [h, w], small: what was painted over."""
+    """bool [h, w], reduced: the hole."""
     seconds: float
-    """Time of the picture, as given to `step`."""
+    """Time of the frame, as given to `step`."""
     index: int
     known: float
-    """Share of the hole that is real background, 0..1."""
+    """Share of the hole filled with known background, 0..1."""
     boxes: list[tuple[int, tuple[int, int, int, int]]]
-    """(number, x0 y0 x1 y1 px) of the things last seen."""
+    """(id, x0 y0 x1 y1 px) of the objects in the last detection."""
 
 
 class LiveEraser:
-    """Removes things from a running camera. All state is in here; call `step` from one thread.
+    """Removes objects from live video. Holds all state; call `step` from one thread.
 
     remove:  class names or ids, comma-separated or several, or "all".
-    keep:    what stays, of what `remove` names.
-    latency: seconds that a picture may be held back, so that its mask is its own.
-    learn:   seconds of empty scene at the start: nothing is looked for, everything is background.
-    plate:   a background saved before, see `save_plate`.
-    level:   fixes the quality (0 best .. 4); None: as much as the time between pictures allows.
-    threaded: False looks for things inside `step`: repeatable, not for a live picture.
-    segmenter: in place of the one that `models` name.
-    Raises OptionError for classes that do not exist and ModelError for missing weights, at the first `step` at the latest.
+    keep:    classes to keep, of those in `remove`.
+    latency: seconds that a frame may be delayed to wait for its own mask.
+    learn:   seconds of empty scene at the start, without detection: everything is background.
+    plate:   a saved background, see `save_plate`.
+    level:   fixes the quality (0 best .. 4); None: the best that the frame interval allows.
+    threaded: False detects inside `step`: repeatable, but too slow for live video.
+    segmenter: replaces the one that `models` names.
+    Raises OptionError for unknown classes and ModelError for missing weights, at the first `step` at the latest.
 
     >>> with LiveEraser(remove="person") as eraser:  # doctest: +SKIP
     ...     for rgb in camera:
@@ -95,7 +95,7 @@ class LiveEraser:
         self.id_assigner = IdAssigner()
         self.result: Result | None = None
         self.fixed_delay: int | None = None
-        """Pictures held back, when somebody else's loop knows better; None: as `latency` and the frame rate allow."""
+        """Delay in frames, set by the caller's loop; None: from `latency` and the frame rate."""
         options = models or ModelOptions()
 
         def load(imgsz: int) -> Segmenter:
@@ -116,7 +116,7 @@ class LiveEraser:
         self._threaded = threaded
         self._dilate, self._learn, self._plate = dilate, learn, plate
         if plate is not None:
-            BackgroundModel.load(plate)  # a wrong file is told before the camera is opened
+            BackgroundModel.load(plate)  # report a wrong file before the camera is opened
         self._size: tuple[int, int] | None = None
         self._compositor: Compositor | None = None
         self._count = 0
@@ -131,43 +131,43 @@ class LiveEraser:
 
     @property
     def interval(self) -> float:
-        """Usual seconds between pictures."""
+        """Mean seconds between frames."""
         return self._interval
 
     @property
     def count(self) -> int:
-        """Pictures that have come in; the next one's `Result.index`."""
+        """Number of input frames; also the next frame's `Result.index`."""
         return self._count
 
     @property
     def delay(self) -> int:
-        """Pictures that are held back."""
+        """Current delay in frames."""
         if self.fixed_delay is not None:
             return self.fixed_delay
         return int(np.clip((self.latency - LATENCY_RESERVE) / max(self._interval, 1e-3), 0, MAX_DELAY))
 
     @property
     def pending_frames(self) -> int:
-        """Pictures that wait for their masks at present."""
+        """Number of frames that wait for their masks."""
         return len(self._pending) if self._size is not None else 0
 
     def warm_up(self) -> None:
-        """Load the detector now and let it look once, so that no picture waits for it. Raises what is wrong with it."""
+        """Load the detector and run it once, so that no frame waits for it. Raises its errors."""
         blank = np.zeros((270, 480, 3), np.uint8)
         self.detector.offer(-1, blank, self.quality.level.imgsz)
         self.detector.wait_for(-1, FIRST_DETECTION_TIMEOUT)
         self.detector.take()
 
     def report_dropped(self, count: int) -> None:
-        """`count` pictures were dropped before the next `step`: too much is being done."""
+        """Report `count` frames dropped before the next `step`, so that the quality is lowered."""
         self._dropped += count
 
     def step(self, rgb: NDArray[np.uint8], seconds: float | None = None) -> NDArray[np.uint8]:
-        """One picture in, one out: an earlier one, `delay` pictures ago, without the things. The first ones repeat.
+        """Take one frame and return the output frame of `delay` frames ago. The first output is repeated until then.
 
-        rgb:     uint8 [H, W, 3] RGB; not changed, not to be changed by the caller later. Another size starts anew.
+        rgb:     uint8 [H, W, 3] RGB; neither this method nor the caller may change it. A new size starts anew.
         seconds: its time; None: now.
-        Outside the hole the result is the picture bit for bit; without a hole it is the very same array.
+        Outside the hole the output is bit-identical; without a hole it is the same array.
         """
         began = time.monotonic()
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
@@ -197,14 +197,14 @@ class LiveEraser:
         return self.result.rgb
 
     def drain(self) -> Iterator[Result]:
-        """The pictures that are still held back, oldest first; after the last `step`."""
+        """Yield the delayed frames, oldest first; call after the last `step`."""
         while self._size is not None and self._pending:
             self._render(self._pending.popleft())
             assert self.result is not None
             yield self.result
 
     def _start(self, size: tuple[int, int]) -> None:
-        """Begin with frames of `size` (height, width)."""
+        """Start with frames of `size` (height, width)."""
         if size[0] < 16 or size[1] < 16:
             raise ShapeError(f"expected pictures of at least 16x16, got {size[1]}x{size[0]}")
         self._size, self._small = size, small_size(size)
@@ -239,7 +239,7 @@ class LiveEraser:
         return self._last_offered >= self._first
 
     def _render(self, frame: LiveFrame) -> float:
-        """Erase from `frame` and make it `result`; returns the seconds that it only waited."""
+        """Process `frame` into `result`; returns the seconds spent waiting."""
         assert frame.rgb is not None
         assert frame.small is not None
         assert self._size is not None
@@ -281,7 +281,7 @@ class LiveEraser:
         return waited
 
     def _wait_for_detection(self, frame: LiveFrame) -> float:
-        """Wait for the look that shows `frame`, as long as its time allows."""
+        """Wait for the detection in `frame` as long as the latency allows."""
         if not self._threaded or self._is_learning(frame.seconds):
             return 0.0
         start = time.monotonic()
@@ -289,16 +289,14 @@ class LiveEraser:
             self.detector.wait_for(frame.index, FIRST_DETECTION_TIMEOUT)
         else:
             left = frame.arrived + self.latency - 0.5 * LATENCY_RESERVE - self._paint_seconds - start
-            left = min(
-                left, 0.9 * self._interval - self._paint_seconds
-            )  # waiting longer would only lose the next picture
+            left = min(left, 0.9 * self._interval - self._paint_seconds)  # a longer wait would only drop the next frame
             if left > 0:
                 self.detector.wait_for(frame.index, left)
             self._require_recent_detection(frame)
         return time.monotonic() - start
 
     def _require_recent_detection(self, frame: LiveFrame) -> None:
-        """Rather a late picture than one whose mask is elsewhere: have `frame` looked at when the last look is too old."""
+        """If the last detection is too old, detect in `frame` and wait: a late frame is better than a wrong mask."""
         assert frame.rgb is not None
         deadline = time.monotonic() + MAX_EXTRA_WAIT
         while time.monotonic() < deadline:
@@ -312,10 +310,10 @@ class LiveEraser:
                 self._offer_times[frame.index] = frame.seconds
             self.detector.wait_for(self._last_offered, deadline - time.monotonic())
             if self._last_offered >= frame.index and self.detector.newest < self._last_offered:
-                return  # the detector is slower than anybody would wait
+                return  # the detector is slower than any useful wait
 
     def _assign_detections(self, frame: LiveFrame) -> list[Detection]:
-        """Give new looks to the pictures they belong to; returns those that come after their picture has gone."""
+        """Assign new detections to their pending frames; returns those whose frame was already output."""
         late_detections: list[Detection] = []
         waiting = {one.index: one for one in (frame, *self._pending)}
         for detection in self.detector.take():
@@ -364,7 +362,7 @@ class LiveEraser:
         self.result = Result(frame.rgb, composite.rgb, area, frame.seconds, frame.index, composite.known, self._boxes)
 
     def relearn(self) -> None:
-        """Forget the background and learn it anew."""
+        """Discard the background model and start a new one."""
         if self._size is not None:
             self._plate = None
             self.background = BackgroundModel(self._size)
@@ -372,12 +370,12 @@ class LiveEraser:
             self._compositor.texture.reset()
 
     def toggle(self, number: int) -> bool:
-        """Keep thing `number` in the picture, or remove it again; returns whether it is kept now."""
+        """Keep object `number`, or remove it again; returns whether it is kept now."""
         self.id_assigner.kept ^= {number}
         return number in self.id_assigner.kept
 
     def save_plate(self, path: Path) -> None:
-        """Write the background learned so far; `plate=` reads it. Raises OptionError before the first picture."""
+        """Save the background model; `plate=` loads it. Raises OptionError before the first frame."""
         if self._size is None:
             raise OptionError("no picture has come in yet, so there is no background to save")
         self.background.save(path)

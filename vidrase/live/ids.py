@@ -1,4 +1,4 @@
-"""Lasting numbers for the things in view, so that a key can pick one of them."""
+"""Assign constant ids to the objects in view, so that a key can select one."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from numpy.typing import NDArray
 
 from vidrase.frames import Instances
 
-MIN_IOU = 0.2  # IoU from which two boxes are the same thing
-MAX_MISSED = 30  # looks after which somebody who left gets a new number
+MIN_IOU = 0.2  # IoU of boxes in consecutive detections, from which they are the same object
+MAX_MISSED = 30  # detections; an object missing for longer gets a new id
 
 
 class IdAssigner:
-    """Who is in view. Numbers are the lowest free ones, so that they stay on the keyboard."""
+    """Assigns ids. Uses the lowest free numbers, so that they fit the number keys."""
 
     def __init__(self) -> None:
         self.kept: set[int] = set()
-        """Numbers that stay in the picture."""
+        """Ids of objects that are not removed."""
         self._known: dict[int, tuple[NDArray[np.float32], int]] = {}
 
     def assign(self, instances: Instances) -> Instances:
-        """`instances` with lasting ids >= 1."""
+        """`instances` with constant ids >= 1."""
         ids = np.zeros(len(instances), np.int64)
         scale = np.array([instances.size[1], instances.size[0]] * 2, np.float32)
         boxes = instances.boxes / np.maximum(scale, 1)
@@ -48,7 +48,7 @@ class IdAssigner:
         )
 
     def without_kept(self, instances: Instances) -> Instances:
-        """Those of `instances` that are not kept."""
+        """The instances whose ids are not in `kept`."""
         return (
             instances.where(np.array([int(number) not in self.kept for number in instances.ids], bool))
             if self.kept

@@ -1,4 +1,4 @@
-"""capture → eraser → outputs, until somebody says stop. Nothing between them grows."""
+"""The live loop: capture → eraser → outputs, with bounded queues, until it is stopped."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from vidrase.live.stats import Stats
 from vidrase.live.window import Window, signal_lost_image
 from vidrase.report import Note
 
-POLL = 0.1  # seconds: how soon Ctrl-C, a key or a loss is noticed
-GREY_AFTER = 0.5  # seconds without a picture before the last one is shown grey
+POLL = 0.1  # seconds; delay until Ctrl-C, a key or a lost source is noticed
+GREY_AFTER = 0.5  # seconds without a frame before the last one is shown in grey
 GREY_EVERY = 0.2
 
 
 class LiveLoop:
-    """One run. `run` returns at the end of the source, after `stop()`, or when the window is closed.
+    """One live run. `run` returns at the end of the source, after `stop()`, or when the window is closed.
 
-    seconds: ends the run after that long; None: no limit.
+    seconds: duration of the run; None: no limit.
     """
 
     def __init__(
@@ -53,19 +53,19 @@ class LiveLoop:
         self._grey_at = 0.0
 
     def add(self, output: Output) -> None:
-        """One more place for the pictures; before `run`."""
+        """Add an output; before `run`."""
         self._outputs.append(output)
 
     def watch(self, window: Window) -> None:
-        """Show them in `window` too; before `run`."""
+        """Also show the output in `window`; before `run`."""
         self._window = window
 
     def stop(self) -> None:
-        """End the run soon; from any thread or a signal handler."""
+        """End the run soon; callable from any thread or signal handler."""
         self._stop.set()
 
     def run(self) -> None:
-        """Work until the end. Raises what the source, the detector or an output failed with."""
+        """Run until the end. Raises errors of the source, the detector and the outputs."""
         began = time.monotonic()
         self._quiet_since = began
         while not self._stop.is_set():
@@ -94,13 +94,13 @@ class LiveLoop:
         self._deliver(start)
 
     def _deliver(self, start: float) -> None:
-        """Send what the eraser shows now, unless it was sent; work on it began at `start`, monotonic seconds."""
+        """Send the eraser's result, unless it was sent; `start`: monotonic seconds when its processing began."""
         result = self._eraser.result
         assert result is not None
         current_stats = time.monotonic()
         self._quiet_since = current_stats
         if result.index == self._sent_index:
-            return  # the pictures that are held back are still being gathered
+            return  # still filling the delay
         self._sent_index = result.index
         arrived = self._arrivals.pop(result.index, current_stats)
         for old in [number for number in self._arrivals if number < result.index]:
@@ -117,7 +117,7 @@ class LiveLoop:
         self._send(result.rgb, result.seconds)
 
     def _deliver_pending(self) -> None:
-        """Send the pictures that still wait for masks."""
+        """Send the delayed frames."""
         for _ in self._eraser.drain():
             self._deliver(time.monotonic())
 
@@ -130,11 +130,11 @@ class LiveLoop:
             self._window.show(self._eraser, picture, self.line())
 
     def _handle_gap(self) -> None:
-        """No picture came: after a while say so in the picture itself."""
+        """Without new frames: after a while show that in the output."""
         current_stats = time.monotonic()
         silence = current_stats - self._quiet_since
         if silence >= GREY_AFTER and self._eraser.pending_frames:
-            self._deliver_pending()  # what was seen before the gap is not shown after it
+            self._deliver_pending()  # frames from before the gap must not appear after it
             return
         if self._last is None or silence < GREY_AFTER or current_stats - self._grey_at < GREY_EVERY:
             if self._window is not None and self._last is not None:
@@ -149,12 +149,12 @@ class LiveLoop:
             self._window.show(self._eraser, picture, self.line())
 
     def line(self) -> str:
-        """One line of figures for the overlay."""
+        """One line of statistics for the overlay."""
         level = LEVELS[self._eraser.quality.index].name
         return f"{self.stats.fps:.0f} fps  {self.stats.latency * 1e3:.0f} ms  {self._capture.dropped} dropped  {level}"
 
     def current_stats(self) -> dict[str, Any]:
-        """The figures of this moment, for `/stats.json`."""
+        """Current statistics, for `/stats.json`."""
         return {
             "fps": round(self.stats.fps, 2),
             "latency_ms": round(self.stats.latency * 1e3, 1),
@@ -164,7 +164,7 @@ class LiveLoop:
         }
 
     def report(self) -> dict[str, Any]:
-        """Everything worth keeping of this run, plain types."""
+        """The run's report, plain types."""
         detector = self._eraser.detector
         return {
             "source": self._capture.address.text,

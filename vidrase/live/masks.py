@@ -1,8 +1,8 @@
-"""Where the things are, in every picture, from looks at only some of them.
+"""Masks for every frame from detections in some frames.
 
-Everything here is small (`WORKING_SIDE` px long): masks are carried by dense flow, a look in the past is carried
-forward, one in the near future backward, and what was hidden once stays hidden for a while: a hole too large is the true
-background all the same, a hole too small is a flash of a person.
+All arrays have a reduced size (`WORKING_SIDE` px long). Masks are propagated by dense flow: past detections forwards, a detection
+in a later frame backwards. A masked pixel stays masked for some time: a hole that is too large still shows the true background,
+one that is too small shows the person for a moment.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from vidrase.flow import DisFlow
 from vidrase.live.detect import Detection
 
 WORKING_SIDE = 384
-MAX_HISTORY = 16  # pictures that a late look may be carried over
-PART_DECAY = 0.62  # of the memory of a pixel, at each look that does not confirm it though the thing itself is found
-LOST_DECAY = 0.93  # when the whole thing is not found any more
-MASK_THRESHOLD = 100  # of 255
+MAX_HISTORY = 16  # frames over which a late detection can be warped
+PART_DECAY = 0.62  # factor on a pixel's mask value per detection that misses the pixel but finds the rest of the object
+LOST_DECAY = 0.93  # the same factor when the whole object is missed
+MASK_THRESHOLD = 100  # of 255; a smaller mask value is background
 
 
 @dataclass(slots=True, eq=False)
 class LiveFrame:
-    """One picture on its way."""
+    """One frame in the pipeline."""
 
     index: int
     rgb: NDArray[np.uint8] | None
@@ -35,30 +35,30 @@ class LiveFrame:
     arrived: float
     """Monotonic seconds."""
     gray: NDArray[np.uint8]
-    """uint8 [h, w], small."""
+    """uint8 [h, w], reduced."""
     small: NDArray[np.uint8] | None = None
     """uint8 [h, w, 3]."""
     backward_flow: NDArray[np.float32] | None = None
-    """Flow to the picture before, float32 [h, w, 2] small px; None until somebody needs it."""
+    """Flow to the previous frame, float32 [h, w, 2] reduced px; None until needed."""
     detection_mask: NDArray[np.uint8] | None = None
-    """What the detector saw in this very picture, 0 or 255 [h, w]."""
+    """Mask of the detections in this frame, 0 or 255 [h, w]."""
 
 
 def small_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the small picture for a frame of `size`."""
+    """(height, width) of the reduced frame for a frame of `size`."""
     scale = min(WORKING_SIDE / max(size), 1.0)
     return max(round(size[0] * scale), 2), max(round(size[1] * scale), 2)
 
 
 class MaskPropagator:
-    """The masks of a run of pictures; `step` once for each, in order, however many later ones have arrived."""
+    """Propagates masks; call `step` for every frame, in order. Later frames may have arrived already."""
 
     def __init__(self, small: tuple[int, int]) -> None:
         self.small = small
         self.any_masked = False
-        """Whether anything is to be hidden at present."""
+        """Whether anything is masked in the last frame."""
         self.speed = 0.0
-        """How fast what is hidden moves, small px a picture."""
+        """Motion of the masked pixels, reduced px per frame."""
         self._flow = DisFlow(finest_scale=2, iterations=12, refinements=2)
         self._mask_memory = np.zeros(small, np.uint8)
         self._history: deque[LiveFrame] = deque(maxlen=MAX_HISTORY)
@@ -66,17 +66,17 @@ class MaskPropagator:
         self._grid = np.stack(grid, axis=2)
 
     def reset(self) -> None:
-        """Another place: nothing that was held is there any more."""
+        """Forget all masks after a change of scene."""
         self._mask_memory[:] = 0
         self._history.clear()
 
     def step(
         self, frame: LiveFrame, later_frames: list[LiveFrame], late_detections: list[Detection], flow_px: int
     ) -> NDArray[np.bool_]:
-        """bool [h, w]: what is to be hidden in `frame`.
+        """bool [h, w]: mask of `frame`.
 
-        ahead: later pictures that have arrived, in order.  late: looks at pictures before `frame` that came only now, with
-        `instances` already reduced to what is to go.  flow_px: long side at which motion is estimated.
+        later_frames: later frames that have arrived, in order.  late_detections: detections in earlier frames that arrived only
+        now, without kept objects.  flow_px: long side at which the flow is computed.
         """
         previous = self._history[-1] if self._history else None
         next_detected = next(
@@ -110,7 +110,7 @@ class MaskPropagator:
         return mask
 
     def _merge(self, detection: NDArray[np.uint8]) -> None:
-        """Believe a look: what it shows is hidden, what it does not confirm fades."""
+        """Merge a detection mask: its pixels are set, pixels that it does not confirm decay."""
         if not self._mask_memory.any():
             self._mask_memory = detection.copy()
             return
@@ -123,7 +123,7 @@ class MaskPropagator:
         self._mask_memory[self._mask_memory < MASK_THRESHOLD] = 0
 
     def _estimate_flow(self, frame: LiveFrame, previous: LiveFrame, flow_px: int) -> None:
-        """Have `frame.backward_flow`."""
+        """Compute `frame.backward_flow` unless it is known."""
         if frame.backward_flow is not None:
             return
         scale = flow_px / max(self.small)
@@ -136,17 +136,17 @@ class MaskPropagator:
             frame.backward_flow = self._flow(frame.gray[None], previous.gray[None])[0]
 
     def _warp_mask(self, mask: NDArray[np.uint8], backward_flow: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """`mask` of the picture before, in this one."""
-        # nearest, and what comes from outside is empty: a linear carry would gnaw at the rim picture by picture
+        """The previous frame's `mask`, warped to this one."""
+        # nearest neighbour: linear interpolation would erode the border from frame to frame
         return cv2.remap(mask, self._grid + backward_flow, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
 
     def _warp_forward(
         self, detection: NDArray[np.uint8], index: int, frame: LiveFrame, flow_px: int
     ) -> NDArray[np.uint8]:
-        """A look at picture `index`, in `frame`."""
+        """The mask detected in frame `index`, warped to `frame`."""
         chain = [later for later in self._history if later.index >= index] + [frame]
         if chain[0].index != index or not detection.any():
-            return detection  # older than the past reaches: better there than nowhere
+            return detection  # older than the history: use it unwarped
         for a, b in itertools.pairwise(chain):
             self._estimate_flow(b, a, flow_px)
             assert b.backward_flow is not None
@@ -154,7 +154,7 @@ class MaskPropagator:
         return detection
 
     def _warp_backward(self, frame: LiveFrame, later_frames: list[LiveFrame], flow_px: int) -> NDArray[np.bool_]:
-        """What a later picture shows, in `frame`; the way back is the way there turned round, near enough for a step or two."""
+        """A later frame's mask, warped to `frame` by the negated backward flow, which is accurate enough for a step or two."""
         mask = later_frames[-1].detection_mask
         assert mask is not None
         for a, b in zip(reversed([frame, *later_frames[:-1]]), reversed(later_frames), strict=True):
@@ -163,7 +163,7 @@ class MaskPropagator:
             spread = cv2.dilate(mask, np.ones((3, 3), np.uint8))
             inside = spread > 0
             step = np.median(b.backward_flow[inside], axis=0) if inside.any() else np.zeros(2)
-            # the median keeps still background out of the vector; the thing's own motion is what matters
+            # outside the mask use the median motion of the object: static background must not enter the warp
             moved = np.where(inside[..., None], b.backward_flow, step.astype(np.float32))
             mask = cv2.remap(mask, self._grid - moved, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
         return mask > 127
@@ -176,7 +176,7 @@ class MaskPropagator:
 
 
 def rasterize(detection: Detection, small: tuple[int, int]) -> NDArray[np.uint8]:
-    """All that `detection` found as one mask, 0 or 255 [h, w]."""
+    """Union of all instances of `detection` as a mask, 0 or 255 [h, w]."""
     instances = detection.instances
     if not len(instances):
         return np.zeros(small, np.uint8)

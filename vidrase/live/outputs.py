@@ -1,4 +1,4 @@
-"""Where pictures go: one thread and one short queue an output, so that a slow one holds up nobody else."""
+"""Outputs: each has one thread and one short queue, so that a slow one does not block the others."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vidrase.errors import DependencyError, SinkError
 from vidrase.report import Note
 
 QUEUE_SIZE = 6
-CLOSE_TIMEOUT = 5.0  # seconds that a closing output may take for what still waits
+CLOSE_TIMEOUT = 5.0  # seconds that a closing output may spend on queued frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutputFrame:
-    """One picture on its way out."""
+    """One output frame."""
 
     rgb: NDArray[np.uint8]
     """uint8 [H, W, 3] RGB."""
@@ -29,11 +29,11 @@ class OutputFrame:
     """Its time in the source."""
     frame_rate: float
     audio: list[tuple[Any, float]] = field(default_factory=list)
-    """Decoded sound up to this picture: (frame, seconds)."""
+    """Decoded audio up to this frame: (frame, seconds)."""
 
 
 class Output(ABC):
-    """A place for pictures. `put` never waits, unless `patient`; what does not fit is dropped and counted."""
+    """An output. `put` never blocks unless `patient`; when the queue is full, the oldest frame is dropped and counted."""
 
     def __init__(self, name: str, *, patient: bool = False, say: Note | None = None) -> None:
         self.name = name
@@ -51,13 +51,13 @@ class Output(ABC):
 
     @abstractmethod
     def write(self, output_frame: OutputFrame) -> None:
-        """Deliver one picture; called in the output's own thread."""
+        """Write one frame; runs in the output's thread."""
 
     def finish(self) -> None:  # noqa: B027 - nothing to finish is the usual case
-        """Called once at the end, in the output's own thread."""
+        """Runs once at the end, in the output's thread."""
 
     def put(self, output_frame: OutputFrame) -> None:
-        """Queue one picture. Raises what the output failed with."""
+        """Queue one frame. Raises the output's error, if any."""
         with self._state:
             if self._error is not None:
                 raise self._error
@@ -67,19 +67,19 @@ class Output(ABC):
                 lost = self._queue.popleft()
                 self.dropped += 1
                 if self._queue:
-                    self._queue[0].audio[:0] = lost.audio  # sound is never dropped with a picture
+                    self._queue[0].audio[:0] = lost.audio  # audio is never dropped with a frame
             self._queue.append(output_frame)
             self._state.notify_all()
 
     def close(self) -> None:
-        """Deliver what waits, finish and join."""
+        """Write queued frames, finish and join."""
         with self._state:
             self._stop = True
             self._state.notify_all()
         self._thread.join(CLOSE_TIMEOUT)
 
     def failure(self) -> BaseException | None:
-        """What the output failed with, if it did."""
+        """The output's error, if any."""
         with self._state:
             return self._error
 
@@ -106,7 +106,7 @@ class Output(ABC):
 
 
 class VirtualCamera(Output):
-    """Another program's camera, through pyvirtualcam (extra `virtualcam`)."""
+    """A virtual camera for other programs, through pyvirtualcam (extra `virtualcam`)."""
 
     def __init__(self, device: str | None = None, *, say: Note | None = None) -> None:
         try:
@@ -119,7 +119,7 @@ class VirtualCamera(Output):
         super().__init__("virtual camera", say=say)
 
     def write(self, output_frame: OutputFrame) -> None:
-        """Send one picture; the camera is made anew when the size changes."""
+        """Send one frame; a change of size reopens the camera."""
         height, width = output_frame.rgb.shape[:2]
         if self._camera is None or (self._camera.height, self._camera.width) != (height, width):
             self.finish()
@@ -132,19 +132,19 @@ class VirtualCamera(Output):
         self._camera.send(np.ascontiguousarray(output_frame.rgb))
 
     def finish(self) -> None:
-        """Take the camera away."""
+        """Close the camera."""
         if self._camera is not None:
             self._camera.close()
             self._camera = None
 
 
 class Collector(Output):
-    """Keeps what arrives, for tests and the soak: (monotonic seconds, showing) of the last `most` pictures."""
+    """Keeps the last `most` frames, for tests and the soak test: (monotonic seconds, output frame)."""
 
     def __init__(self, most: int = 64, *, patient: bool = False) -> None:
         self.frames: deque[tuple[float, OutputFrame]] = deque(maxlen=most)
         super().__init__("collector", patient=patient)
 
     def write(self, output_frame: OutputFrame) -> None:
-        """Keep it."""
+        """Store the frame."""
         self.frames.append((time.monotonic(), output_frame))

@@ -1,4 +1,4 @@
-"""How much is done for each picture: shed when time runs out, taken up again when there is some to spare."""
+"""Quality control: lower the quality when frames take too long, raise it when there is time to spare."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class QualityLevel:
-    """One degree of quality."""
+    """One quality level."""
 
     name: str
     imgsz: int
-    """Long side px that the detector sees."""
+    """Long side px of the detector's input."""
     stride: int
-    """Least number of pictures from one look of the detector to the next."""
+    """Minimum number of frames from one detection to the next."""
     flow: int
-    """Long side px at which motion is estimated."""
+    """Long side px of the flow's input."""
     refine: bool
-    """Whether the difference from the background is used to complete masks."""
+    """Whether masks are refined by background subtraction."""
 
 
 LEVELS = (
@@ -28,15 +28,15 @@ LEVELS = (
     QualityLevel("least", 320, 4, 192, False),
 )
 START_LEVEL = 1
-SHED_LOAD = 0.85  # share of the time between two pictures: doing more than that leads to drops
-REGAIN_LOAD = 0.45  # below it the next better level is tried
-DETECTION_LATENCY_SHARE = 1.3  # looks of the detector may take this share of the latency
-WARMUP_FRAMES = 20  # pictures before anything is decided: the first ones pay for caches and threads
-SHED_AFTER, REGAIN_AFTER = 0.7, 5.0  # seconds
+SHED_LOAD = 0.85  # processing time / frame interval; above it the quality is lowered, because frames would be dropped
+REGAIN_LOAD = 0.45  # the same ratio; below it a better level is tried
+DETECTION_LATENCY_SHARE = 1.3  # detection time / allowed latency; the quality is lowered above it
+WARMUP_FRAMES = 20  # frames before the first decision: caches and threads warm up
+SHED_AFTER, REGAIN_AFTER = 0.7, 5.0  # seconds at a level before it is lowered, seconds of low load before it is raised
 
 
 class QualityController:
-    """Chooses the level. `step` once a picture."""
+    """Chooses the level; call `step` for every frame."""
 
     def __init__(self, *, fixed: int | None = None) -> None:
         self.index = START_LEVEL if fixed is None else fixed
@@ -50,14 +50,14 @@ class QualityController:
 
     @property
     def level(self) -> QualityLevel:
-        """What to do now."""
+        """The current level."""
         return LEVELS[self.index]
 
     def step(self, work: float, interval: float, detection_seconds: float, latency: float, *, dropped: int = 0) -> None:
-        """Take in how the last picture went.
+        """Record the timing of one frame.
 
-        work: seconds it took.  interval: seconds between pictures.  detection_seconds: seconds that the detector takes.
-        latency: seconds that are allowed.  dropped: pictures lost since the last call.
+        work: seconds it took.  interval: seconds between frames.  detection_seconds: seconds of one detection.
+        latency: allowed seconds.  dropped: frames lost since the last call.
         """
         interval = min(max(interval, 1e-3), 1.0)
         share = max(
@@ -72,7 +72,7 @@ class QualityController:
             return
         self._idle_seconds = self._idle_seconds + interval if self._load < REGAIN_LOAD else 0.0
         if self._load > SHED_LOAD and self._seconds_since_change > SHED_AFTER and self.index < len(LEVELS) - 1:
-            if self._seconds_since_change < 3 * REGAIN_AFTER:  # it was taken up too early: wait longer next time
+            if self._seconds_since_change < 3 * REGAIN_AFTER:  # raised too early: wait longer next time
                 self._regain_wait = min(self._regain_wait * 2, 60.0)
             self._change_to(self.index + 1)
         elif self._idle_seconds > self._regain_wait and self.index > 0:

@@ -1,4 +1,4 @@
-"""Pictures and sound to a file or a stream through PyAV: playable up to the last moment, however the run ends."""
+"""Encode frames and audio to a file or a stream through PyAV; the file is playable at any moment, however the run ends."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from vidrase.report import Note
 TIME_BASE_HZ = 90_000
 SUFFIXES = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".ts": "mpegts", ".m4v": "mp4"}
 FORMATS = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "udp": "mpegts", "tcp": "mpegts", "srt": "mpegts"}
-TIMEOUT = 3.0  # seconds for a receiver to answer, and to take what it is sent
-QUEUE_PACKETS = 30  # packets that may wait for the receiver before the picture after them does
+TIMEOUT = 3.0  # seconds for a receiver to answer or to accept data
+QUEUE_PACKETS = 30  # packets that may wait for the receiver before encoding blocks
 
 
 class Muxer:
-    """One container with H.264 and, when there is sound, AAC. Times are the source's.
+    """One container with H.264 and, if there is sound, AAC. Times are the source's.
 
-    live: `to` is somebody on the network. FFmpeg's own thread calls and feeds them: PyAV holds the interpreter while it
-    connects, so whoever does not answer would stop every picture.
+    live: `to` is a network receiver. FFmpeg's own thread connects and sends: PyAV holds the interpreter lock while connecting, so
+    a receiver that does not answer would block every frame.
     """
 
     def __init__(self, to: str, format: str, output_frame: OutputFrame, *, sound_rate: int, live: bool) -> None:
         options = _live_options(to, format) if live else _file_options(format)
         if live:
-            av.logging.set_level(None)  # else FFmpeg's thread logs through the interpreter, which waits for that thread
+            # otherwise FFmpeg's thread logs through the interpreter, which waits for that thread
+            av.logging.set_level(None)
         self._container: Any = av.open(to, "w", format="fifo" if live else format, options=options)
         height, width = output_frame.rgb.shape[:2]
         self.size = height, width
@@ -57,26 +58,27 @@ class Muxer:
             "preset": "ultrafast" if live else "veryfast",
             "crf": "23" if live else "20",
         }
-        # a recording may look ahead a little; what it holds back is lost when the power goes
+        # a recording may use a short lookahead; buffered frames are lost in a power cut
         stream.options = codec_options | ({"tune": "zerolatency"} if live else {"rc-lookahead": "8", "bf": "0"})
         self._video = stream
         self._sound: Any = None
         if sound_rate:
             self._sound = self._container.add_stream("aac", rate=sound_rate)
-        if live and format != "mpegts":  # PyAV asks the queue, not what is behind it, whether headers go first
+        # PyAV asks the fifo muxer, not the one behind it, whether it needs global headers
+        if live and format != "mpegts":
             for stream_ in self._container.streams:
                 stream_.codec_context.flags |= Flags.global_header
         self._resampler: Any = None
         self._audio_format: tuple[object, ...] = ()
         self._start: float | None = None
         self._last = -1
-        self._audio_samples: int | None = None  # samples, silence included
+        self._audio_samples: int | None = None  # samples written, including silence
 
     def write(self, output_frame: OutputFrame) -> None:
-        """Encode one picture and the sound that came with it."""
+        """Encode one frame and its audio."""
         self._start = output_frame.seconds if self._start is None else self._start
         rgb = output_frame.rgb
-        if rgb.shape[0] % 2 or rgb.shape[1] % 2:  # 4:2:0 knows no odd sizes
+        if rgb.shape[0] % 2 or rgb.shape[1] % 2:  # 4:2:0 needs even sizes
             rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range=ColorRange.MPEG)
@@ -92,7 +94,7 @@ class Muxer:
         if seconds < self._start:
             return
         kind = sound.format.name, sound.layout.name, sound.sample_rate
-        if kind != self._audio_format:  # another camera after a reconnection, or a programme that changes its sound
+        if kind != self._audio_format:  # another camera after a reconnection, or a changed audio format
             self._audio_format = kind
             self._resampler = av.AudioResampler("fltp", "stereo", self._sound.rate)
         sound.pts = None
@@ -100,14 +102,14 @@ class Muxer:
             due = round((seconds - self._start) * piece.sample_rate)
             if (
                 self._audio_samples is None or due - self._audio_samples > piece.sample_rate // 20
-            ):  # the first, or some was lost
+            ):  # the first samples, or samples after a gap
                 self._audio_samples = due
             piece.pts, piece.time_base = self._audio_samples, Fraction(1, piece.sample_rate)
             self._audio_samples += piece.samples
             self._container.mux(self._sound.encode(piece))
 
     def close(self) -> None:
-        """Flush and end the container."""
+        """Flush the encoders and close the container."""
         try:
             self._container.mux(self._video.encode(None))
             if self._sound is not None:
@@ -121,7 +123,7 @@ def _file_options(format: str) -> dict[str, str]:
     if format in ("mp4", "mov"):
         options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
     if format == "matroska":
-        options["cluster_time_limit"] = "1000"  # ms that are lost when the power goes
+        options["cluster_time_limit"] = "1000"  # at most this many ms are lost in a power cut
     return options
 
 
@@ -130,16 +132,16 @@ def _live_options(to: str, format: str) -> dict[str, str]:
     inner = {"flush_packets": "1"}
     inner |= {"rtsp_transport": "tcp", "timeout": str(wait)} if format == "rtsp" else {"rw_timeout": str(wait)}
     if to.startswith("udp") and "pkt_size" not in to:
-        inner["pkt_size"] = "1316"  # whole packets of the transport stream, as every receiver expects
+        inner["pkt_size"] = "1316"  # whole transport-stream packets, as receivers expect
     format_options = ":".join(f"{name}={value}" for name, value in inner.items())
     return {"fifo_format": format, "queue_size": str(QUEUE_PACKETS), "format_opts": format_options}
 
 
 class FileOutput(Output):
-    """A file, or numbered segments of it; a new one begins too when the size of the pictures changes.
+    """A file, or numbered segments; a change of frame size also starts a new one.
 
-    segment: seconds a segment; None: one file.  patient: never drop (for sources that can wait).
-    Raises SinkError when the folder or the name is no good, OptionError for an unknown suffix.
+    segment: seconds per segment; None: one file.  patient: never drop frames (for sources that can wait).
+    Raises SinkError for a bad folder or an existing file, OptionError for an unknown suffix.
     """
 
     def __init__(
@@ -171,7 +173,7 @@ class FileOutput(Output):
         return self._path.with_name(f"{self._path.stem}-{number:03d}{self._path.suffix}")
 
     def write(self, output_frame: OutputFrame) -> None:
-        """Encode one picture into the current segment."""
+        """Encode one frame into the current segment."""
         full = self._segment is not None and output_frame.seconds - self._began >= self._segment
         if self._muxer is not None and (full or self._muxer.size != output_frame.rgb.shape[:2]):
             self.finish()
@@ -190,14 +192,14 @@ class FileOutput(Output):
             raise SinkError(f"cannot write {self._path}: {getattr(error, 'strerror', None) or error}") from error
 
     def finish(self) -> None:
-        """End the current segment."""
+        """Close the current segment."""
         if self._muxer is not None:
             muxer, self._muxer = self._muxer, None
             muxer.close()
 
 
 class PushOutput(Output):
-    """A stream to somebody else: rtmp://, rtsp://, udp://, tcp://, srt://. Lost ones are called again, ever more patiently."""
+    """Pushes a stream: rtmp://, rtsp://, udp://, tcp://, srt://. Reconnects after a loss with growing pauses."""
 
     def __init__(self, url: str, *, sound_rate: int = 0, say: Note | None = None) -> None:
         scheme = urlsplit(url).scheme.lower()
@@ -212,7 +214,7 @@ class PushOutput(Output):
         super().__init__(without_password(url), say=say)
 
     def write(self, output_frame: OutputFrame) -> None:
-        """Send one picture, or drop it while nobody listens."""
+        """Send one frame; drop it while there is no connection."""
         try:
             if self._muxer is not None and self._muxer.size != output_frame.rgb.shape[:2]:
                 self.finish()
@@ -237,7 +239,7 @@ class PushOutput(Output):
             self.finish()
 
     def finish(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._muxer is not None:
             muxer, self._muxer = self._muxer, None
             try:

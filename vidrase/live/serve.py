@@ -1,6 +1,6 @@
-"""The live picture for a browser: MJPEG over HTTP, on loopback unless asked otherwise.
+"""Serve the live frames to browsers: MJPEG over HTTP, on loopback by default.
 
-Pictures are encoded only while somebody watches, once for all of them; a slow watcher gets fewer pictures, not later ones.
+Frames are encoded only while there are viewers, once for all of them; a slow viewer gets fewer frames, not later ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vidrase.report import Note
 BOUNDARY = "vidrase"
 QUALITY = 85
 MAX_VIEWERS = 16
-SEND_TIMEOUT = 5.0  # seconds that a watcher may not take its picture
+SEND_TIMEOUT = 5.0  # seconds; a viewer that accepts no data for longer is disconnected
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>vidrase live</title>
 <meta name="viewport" content="width=device-width">
@@ -35,9 +35,9 @@ tell();setInterval(tell,1000)</script></html>"""
 
 
 class WebOutput(Output):
-    """`http://HOST:PORT/`: the page; `/stream.mjpg`, `/picture.jpg`, `/stats.json`.
+    """HTTP server: `http://HOST:PORT/` is the page; also `/stream.mjpg`, `/picture.jpg`, `/stats.json`.
 
-    Raises OptionError for an address that cannot be read, SinkError when the port is taken.
+    Raises OptionError for an invalid address, SinkError when the port is in use.
     """
 
     def __init__(self, address: str, *, stats: Callable[[], dict[str, Any]], say: Note | None = None) -> None:
@@ -63,7 +63,7 @@ class WebOutput(Output):
         super().__init__(self.address, say=say)
 
     def write(self, output_frame: OutputFrame) -> None:
-        """Make the picture the newest one."""
+        """Make this the newest frame."""
         with self._changed:
             self._latest = output_frame
             has_viewers = self._viewers > 0
@@ -74,7 +74,7 @@ class WebOutput(Output):
             self._changed.notify_all()
 
     def wait_newer(self, after: int, wait: float) -> tuple[int, bytes]:
-        """(number, JPEG) of a picture newer than number `after`; number `after` and nothing when none comes within `wait`."""
+        """(number, JPEG) of a frame newer than `after`; (`after`, empty) if none comes within `wait` seconds."""
         with self._changed:
             if (
                 self._changed.wait_for(lambda: self._closed or (self._number > after and bool(self._jpeg)), wait)
@@ -84,13 +84,13 @@ class WebOutput(Output):
             return after, b""
 
     def snapshot(self) -> bytes:
-        """The newest picture as JPEG; empty before the first."""
+        """The newest frame as JPEG; empty before the first."""
         with self._changed:
             latest = self._latest
         return _jpeg(latest) if latest is not None else b""
 
     def count_viewer(self, change: int) -> bool:
-        """Count a watcher in (+1) or out (-1); False when there are too many."""
+        """Add (+1) or remove (-1) a viewer; False when there are too many."""
         with self._changed:
             if change > 0 and self._viewers >= MAX_VIEWERS:
                 return False
@@ -103,11 +103,11 @@ class WebOutput(Output):
         return self._closed
 
     def stats(self) -> dict[str, Any]:
-        """What `/stats.json` says."""
+        """Content of `/stats.json`."""
         return self._stats()
 
     def finish(self) -> None:
-        """Send every watcher home and free the port."""
+        """Disconnect all viewers and free the port."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -122,7 +122,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A watcher that leaves is no error worth a traceback."""
+        """A viewer that disconnects needs no traceback."""
 
 
 def _handler_for(web: WebOutput) -> type[BaseHTTPRequestHandler]:
@@ -167,19 +167,19 @@ def _handler_for(web: WebOutput) -> type[BaseHTTPRequestHandler]:
                         head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                         self.wfile.write(head.encode() + jpeg + b"\r\n")
             except OSError:
-                pass  # gone: closed the page
+                pass  # the viewer disconnected
             finally:
                 web.count_viewer(-1)
                 self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
+            """No log output."""
 
     return Handler
 
 
 def parse_address(address: str) -> tuple[str, int]:
-    """(host, port) of "8080", ":8080", "127.0.0.1:8080" or "[::1]:8080"; without a host: loopback."""
+    """(host, port) of "8080", ":8080", "127.0.0.1:8080" or "[::1]:8080"; default host: loopback."""
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or not 0 <= int(port) <= 65535:
         raise OptionError(f"--serve {address}: expected HOST:PORT or PORT, like 127.0.0.1:8080")

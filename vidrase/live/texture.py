@@ -1,6 +1,6 @@
-"""Texture for what nobody has seen yet: a slow, better invention made once beside the running picture, never for each one.
+"""Texture synthesis for pixels that were never visible: slow, so in a thread and only now and then.
 
-Coordinates are those of the anchor picture, `LONG_SIDE` px long. One thread for each invention, at low priority.
+Coordinates are those of the anchor frame, reduced to `LONG_SIDE` px. One thread per job, at low priority.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from vidrase.inpaint import can_shift, load_inpainter
 from vidrase.live.background import Rect
 
-LONG_SIDE = 224  # px: long side of what is invented; two seconds of one core, once
-INTERVAL_SECONDS = 4.0  # seconds from one invention to the next
-MIN_NEW_SHARE = 0.25  # share of the unknown that has none yet from which another one is worth its time
-MIN_DETAIL = 3.5  # grey levels of detail round the hole below which a smooth fill is the better one: a wall
-FADE_VIEWS = 40  # views that a new invention is taken over in
-# unknown px that are invented at full `LONG_SIDE`; more of them are made smaller, so that the time has a bound
+LONG_SIDE = 224  # px; long side of the synthesized image: two seconds of one core
+INTERVAL_SECONDS = 4.0  # seconds between two jobs
+MIN_NEW_SHARE = 0.25  # unknown pixels without texture / all unknown pixels; above it a new job starts
+MIN_DETAIL = 3.5  # grey levels of detail around the hole; below it (a wall) the smooth fill is better
+FADE_VIEWS = 40  # calls of `view` during which a new result fades in
+# unknown px that are synthesized at full `LONG_SIDE`; with more the image is reduced, which bounds the time
 MAX_UNKNOWN_PX = 4000
-CLOSE_TIMEOUT = 1.5  # seconds that closing waits; what is still being invented then is thrown away
-NICENESS = 5  # 15 would wait for ever on a busy machine
+CLOSE_TIMEOUT = 1.5  # seconds that `close` waits for a running job; its result is discarded
+NICENESS = 5  # at 15 the job would never finish on a busy machine
 
 
 class Texture:
-    """What was invented for frames of one size (height, width). threaded: False invents at once, in `request`: repeatable."""
+    """Synthesized texture for frames of one size (height, width). threaded: False works inside `request`: repeatable."""
 
     def __init__(self, size: tuple[int, int], *, threaded: bool = True) -> None:
         scale = min(LONG_SIDE / max(size), 1.0)
@@ -45,13 +45,13 @@ class Texture:
         self._thread: threading.Thread | None = None
 
     def reset(self) -> None:
-        """Another place: what was invented, or is being invented, fits nowhere."""
+        """Discard the texture and running jobs after a change of scene."""
         self._generation += 1
         self._result = None
         self._earliest = 0.0
 
     def request(self, picture: NDArray[np.float32], unknown: NDArray[np.bool_]) -> None:
-        """Have `unknown` bool [h, w] of the small `picture` float32 [h, w, 3] invented, unless that is done or being done."""
+        """Synthesize `unknown` bool [h, w] of the reduced `picture` float32 [h, w, 3], unless done or running."""
         if self._thread is not None:
             if self._thread.is_alive():
                 return
@@ -72,7 +72,7 @@ class Texture:
         self._thread.start()
 
     def view(self, rect: Rect) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-        """(colour float32 [h, w, 3], where bool [h, w]) within `rect` of the frame; None when there is nothing."""
+        """(colour float32 [h, w, 3], valid bool [h, w]) within `rect` of the frame; None when there is none."""
         if self._result is None:
             return None
         colour, valid = self._result
@@ -86,11 +86,11 @@ class Texture:
 
     @property
     def fading_in(self) -> bool:
-        """Whether what was invented is so new that it still has to be taken over, picture by picture."""
+        """Whether a new texture is still fading in."""
         return self._result is not None and self._views < FADE_VIEWS
 
     def close(self) -> None:
-        """Wait a moment for an invention that is under way; may be called again."""
+        """Wait shortly for a running job; may be called again."""
         self._generation += 1
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT)
@@ -98,7 +98,7 @@ class Texture:
 
     def _run(self, picture: NDArray[np.float32], unknown: NDArray[np.bool_], generation: int) -> None:
         if self._threaded and sys.platform == "linux":
-            with suppress(OSError):  # on Linux a priority belongs to a thread
+            with suppress(OSError):  # on Linux priorities are per thread
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         scale = min((MAX_UNKNOWN_PX / max(int(np.count_nonzero(unknown)), 1)) ** 0.5, 1.0)
         size = (round(unknown.shape[1] * scale), round(unknown.shape[0] * scale))
@@ -107,13 +107,13 @@ class Texture:
         pixels = (np.ascontiguousarray(small_picture.transpose(2, 0, 1))[None] / 255).astype(np.float32)
         inpainted = self._inpaint(pixels, hole[None, None])[0].transpose(1, 2, 0) * np.float32(255)
         inpainted = cv2.resize(inpainted, unknown.shape[::-1], interpolation=cv2.INTER_CUBIC)
-        inpainted = cv2.GaussianBlur(inpainted, (0, 0), 0.7)  # whole small pixels are steps when they are made large
+        inpainted = cv2.GaussianBlur(inpainted, (0, 0), 0.7)  # hides the reduced image's pixel grid
         if generation == self._generation:
             self._result, self._views = (inpainted, unknown), 0
 
 
 def _has_detail(picture: NDArray[np.float32], hole: NDArray[np.bool_]) -> bool:
-    """Whether there is texture round `hole` that a smooth fill would lack."""
+    """Whether there is texture around `hole` that a smooth fill would lack."""
     gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     detail = cv2.absdiff(gray, cv2.blur(gray, (5, 5)))
     surroundings = (cv2.dilate(hole.astype(np.uint8), np.ones((25, 25))) > 0) & (
