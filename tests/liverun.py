@@ -12,7 +12,7 @@ from livefakes import MagentaSegmenter
 from vidrase.live.address import Address, address_of
 from vidrase.live.capture import Capture
 from vidrase.live.eraser import LiveEraser
-from vidrase.live.loop import Live
+from vidrase.live.loop import LiveLoop
 from vidrase.live.outputs import Collector
 
 WAIT = 12.0
@@ -28,8 +28,8 @@ class Running:
         )  # type: ignore[arg-type]
         self.eraser = LiveEraser("person", level=2, latency=0.1, segmenter=MagentaSegmenter(0.01))
         self.eraser.warm_up()
-        self.seen = Collector(400)
-        self.live = Live(self.capture, self.eraser, [self.seen, *outputs])  # type: ignore[list-item]
+        self.collector = Collector(400)
+        self.live = LiveLoop(self.capture, self.eraser, [self.collector, *outputs])  # type: ignore[list-item]
         self.error: BaseException | None = None
         self._others = outputs
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -55,7 +55,7 @@ class Running:
             self._thread.join(5)
         self.capture.close()
         self.eraser.close()
-        self.seen.close()
+        self.collector.close()
         for output in self._others:
             output.close()  # type: ignore[attr-defined]
 

@@ -130,7 +130,7 @@ def test_a_couch_is_background_until_it_goes(tmp_path: Path, monkeypatch: pytest
 
 
 def test_whoever_was_taken_for_furniture_for_a_moment_is_no_background(monkeypatch: pytest.MonkeyPatch) -> None:
-    track = TrackSummary(1, "person", 0, 9, 0.0, 1.0, 10, called=frozenset({"person", "fire hydrant"}))
+    track = TrackSummary(1, "person", 0, 9, 0.0, 1.0, 10, labels=frozenset({"person", "fire hydrant"}))
     store = SimpleNamespace(tracks=lambda: [track])
     monkeypatch.setattr("vidrase.passes._again", lambda source, run, store, times, place, trails: place)
     seen = Seen(None, array("d"), store, SCENERY)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("word", "label"), CASES.items())
-def test_words_are_understood(word: str, label: str) -> None:
+def test_synonyms_and_plurals(word: str, label: str) -> None:
     assert resolve(word, NAMES) == label
     assert require(word, NAMES) == label
 
@@ -32,20 +32,20 @@ def test_words_are_understood(word: str, label: str) -> None:
 @pytest.mark.parametrize(
     ("word", "hint"), [("persn", "person"), ("tarin", "train"), ("bycicle", "bicycle"), ("peple", "person")]
 )
-def test_a_miss_says_what_was_meant(word: str, hint: str) -> None:
+def test_an_unknown_class_names_the_nearest(word: str, hint: str) -> None:
     assert resolve(word, NAMES) is None
     with pytest.raises(UnknownLabel, match=f"no class '{word}'; did you mean '{hint}'") as caught:
         require(word, NAMES)
     assert "\n" not in str(caught.value)
 
 
-def test_far_off_words_list_some_classes() -> None:
+def test_an_unknown_class_without_a_near_match_lists_classes() -> None:
     with pytest.raises(UnknownLabel, match="this model knows person, bicycle"):
         require("flibbertigibbet", NAMES)
     with pytest.raises(UnknownLabel, match="no class 99"):
         require("99", NAMES)
 
 
-def test_a_synonym_needs_its_class() -> None:
+def test_a_synonym_needs_a_class_of_the_model() -> None:
     assert resolve("bike", {0: "person"}) is None
     assert resolve("bat", {0: "bat"}) == "bat"

@@ -10,9 +10,9 @@ from livefakes import MagentaSegmenter, backdrop, with_person
 from numpy.typing import NDArray
 
 from vidrase.errors import OptionError, ShapeError, UnknownLabel
-from vidrase.live import LiveEraser, Memory
-from vidrase.live.levels import LEVELS, WARM, Governor
-from vidrase.live.pose import Pose, corner_shift
+from vidrase.live import BackgroundModel, LiveEraser
+from vidrase.live.cameratracker import CameraTracker, corner_shift
+from vidrase.live.quality import LEVELS, WARMUP_FRAMES, QualityController
 
 SIZE = (240, 320)
 
@@ -27,46 +27,46 @@ def worst(a: NDArray, b: NDArray) -> float:
     return float(np.abs(a.astype(int) - b.astype(int)).max())
 
 
-def test_an_empty_scene_passes_as_the_very_same_arrays() -> None:
+def test_an_empty_scene_returns_the_same_arrays() -> None:
     scene = backdrop(SIZE)
     with eraser() as live:
         pictures = [scene.copy() for _ in range(6)]
         for index, picture in enumerate(pictures):
             live.step(picture, index / 30)
-            assert live.shown is not None
-            assert live.shown.after is pictures[live.shown.index]
+            assert live.result is not None
+            assert live.result.rgb is pictures[live.result.index]
 
 
-def test_a_walker_is_replaced_by_the_true_background_and_nothing_else_changes() -> None:
+def test_a_walker_is_replaced_by_the_background_and_nothing_else_changes() -> None:
     scene = backdrop(SIZE)
     with eraser() as live:
         for index in range(50):
             live.step(with_person(scene, index * 6 - 60, 100), index / 30)
-            shown = live.shown
+            shown = live.result
             assert shown is not None
-            changed = (shown.after != shown.before).any(2)
+            changed = (shown.rgb != shown.source).any(2)
             area = np.kron(shown.area, np.ones((1, 1), bool))
             assert not (changed & ~_grown(area, SIZE)).any()
             if index > 12:
-                assert not _magenta(shown.after).any(), f"a flash of the person in picture {shown.index}"
+                assert not _magenta(shown.rgb).any(), f"a flash of the person in picture {shown.index}"
                 assert shown.known > 0.99
-                assert worst(shown.after, scene) <= 4
+                assert worst(shown.rgb, scene) <= 4
 
 
-def test_what_was_never_seen_is_made_up_once_and_stays_calm() -> None:
+def test_unknown_pixels_are_synthesized_once_and_stay_stable() -> None:
     scene = backdrop(SIZE)
     outs = []
     with eraser() as live:
         for index in range(20):
             live.step(with_person(scene, 140, 100), index / 30)
-            outs.append(live.shown.after.astype(int))  # type: ignore[union-attr]
-    assert live.shown is not None
-    assert live.shown.known < 0.2
+            outs.append(live.result.rgb.astype(int))  # type: ignore[union-attr]
+    assert live.result is not None
+    assert live.result.known < 0.2
     assert not _magenta(outs[-1]).any()
     assert max(np.abs(a - b).max() for a, b in itertools.pairwise(outs[2:])) <= 3
 
 
-def test_the_hidden_follows_the_light() -> None:
+def test_hidden_pixels_follow_the_exposure() -> None:
     scene = backdrop(SIZE)
     with eraser() as live:
         for index in range(15):
@@ -74,15 +74,15 @@ def test_the_hidden_follows_the_light() -> None:
         for index in range(15, 60):
             dimmed = (scene * (1 - 0.006 * (index - 15))).astype(np.uint8)
             live.step(with_person(dimmed, 140, 100), index / 30)
-        assert live.shown is not None
-        truth = (scene * (1 - 0.006 * (live.shown.index - 15))).astype(int)
-        area = _grown(live.shown.area, SIZE)
+        assert live.result is not None
+        truth = (scene * (1 - 0.006 * (live.result.index - 15))).astype(int)
+        area = _grown(live.result.area, SIZE)
         assert (
-            np.abs(live.shown.after.astype(int) - truth)[area].mean() < 6
+            np.abs(live.result.rgb.astype(int) - truth)[area].mean() < 6
         )  # of 33: the light field adds, it does not scale
 
 
-def test_the_memory_turns_with_the_camera() -> None:
+def test_the_background_model_follows_the_camera() -> None:
     wide = backdrop((SIZE[0], SIZE[1] + 160), seed=5)
     rng = np.random.default_rng(0)
     wide = np.clip(wide.astype(int) + np.kron(rng.integers(-25, 26, (60, 120, 1)), np.ones((4, 4, 1), int)), 0, 255)
@@ -93,16 +93,16 @@ def test_the_memory_turns_with_the_camera() -> None:
             left = max(index - 20, 0)  # stands, then turns a pixel a picture
             view = np.ascontiguousarray(wide[:, left : left + SIZE[1]])
             live.step(with_person(view, 100 + 2 * (index % 40), 100), index / 30)
-            shown = live.shown
+            shown = live.result
             assert shown is not None
             if index > 45:
                 at = max(shown.index - 20, 0)
                 truth = wide[:, at : at + SIZE[1]].astype(int)
-                errors.append(np.abs(shown.after.astype(int) - truth)[_grown(shown.area, SIZE)].mean())
+                errors.append(np.abs(shown.rgb.astype(int) - truth)[_grown(shown.area, SIZE)].mean())
     assert np.mean(errors) < 9, errors
 
 
-def test_another_size_starts_anew() -> None:
+def test_a_new_size_starts_anew() -> None:
     with eraser() as live:
         for index in range(4):
             assert live.step(with_person(backdrop(SIZE), 50, 50), index / 30).shape == (*SIZE, 3)
@@ -110,7 +110,7 @@ def test_another_size_starts_anew() -> None:
             assert live.step(backdrop((120, 160)), index / 30).shape == (120, 160, 3)
 
 
-def test_the_detector_thread_keeps_up_with_its_picture() -> None:
+def test_the_detector_thread_keeps_up() -> None:
     scene = backdrop(SIZE)
     with LiveEraser("person", segmenter=MagentaSegmenter(0.03), level=2, latency=0.15) as live:
         live.warm_up()
@@ -118,11 +118,11 @@ def test_the_detector_thread_keeps_up_with_its_picture() -> None:
             due = time.monotonic() + 1 / 25
             live.step(with_person(scene, 20 + index * 5, 100), time.monotonic())
             if index > 15:
-                assert not _magenta(live.shown.after).any()  # type: ignore[union-attr]
+                assert not _magenta(live.result.rgb).any()  # type: ignore[union-attr]
             time.sleep(max(due - time.monotonic(), 0))
 
 
-def test_an_error_of_the_detector_reaches_the_caller() -> None:
+def test_a_detector_error_reaches_the_caller() -> None:
     class Broken(MagentaSegmenter):
         def __call__(self, frames):  # type: ignore[no-untyped-def]
             raise RuntimeError("no more")
@@ -132,21 +132,21 @@ def test_an_error_of_the_detector_reaches_the_caller() -> None:
             live.step(backdrop(SIZE), index / 30)
 
 
-def test_somebody_can_be_kept() -> None:
+def test_an_object_can_be_kept() -> None:
     scene = backdrop(SIZE)
     with eraser() as live:
         live.step(with_person(scene, 50, 100), 0.0)
         live.step(with_person(scene, 50, 100), 1 / 30)
-        assert live.shown is not None
-        (number, _), *_ = live.shown.boxes
+        assert live.result is not None
+        (number, _), *_ = live.result.boxes
         assert live.toggle(number)
         for index in range(2, 30):
             live.step(with_person(scene, 50, 100), index / 30)
-        assert _magenta(live.shown.after).sum() > 1500
+        assert _magenta(live.result.rgb).sum() > 1500
         assert not live.toggle(number)
         for index in range(30, 36):
             live.step(with_person(scene, 50, 100), index / 30)
-        assert not _magenta(live.shown.after).any()
+        assert not _magenta(live.result.rgb).any()
 
 
 def test_an_empty_scene_can_be_learned_first() -> None:
@@ -156,12 +156,12 @@ def test_an_empty_scene_can_be_learned_first() -> None:
             live.step(scene.copy(), index / 30)
         for index in range(15, 22):
             live.step(with_person(scene, 140, 100), index / 30)
-        assert live.shown is not None
-        assert live.shown.known == 1.0
-        assert worst(live.shown.after, scene) <= 3
+        assert live.result is not None
+        assert live.result.known == 1.0
+        assert worst(live.result.rgb, scene) <= 3
 
 
-def test_a_plate_is_kept_for_the_next_time(tmp_path: Path) -> None:
+def test_a_plate_is_saved_and_loaded(tmp_path: Path) -> None:
     scene = backdrop(SIZE)
     with eraser() as live:
         for index in range(12):
@@ -170,20 +170,20 @@ def test_a_plate_is_kept_for_the_next_time(tmp_path: Path) -> None:
     with eraser(plate=tmp_path / "room.npz") as live:
         for index in range(4):
             live.step(with_person(scene, 140, 100), index / 30)
-        assert live.shown is not None
-        assert live.shown.known == 1.0
-        assert worst(live.shown.after, scene) <= 3
+        assert live.result is not None
+        assert live.result.known == 1.0
+        assert worst(live.result.rgb, scene) <= 3
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 cut off"])
-def test_what_is_no_plate_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_no_plate(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "plate.npz"
     path.write_bytes(content)
     with pytest.raises(OptionError, match="not a background plate"):
-        Memory.load(path)
+        BackgroundModel.load(path)
 
 
-def test_requests_that_make_no_sense() -> None:
+def test_invalid_options() -> None:
     with pytest.raises(OptionError, match="nothing to remove"):
         LiveEraser("")
     with eraser() as live, pytest.raises(ShapeError, match="uint8"):
@@ -193,21 +193,21 @@ def test_requests_that_make_no_sense() -> None:
 
 
 def test_levels_are_shed_under_load_and_regained() -> None:
-    governor = Governor()
-    for _ in range(WARM + 60):
-        governor.step(0.05, 1 / 30, 0.05, 0.1, dropped=1)
-    shed = governor.number
+    quality = QualityController()
+    for _ in range(WARMUP_FRAMES + 60):
+        quality.step(0.05, 1 / 30, 0.05, 0.1, dropped=1)
+    shed = quality.index
     assert shed > 1
     for _ in range(30 * 200):
-        governor.step(0.004, 1 / 30, 0.01, 0.1)
-    assert governor.number == 0
+        quality.step(0.004, 1 / 30, 0.01, 0.1)
+    assert quality.index == 0
     assert LEVELS[shed].imgsz < LEVELS[0].imgsz
 
 
-def test_a_camera_at_rest_is_exactly_at_rest() -> None:
+def test_a_resting_camera_has_the_identity_homography() -> None:
     rng = np.random.default_rng(1)
     gray = np.kron(rng.integers(0, 255, (27, 48)), np.ones((8, 8))).astype(np.uint8)
-    pose, nobody = Pose(), np.zeros(gray.shape, bool)
+    pose, nobody = CameraTracker(), np.zeros(gray.shape, bool)
     for _ in range(10):
         noisy = np.clip(gray + rng.normal(0, 3, gray.shape), 0, 255).astype(np.uint8)
         assert pose.step(noisy, nobody, (432, 768)) == "still"
@@ -229,7 +229,7 @@ def _grown(area: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     return cv2.dilate(big, np.ones((5, 5), np.uint8)) > 0
 
 
-def test_frames_stay_untouched_by_the_eraser() -> None:
+def test_input_frames_are_not_changed() -> None:
     picture = with_person(backdrop(SIZE), 50, 50)
     before = picture.copy()
     with eraser() as live:

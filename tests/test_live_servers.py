@@ -38,10 +38,10 @@ def closing() -> Iterator[Callable]:
 
 def _in_order_and_without_the_person(run: Running, scene: Scene, name: str) -> float:
     """Median seconds by the clock inside the pictures."""
-    seen = list(run.seen.seen)
-    numbers = [read_stamp(showing.after) for _, showing in seen]
+    seen = list(run.collector.frames)
+    numbers = [read_stamp(output_frame.rgb) for _, output_frame in seen]
     assert numbers == sorted(numbers)
-    assert not any(magenta(showing.after).any() for _, showing in seen[15:])
+    assert not any(magenta(output_frame.rgb).any() for _, output_frame in seen[15:])
     late = [when - scene.made[number] for (when, _), number in zip(seen, numbers, strict=True)][15:]
     print(
         f"{name}: clock in the picture: median {np.median(late) * 1e3:.0f} ms, 95 % {np.percentile(late, 95) * 1e3:.0f} ms"
@@ -54,7 +54,7 @@ def test_an_rtsp_camera(transport: str, scene: Scene, closing: Callable, tmp_pat
     server = closing(RtspServer(scene, transport=transport))
     out = FileOutput(tmp_path / "a.mkv", sound_rate=8000)
     with Running(server.url, out, timeout=3.0, sound=True) as run:
-        run.until(lambda: len(run.seen.seen) > 50)
+        run.until(lambda: len(run.collector.frames) > 50)
     assert _in_order_and_without_the_person(run, scene, f"rtsp over {transport}") < 1.0  # generous: a shared machine
     with av.open(str(tmp_path / "a.mkv")) as file:
         seconds = sum(frame.samples / frame.sample_rate for frame in file.decode(audio=0))
@@ -65,16 +65,16 @@ def test_an_rtsp_camera_that_is_restarted(scene: Scene) -> None:
     server = RtspServer(scene)
     try:
         with Running(server.url, timeout=1.5) as run:
-            run.until(lambda: len(run.seen.seen) > 15)
+            run.until(lambda: len(run.collector.frames) > 15)
             server.close()
             run.until(lambda: any("lost" in text for text in run.said))
             server = RtspServer(scene, port=server.port)
             run.until(lambda: any("is back" in text for text in run.said))
-            count = len(run.seen.seen)
-            run.until(lambda: len(run.seen.seen) > count + 15)
+            count = len(run.collector.frames)
+            run.until(lambda: len(run.collector.frames) > count + 15)
     finally:
         server.close()
-    seconds = [showing.seconds for _, showing in run.seen.seen]
+    seconds = [output_frame.seconds for _, output_frame in run.collector.frames]
     assert run.error is None
     assert seconds == sorted(seconds)
 
@@ -84,13 +84,13 @@ def test_an_rtsp_camera_that_freezes(scene: Scene, closing: Callable) -> None:
     server = closing(RtspServer(scene))
     relay = closing(Relay(server.port))
     with Running(server.url.replace(str(server.port), str(relay.port)), timeout=1.0) as run:
-        run.until(lambda: len(run.seen.seen) > 15)
+        run.until(lambda: len(run.collector.frames) > 15)
         relay.stalled.set()
         run.until(lambda: any("lost" in text for text in run.said))
         relay.stalled.clear()
         run.until(lambda: any("is back" in text for text in run.said))
-        count = len(run.seen.seen)
-        run.until(lambda: len(run.seen.seen) > count + 15)
+        count = len(run.collector.frames)
+        run.until(lambda: len(run.collector.frames) > count + 15)
     assert run.error is None
 
 
@@ -111,12 +111,12 @@ def test_an_rtsp_camera_that_freezes(scene: Scene, closing: Callable) -> None:
     ],
     ids=["tcp", "udp", "mjpeg"],
 )
-def test_what_ffmpeg_sends(sent: str, read: str, scene: Scene, closing: Callable) -> None:
+def test_streams_from_ffmpeg(sent: str, read: str, scene: Scene, closing: Callable) -> None:
     port = free_port()
     closing(FfmpegPusher(scene, sent, port))
     time.sleep(0.8)
     with Running(read.format(port=port), timeout=4.0) as run:
-        run.until(lambda: len(run.seen.seen) > 50)
+        run.until(lambda: len(run.collector.frames) > 50)
     assert _in_order_and_without_the_person(run, scene, f"ffmpeg, {read.partition(':')[0]}") < 1.0
 
 
@@ -126,17 +126,17 @@ def test_rtmp_in(scene: Scene, closing: Callable, tmp_path: Path) -> None:
     closing(FfmpegPusher(scene, "-c:v libx264 -preset ultrafast -tune zerolatency -g 12 -f flv " + server.url, 0))
     time.sleep(1.0)
     with Running(server.url, timeout=4.0) as run:
-        run.until(lambda: len(run.seen.seen) > 50)
+        run.until(lambda: len(run.collector.frames) > 50)
     _in_order_and_without_the_person(run, scene, "rtmp through nginx")
 
 
-def test_hls_as_it_happens_runs_evenly(scene: Scene, closing: Callable, tmp_path: Path) -> None:
+def test_live_hls_runs_evenly(scene: Scene, closing: Callable, tmp_path: Path) -> None:
     server = closing(HlsServer(scene, tmp_path, live=True))
     time.sleep(2.5)
     with Running(server.url, timeout=6.0) as run:
-        run.until(lambda: len(run.seen.seen) > 90)
-    seen = list(run.seen.seen)[15:]
-    numbers = [read_stamp(showing.after) for _, showing in seen]
+        run.until(lambda: len(run.collector.frames) > 90)
+    seen = list(run.collector.frames)[15:]
+    numbers = [read_stamp(output_frame.rgb) for _, output_frame in seen]
     assert numbers == sorted(numbers)
     gaps = np.diff([when for when, _ in seen])
     print(
@@ -155,7 +155,7 @@ def test_a_film_over_http_plays_at_its_own_pace_and_ends(scene: Scene, closing: 
         start = time.monotonic()
         run.until(lambda: run.capture.ended)
     assert time.monotonic() - start > 2.0
-    assert len(run.seen.seen) > 50
+    assert len(run.collector.frames) > 50
     assert not run.said
 
 
@@ -171,7 +171,7 @@ def test_a_film_over_http_plays_at_its_own_pace_and_ends(scene: Scene, closing: 
     ],
     ids=["rtmp", "rtsp", "udp", "tcp"],
 )
-def test_what_others_receive(receiver: str, url: str, closing: Callable, tmp_path: Path) -> None:
+def test_streams_to_other_programs(receiver: str, url: str, closing: Callable, tmp_path: Path) -> None:
     from livefakes import Pusher
 
     port, source = free_port(), free_port()
@@ -181,7 +181,7 @@ def test_what_others_receive(receiver: str, url: str, closing: Callable, tmp_pat
     time.sleep(1.0)
     push = PushOutput(url.format(port=port), sound_rate=48000)
     with Running(f"tcp://127.0.0.1:{source}", push, timeout=3.0, sound=True) as run:
-        run.until(lambda: len(run.seen.seen) > 75)
+        run.until(lambda: len(run.collector.frames) > 75)
     assert run.error is None
     taken.finished()
     with av.open(str(taken.path)) as file:
@@ -202,14 +202,14 @@ def test_rtmp_out_and_a_server_that_comes_back(scene: Scene, closing: Callable, 
     push = PushOutput(server.url, say=said.append)
     try:
         with Running(camera.url, push) as run:
-            run.until(lambda: len(run.seen.seen) > 15)
+            run.until(lambda: len(run.collector.frames) > 15)
             with av.open(server.url, timeout=5.0) as reader:
                 picture = next(reader.decode(video=0))
             assert (picture.height, picture.width) == (240, 320)
             server.close()
             run.until(lambda: push.lost > 0)
-            count = len(run.seen.seen)
-            run.until(lambda: len(run.seen.seen) > count + 20)
+            count = len(run.collector.frames)
+            run.until(lambda: len(run.collector.frames) > count + 20)
     finally:
         server.close()
     assert run.error is None

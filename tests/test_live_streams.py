@@ -26,7 +26,7 @@ from vidrase.errors import SinkError, SourceError, VidraseError
 from vidrase.live.address import address_of
 from vidrase.live.capture import Capture
 from vidrase.live.record import FileOutput, PushOutput
-from vidrase.live.serve import WebOutput, parse
+from vidrase.live.serve import WebOutput, parse_address
 
 
 @pytest.fixture(autouse=True)
@@ -48,12 +48,12 @@ def camera(scene: Scene) -> Iterator[MjpegCamera]:
 
 def test_an_mjpeg_camera_in_time_and_without_the_person(camera: MjpegCamera, scene: Scene) -> None:
     with Running(camera.url) as run:
-        run.until(lambda: len(run.seen.seen) > 40)
-    late = [when - scene.made[read_stamp(showing.after)] for when, showing in list(run.seen.seen)[15:]]
+        run.until(lambda: len(run.collector.frames) > 40)
+    late = [when - scene.made[read_stamp(output_frame.rgb)] for when, output_frame in list(run.collector.frames)[15:]]
     print(f"clock in the picture: median {np.median(late) * 1e3:.0f} ms, 95 % {np.percentile(late, 95) * 1e3:.0f} ms")
     assert np.median(late) < 0.6  # generous: the machine may be shared; the figure that counts is printed
-    for _, showing in list(run.seen.seen)[20:]:
-        assert not magenta(showing.after).any()
+    for _, output_frame in list(run.collector.frames)[20:]:
+        assert not magenta(output_frame.rgb).any()
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "udp"])
@@ -63,10 +63,12 @@ def test_a_transport_stream(scheme: str, scene: Scene) -> None:
     try:
         time.sleep(0.3)
         with Running(f"{scheme}://127.0.0.1:{port}", timeout=3.0) as run:
-            run.until(lambda: len(run.seen.seen) > 30)
-        numbers = [read_stamp(showing.after) for _, showing in run.seen.seen]
+            run.until(lambda: len(run.collector.frames) > 30)
+        numbers = [read_stamp(output_frame.rgb) for _, output_frame in run.collector.frames]
         assert numbers == sorted(numbers)
-        late = [when - scene.made[read_stamp(showing.after)] for when, showing in list(run.seen.seen)[15:]]
+        late = [
+            when - scene.made[read_stamp(output_frame.rgb)] for when, output_frame in list(run.collector.frames)[15:]
+        ]
         print(f"{scheme}: median {np.median(late) * 1e3:.0f} ms")
     finally:
         pusher.close()
@@ -74,29 +76,29 @@ def test_a_transport_stream(scheme: str, scene: Scene) -> None:
 
 def test_a_lost_camera_is_shown_grey_and_found_again(camera: MjpegCamera) -> None:
     with Running(camera.url, timeout=1.0) as run:
-        run.until(lambda: len(run.seen.seen) > 8)
+        run.until(lambda: len(run.collector.frames) > 8)
         camera.close()
         run.until(lambda: any("lost" in text for text in run.said))
-        run.until(lambda: grey(run.seen.seen[-1][1].after))
+        run.until(lambda: grey(run.collector.frames[-1][1].rgb))
         again = MjpegCamera(Scene(), camera.port)
         try:
             run.until(lambda: any("is back" in text for text in run.said))
-            run.until(lambda: not grey(run.seen.seen[-1][1].after))
+            run.until(lambda: not grey(run.collector.frames[-1][1].rgb))
         finally:
             again.close()
     assert run.capture.reconnects == 1
 
 
-def test_patience_ends_when_asked_to(camera: MjpegCamera) -> None:
+def test_give_up_raises(camera: MjpegCamera) -> None:
     with Running(camera.url, timeout=0.6, give_up=0.5) as run:
-        run.until(lambda: len(run.seen.seen) > 4)
+        run.until(lambda: len(run.collector.frames) > 4)
         camera.close()
         run.until(lambda: run.error is not None)
     assert isinstance(run.error, VidraseError)
     assert "gone for 0.5 s" in str(run.error)
 
 
-def test_another_size_midway_begins_another_segment(tmp_path: Path) -> None:
+def test_a_change_of_size_starts_a_segment(tmp_path: Path) -> None:
     first, second = Scene((240, 320)), Scene((180, 256))
     current = [first]
 
@@ -108,11 +110,11 @@ def test_another_size_midway_begins_another_segment(tmp_path: Path) -> None:
     out = FileOutput(tmp_path / "a.mkv")
     try:
         with Running(camera.url, out) as run:
-            run.until(lambda: len(run.seen.seen) > 10)
+            run.until(lambda: len(run.collector.frames) > 10)
             current[0] = second
-            run.until(lambda: run.seen.seen[-1][1].after.shape[:2] == (180, 256))
-            count = len(run.seen.seen)
-            run.until(lambda: len(run.seen.seen) > count + 8)
+            run.until(lambda: run.collector.frames[-1][1].rgb.shape[:2] == (180, 256))
+            count = len(run.collector.frames)
+            run.until(lambda: len(run.collector.frames) > count + 8)
     finally:
         camera.close()
     sizes = []
@@ -131,7 +133,7 @@ def test_sound_stays_with_its_picture(tmp_path: Path, scene: Scene) -> None:
     try:
         time.sleep(0.3)
         with Running(f"tcp://127.0.0.1:{port}", out, timeout=3.0, sound=True) as run:
-            run.until(lambda: len(run.seen.seen) > 50)
+            run.until(lambda: len(run.collector.frames) > 50)
     finally:
         pusher.close()
     with av.open(str(tmp_path / "a.mkv")) as file:
@@ -143,7 +145,7 @@ def test_sound_stays_with_its_picture(tmp_path: Path, scene: Scene) -> None:
     assert sum(n for _, n in heard) / 48000 > 0.8 * (seen[-1] - seen[0])
 
 
-def test_a_clap_is_heard_when_it_is_seen(tmp_path: Path, scene: Scene) -> None:
+def test_audio_and_video_are_in_sync(tmp_path: Path, scene: Scene) -> None:
     port = free_port()
     scene.claps = True
     pusher = Pusher(f"tcp://127.0.0.1:{port}", scene, sound=True)
@@ -151,7 +153,7 @@ def test_a_clap_is_heard_when_it_is_seen(tmp_path: Path, scene: Scene) -> None:
     try:
         time.sleep(0.3)
         with Running(f"tcp://127.0.0.1:{port}", out, timeout=3.0, sound=True) as run:
-            run.until(lambda: len(run.seen.seen) > 90)
+            run.until(lambda: len(run.collector.frames) > 90)
     finally:
         pusher.close()
     with av.open(str(tmp_path / "a.mkv")) as file:
@@ -175,10 +177,10 @@ def _onsets(course: list[tuple[float, bool]]) -> list[float]:
 
 def test_the_page_the_stream_and_a_watcher_who_leaves(camera: MjpegCamera) -> None:
     runs: list[Running] = []
-    web = WebOutput("127.0.0.1:0", stats=lambda: runs[0].live.now())
+    web = WebOutput("127.0.0.1:0", stats=lambda: runs[0].live.current_stats())
     with Running(camera.url, web) as run:
         runs.append(run)
-        run.until(lambda: len(run.seen.seen) > 5)
+        run.until(lambda: len(run.collector.frames) > 5)
         host = web.address.removeprefix("http://").rstrip("/")
         assert b"/stream.mjpg" in urlopen(web.address, timeout=5).read()
         picture = cv2.imdecode(np.frombuffer(urlopen(web.address + "picture.jpg", timeout=5).read(), np.uint8), 1)
@@ -193,8 +195,8 @@ def test_the_page_the_stream_and_a_watcher_who_leaves(camera: MjpegCamera) -> No
             data += answer.read(4096)
         watcher.close()
         answer.close()
-        count = len(run.seen.seen)
-        run.until(lambda: len(run.seen.seen) > count + 10)
+        count = len(run.collector.frames)
+        run.until(lambda: len(run.collector.frames) > count + 10)
         with pytest.raises(SinkError, match="choose another --serve port"):
             WebOutput(host, stats=dict)
     assert run.error is None
@@ -203,7 +205,7 @@ def test_the_page_the_stream_and_a_watcher_who_leaves(camera: MjpegCamera) -> No
         free.bind(("127.0.0.1", int(host.rpartition(":")[2])))
 
 
-def test_a_receiver_that_goes_away_stops_nothing(camera: MjpegCamera) -> None:
+def test_a_receiver_that_disconnects_blocks_nothing(camera: MjpegCamera) -> None:
     port = free_port()
     listener = socket.create_server(("127.0.0.1", port))
     push = PushOutput(f"tcp://127.0.0.1:{port}")
@@ -215,15 +217,15 @@ def test_a_receiver_that_goes_away_stops_nothing(camera: MjpegCamera) -> None:
         receiver.close()
         listener.close()
         run.until(lambda: push.lost > 0)
-        count = len(run.seen.seen)
-        run.until(lambda: len(run.seen.seen) > count + 10)
+        count = len(run.collector.frames)
+        run.until(lambda: len(run.collector.frames) > count + 10)
     assert run.error is None
 
 
 def test_a_recording_is_playable_at_any_moment(camera: MjpegCamera, tmp_path: Path) -> None:
     out = FileOutput(tmp_path / "a.mp4")
     with Running(camera.url, out) as run:
-        run.until(lambda: len(run.seen.seen) > 110)
+        run.until(lambda: len(run.collector.frames) > 110)
         (tmp_path / "cut.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())  # what a power cut would leave
     for name, least in (("cut.mp4", 40), ("a.mp4", 90)):
         with av.open(str(tmp_path / name)) as file:
@@ -276,7 +278,7 @@ def test_bad_requests_get_one_clear_line(
     assert "Traceback" not in "".join(said)
 
 
-def test_sound_alone_is_no_picture(tmp_path: Path) -> None:
+def test_a_source_without_video(tmp_path: Path) -> None:
     path = tmp_path / "tone.mka"
     with av.open(str(path), "w", format="matroska") as out:
         stream = out.add_stream("pcm_s16le", rate=8000, layout="mono")
@@ -287,9 +289,7 @@ def test_sound_alone_is_no_picture(tmp_path: Path) -> None:
         Capture(address_of(str(path))).start()
 
 
-def test_ctrl_c_is_the_usual_way_to_end(
-    camera: MjpegCamera, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ctrl_c_ends_the_run(camera: MjpegCamera, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report, out = tmp_path / "r.json", tmp_path / "a.mkv"
     timer = threading.Timer(2.5, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
@@ -333,8 +333,8 @@ def test_a_paced_file_takes_as_long_as_it_is(tmp_path: Path) -> None:
 def test_addresses() -> None:
     assert address_of("rtsp://me:secret@host/live").text == "rtsp://me:***@host/live"
     assert address_of("rtsp://me:secret@host/live").url == "rtsp://me:secret@host/live"
-    assert parse("8080") == ("127.0.0.1", 8080)
-    assert parse("[::1]:80") == ("::1", 80)
+    assert parse_address("8080") == ("127.0.0.1", 8080)
+    assert parse_address("[::1]:80") == ("::1", 80)
 
 
 def _clip(path: Path, count: int = 5) -> None:

@@ -47,16 +47,16 @@ def test_a_stall_is_greyed_and_then_goes_on(scene: Scene, closing: Callable, tmp
     relay = closing(Relay(camera.port))
     out = FileOutput(tmp_path / "a.mkv")
     with Running(f"http://127.0.0.1:{relay.port}/video", out, timeout=5.0) as run:
-        run.until(lambda: len(run.seen.seen) > 15)
+        run.until(lambda: len(run.collector.frames) > 15)
         relay.stalled.set()
-        run.until(lambda: grey(run.seen.seen[-1][1].after))
-        assert run.live.now()["lost"] is False  # not given up yet: it only says nothing
+        run.until(lambda: grey(run.collector.frames[-1][1].rgb))
+        assert run.live.current_stats()["lost"] is False  # not given up yet: it only says nothing
         relay.stalled.clear()
-        run.until(lambda: not grey(run.seen.seen[-1][1].after))
-        count = len(run.seen.seen)
-        run.until(lambda: len(run.seen.seen) > count + 15)
+        run.until(lambda: not grey(run.collector.frames[-1][1].rgb))
+        count = len(run.collector.frames)
+        run.until(lambda: len(run.collector.frames) > count + 15)
     assert not run.said
-    seconds = [showing.seconds for _, showing in run.seen.seen]
+    seconds = [output_frame.seconds for _, output_frame in run.collector.frames]
     assert seconds == sorted(seconds)
 
 
@@ -64,29 +64,29 @@ def test_a_slow_camera_is_recorded_at_its_own_speed(closing: Callable, tmp_path:
     camera = closing(MjpegCamera(Scene(rate=10.0)))
     out = FileOutput(tmp_path / "a.mkv")
     with Running(camera.url, out) as run:
-        run.until(lambda: len(run.seen.seen) > 25)
+        run.until(lambda: len(run.collector.frames) > 25)
     with av.open(str(tmp_path / "a.mkv")) as file:
         times = [frame.time for frame in file.decode(video=0)]
     assert 0.08 < np.median(np.diff(times)) < 0.12
 
 
 @pytest.mark.slow
-def test_what_a_stalled_stream_sends_at_once_afterwards_is_old_news(scene: Scene, closing: Callable) -> None:
+def test_a_burst_after_a_stall_is_stale(scene: Scene, closing: Callable) -> None:
     port = free_port()
     closing(Pusher(f"tcp://127.0.0.1:{port}", scene))
     relay = closing(Relay(port))
     time.sleep(0.3)
     with Running(f"tcp://127.0.0.1:{relay.port}", timeout=4.0) as run:
-        run.until(lambda: len(run.seen.seen) > 25)
+        run.until(lambda: len(run.collector.frames) > 25)
         relay.stalled.set()
         time.sleep(1.5)
         relay.stalled.clear()
-        count = len(run.seen.seen)
-        run.until(lambda: len(run.seen.seen) > count + 60)
-    seen = list(run.seen.seen)[-20:]
-    late = [when - scene.made[read_stamp(showing.after)] for when, showing in seen]
+        count = len(run.collector.frames)
+        run.until(lambda: len(run.collector.frames) > count + 60)
+    seen = list(run.collector.frames)[-20:]
+    late = [when - scene.made[read_stamp(output_frame.rgb)] for when, output_frame in seen]
     assert np.median(late) < 0.8
-    seconds = [showing.seconds for _, showing in run.seen.seen]
+    seconds = [output_frame.seconds for _, output_frame in run.collector.frames]
     assert seconds == sorted(seconds)
 
 
@@ -95,8 +95,8 @@ def test_a_recording_over_a_loss_lasts_as_long_as_it_took(scene: Scene, closing:
     relay = closing(Relay(camera.port))
     out = FileOutput(tmp_path / "a.mkv")
     with Running(f"http://127.0.0.1:{relay.port}/video", out, timeout=1.0) as run:
-        run.until(lambda: len(run.seen.seen) > 15)
-        start = run.seen.seen[10][0]
+        run.until(lambda: len(run.collector.frames) > 15)
+        start = run.collector.frames[10][0]
         relay.stalled.set()
         relay.cut()
         run.until(lambda: run.capture.lost)
@@ -104,11 +104,11 @@ def test_a_recording_over_a_loss_lasts_as_long_as_it_took(scene: Scene, closing:
         relay.stalled.clear()
         relay.cut()
         run.until(lambda: run.capture.reconnects > 0 and not run.capture.lost)
-        count = len(run.seen.seen)
-        run.until(lambda: len(run.seen.seen) > count + 25)
-        (end, last), (_, first) = run.seen.seen[-1], run.seen.seen[10]
+        count = len(run.collector.frames)
+        run.until(lambda: len(run.collector.frames) > count + 25)
+        (end, last), (_, first) = run.collector.frames[-1], run.collector.frames[10]
     assert abs((last.seconds - first.seconds) - (end - start)) < 0.5
-    seconds = [showing.seconds for _, showing in run.seen.seen]
+    seconds = [output_frame.seconds for _, output_frame in run.collector.frames]
     assert seconds == sorted(seconds)
     with av.open(str(tmp_path / "a.mkv")) as file:
         times = [frame.time for frame in file.decode(video=0)]
@@ -128,16 +128,16 @@ def test_damaged_packets(scene: Scene, closing: Callable) -> None:
         return spoilt.tobytes()
 
     with Running(f"tcp://127.0.0.1:{relay.port}", timeout=3.0) as run:
-        run.until(lambda: len(run.seen.seen) > 15)
+        run.until(lambda: len(run.collector.frames) > 15)
         relay.mangle = damaged
         run.until(lambda: run.capture.corrupt > 10)
         relay.mangle = bytes
         count = run.capture.corrupt + run.capture.reconnects
         assert count > 0
-        before = len(run.seen.seen)
-        run.until(lambda: len(run.seen.seen) > before + 30)
+        before = len(run.collector.frames)
+        run.until(lambda: len(run.collector.frames) > before + 30)
     assert run.error is None
-    numbers = [read_stamp(showing.after) for _, showing in list(run.seen.seen)[-10:]]
+    numbers = [read_stamp(output_frame.rgb) for _, output_frame in list(run.collector.frames)[-10:]]
     assert numbers == sorted(numbers)
 
 
@@ -165,8 +165,8 @@ def test_another_codec_midway(scene: Scene, closing: Callable) -> None:
     thread.start()
     try:
         with Running(f"tcp://127.0.0.1:{port}", timeout=1.5) as run:
-            run.until(lambda: len(run.seen.seen) > 20)
-            run.until(lambda: bool(run.seen.seen) and read_stamp(run.seen.seen[-1][1].after) > 90)
+            run.until(lambda: len(run.collector.frames) > 20)
+            run.until(lambda: bool(run.collector.frames) and read_stamp(run.collector.frames[-1][1].rgb) > 90)
         assert run.error is None
     finally:
         stop.set()
@@ -199,8 +199,8 @@ def test_a_camera_that_is_unplugged_and_plugged_in_again(tmp_path: Path) -> None
 
     with Running(camera(1.0), timeout=1.0) as run:
         run.until(lambda: run.capture.reconnects >= 1)
-        count = len(run.seen.seen)
-        run.until(lambda: len(run.seen.seen) > count + 15)
+        count = len(run.collector.frames)
+        run.until(lambda: len(run.collector.frames) > count + 15)
     assert any("lost 0" in text for text in run.said)
     assert any("0 is back" in text for text in run.said)
     assert run.error is None
@@ -229,15 +229,19 @@ def test_a_numbered_camera_where_only_opencv_knows_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr("vidrase.live.capture.cv2.VideoCapture", Camera)
     with Running(Address("0", "camera", "0", "opencv")) as run:
         run.until(lambda: run.capture.reconnects == 1)
-        count = len(run.seen.seen)
-        run.until(lambda: len(run.seen.seen) > count + 10)
-    assert not any(magenta(showing.after).any() for _, showing in list(run.seen.seen)[12:] if not grey(showing.after))
+        count = len(run.collector.frames)
+        run.until(lambda: len(run.collector.frames) > count + 10)
+    assert not any(
+        magenta(output_frame.rgb).any()
+        for _, output_frame in list(run.collector.frames)[12:]
+        if not grey(output_frame.rgb)
+    )
     with pytest.raises(SourceNotFound, match="no camera 3"):
         Capture(Address("3", "camera", "3", "opencv")).start()
 
 
 @pytest.mark.slow
-def test_nobody_sends(closing: Callable) -> None:
+def test_a_source_without_a_sender(closing: Callable) -> None:
     for scheme in ("udp", "rtsp", "rtmp"):
         silent = socket.create_server(("127.0.0.1", 0))
         port = free_port() if scheme == "udp" else silent.getsockname()[1]
@@ -270,8 +274,8 @@ def test_a_watcher_who_does_not_take_the_picture_holds_up_nobody(scene: Scene, c
         lazy = socket.create_connection((host, int(port)))
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lazy.sendall(b"GET /stream.mjpg HTTP/1.0\r\n\r\n")
-        run.until(lambda: len(run.seen.seen) > 70)
-        gaps = np.diff([when for when, _ in list(run.seen.seen)[20:]])
+        run.until(lambda: len(run.collector.frames) > 70)
+        gaps = np.diff([when for when, _ in list(run.collector.frames)[20:]])
         lazy.close()
     assert gaps.max() < 0.5
     assert run.error is None
@@ -285,8 +289,8 @@ def test_a_receiver_who_accepts_but_never_reads(scene: Scene, closing: Callable)
     for scheme in ("rtmp", "tcp"):
         push = PushOutput(f"{scheme}://127.0.0.1:{full.getsockname()[1]}/live/x")
         with Running(camera.url, push) as run:
-            run.until(lambda: len(run.seen.seen) > 60)
-            gaps = np.diff([when for when, _ in list(run.seen.seen)[20:]])
+            run.until(lambda: len(run.collector.frames) > 60)
+            gaps = np.diff([when for when, _ in list(run.collector.frames)[20:]])
         assert gaps.max() < 0.5
         assert run.error is None
     full.close()

@@ -27,7 +27,7 @@ def test_texture_goes_on_behind_the_hole() -> None:
     texture = Texture(SIZE)
     picture = _stripes()
     picture[_hole()] = 120
-    texture.ask(picture, _hole())
+    texture.request(picture, _hole())
     assert texture._thread is not None
     texture._thread.join()
     found = texture.view((0, SIZE[0], 0, SIZE[1]))
@@ -35,22 +35,22 @@ def test_texture_goes_on_behind_the_hole() -> None:
     colour, there = found
     assert (there == _hole()).mean() > 0.99
     assert colour[_hole()].std() > 30  # a smooth fill would have next to none
-    texture.forget()
+    texture.reset()
     assert texture.view((0, 8, 0, 8)) is None
 
 
-def test_a_wall_needs_none_and_what_is_done_is_not_done_again() -> None:
+def test_no_texture_for_a_wall_and_no_repeated_job() -> None:
     texture = Texture(SIZE, threaded=False)
-    texture.ask(np.full((*SIZE, 3), 90, np.float32), _hole())
+    texture.request(np.full((*SIZE, 3), 90, np.float32), _hole())
     assert texture.view((0, 8, 0, 8)) is None
-    texture.ask(_stripes(), _hole())
-    first = texture._done
-    texture.ask(_stripes(), _hole())
+    texture.request(_stripes(), _hole())
+    first = texture._result
+    texture.request(_stripes(), _hole())
     assert first is not None
-    assert texture._done is first
+    assert texture._result is first
 
 
-def test_somebody_who_never_moves_before_a_pattern() -> None:
+def test_a_static_person_before_a_pattern() -> None:
     scene = np.repeat(_stripes().astype(np.uint8)[..., :1], 3, 2)
     outs = []
     with LiveEraser("person", segmenter=MagentaSegmenter(), level=2) as live:
@@ -58,8 +58,8 @@ def test_somebody_who_never_moves_before_a_pattern() -> None:
         end = time.monotonic() + 30  # the thread has the lowest priority, and the machine may be busy
         while time.monotonic() < end and not (len(outs) > 40 and outs[-1].std() > 25):
             live.step(with_person(scene, 90, 60), len(outs) / 30)
-            assert live.shown is not None
-            outs.append(live.shown.after[70:90, 100:120].astype(float))
+            assert live.result is not None
+            outs.append(live.result.rgb[70:90, 100:120].astype(float))
             time.sleep(0.02)
     assert outs[-1].std() > 25
     assert max(np.abs(a - b).mean() for a, b in itertools.pairwise(outs[3:])) < 8  # it fades in

@@ -22,9 +22,9 @@ from vidrase.errors import SinkError
 from vidrase.live import LiveEraser
 from vidrase.live.address import address_of
 from vidrase.live.capture import Capture
-from vidrase.live.outputs import Showing, VirtualCamera
+from vidrase.live.outputs import OutputFrame, VirtualCamera
 from vidrase.live.serve import WebOutput
-from vidrase.live.window import Window, decorated, display_there, lost
+from vidrase.live.window import Window, display_available, signal_lost_image, with_overlay
 from vidrase.live.x11 import ScreenProcess
 
 CHILD = Path(__file__).with_name("live_child.py")
@@ -111,11 +111,11 @@ def test_a_window_and_its_keys(desktop: str) -> None:
 def test_the_screen_as_a_source(desktop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", desktop)
     with Running(address_of("screen", rate=20.0)) as run:
-        run.until(lambda: len(run.seen.seen) > 10)
-    assert run.seen.seen[-1][1].after.shape == (700, 900, 3)
-    assert display_there()
+        run.until(lambda: len(run.collector.frames) > 10)
+    assert run.collector.frames[-1][1].rgb.shape == (700, 900, 3)
+    assert display_available()
     monkeypatch.setenv("DISPLAY", ":9999")
-    assert not display_there()  # asking Qt for a window there would end the program
+    assert not display_available()  # asking Qt for a window there would end the program
     with pytest.raises(Exception, match=r"cannot open|does not answer|no screen"):
         Capture(address_of("screen")).start()
 
@@ -155,30 +155,30 @@ def test_keys_without_a_desktop() -> None:
         assert window.frozen
         window.press(-1, eraser)
         window.press(ord("1"), eraser)
-        assert eraser.roll.kept == {1}
+        assert eraser.id_assigner.kept == {1}
         window.press(ord("c"), eraser)
         assert eraser.memory.known_share() == 0
-        shown = eraser.shown
+        shown = eraser.result
         assert shown is not None
-        plain = decorated(shown, shown.after, "", compare=False, mask=False)
-        assert np.array_equal(plain, shown.after)
-        both = decorated(shown, shown.after, "30 fps", compare=True, mask=True)
+        plain = with_overlay(shown, shown.rgb, "", compare=False, mask=False)
+        assert np.array_equal(plain, shown.rgb)
+        both = with_overlay(shown, shown.rgb, "30 fps", compare=True, mask=True)
         assert (both[100:, 80:82] == 255).all()
         window.press(ord("q"), eraser)
     assert window.closed
-    assert grey(lost(with_person(scene, 60, 40), "gone"))
+    assert grey(signal_lost_image(with_person(scene, 60, 40), "gone"))
 
 
 def test_a_browser_shows_the_page(tmp_path: Path) -> None:
     chromium = program("chromium", "chromium")
     camera = MjpegCamera(Scene((480, 640)))
     runs: list[Running] = []
-    web = WebOutput("127.0.0.1:0", stats=lambda: runs[0].live.now())
+    web = WebOutput("127.0.0.1:0", stats=lambda: runs[0].live.current_stats())
     shot = tmp_path / "page.png"
     try:
         with Running(camera.url, web) as run:
             runs.append(run)
-            run.until(lambda: len(run.seen.seen) > 15)
+            run.until(lambda: len(run.collector.frames) > 15)
             how = "--headless=new --no-sandbox --disable-gpu --window-size=800,640 --hide-scrollbars --timeout=4000"
             command = [chromium, *how.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}"]
             done = subprocess.run([*command, web.address], capture_output=True, timeout=60)
@@ -216,7 +216,7 @@ def test_a_virtual_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", library)
     camera = VirtualCamera("/dev/video9")
     for size in ((240, 320), (240, 320), (120, 160)):
-        camera.put(Showing(np.full((*size, 3), 7, np.uint8), 0.0, 25.0))
+        camera.put(OutputFrame(np.full((*size, 3), 7, np.uint8), 0.0, 25.0))
     camera.close()
     first, second = library.cameras
     assert (first.width, first.height, first.fps, first.device) == (320, 240, 25.0, "/dev/video9")
@@ -229,7 +229,7 @@ def test_a_virtual_camera(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_driver_for_a_virtual_camera_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", _FakeLibrary("v4l2loopback backend: no device\nmore"))
     camera = VirtualCamera()
-    camera.put(Showing(np.zeros((24, 32, 3), np.uint8), 0.0, 25.0))
+    camera.put(OutputFrame(np.zeros((24, 32, 3), np.uint8), 0.0, 25.0))
     _until(lambda: camera.failure() is not None)
     camera.close()
     error = camera.failure()

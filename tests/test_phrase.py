@@ -1,4 +1,4 @@
-"""What phrases mean."""
+"""Parsing of phrases."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ CASES = {
 
 
 @pytest.mark.parametrize("text", CASES)
-def test_meaning(text: str) -> None:
+def test_parsed_phrases(text: str) -> None:
     phrase = parse(text, WORDS.get)
     assert phrase == CASES[text]
     assert phrase.reading()
 
 
 @pytest.mark.parametrize("text", ["person dancing wildly", "the largest", "unicorn", "red"])
-def test_what_cannot_be_read_gets_one_line(text: str) -> None:
+def test_an_unreadable_phrase_raises_one_line(text: str) -> None:
     with pytest.raises(OptionError, match="cannot read") as caught:
         parse(text, WORDS.get)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Wishes to tracks."""
+"""Queries to tracks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TRACKS = [track(1, "person"), track(2, "person"), track(3, "car")]
         (("backpack",), (), set()),
     ],
 )
-def test_the_more_particular_wish_wins(remove: tuple[str, ...], keep: tuple[str, ...], ids: set[int]) -> None:
+def test_the_more_specific_query_wins(remove: tuple[str, ...], keep: tuple[str, ...], ids: set[int]) -> None:
     chosen = select(SelectOptions(remove=remove, keep=keep), TRACKS, NAMES)
     assert chosen.ids == ids
     assert sum(chosen.counts().values()) == len(ids)
@@ -48,35 +48,35 @@ def test_the_more_particular_wish_wins(remove: tuple[str, ...], keep: tuple[str,
         (("person",), ("people",), "removed and kept"),
         (("id:1",), ("id:1",), "removed and kept"),
         (("all",), ("all",), "removed and kept"),
-        (("id:9",), (), r"no thing with id:9; there are 1 \(person\)"),
+        (("id:9",), (), r"no track with id:9; there are 1 \(person\)"),
         (("id:x",), (), "expected a number"),
     ],
 )
-def test_bad_wishes_get_one_line(remove: tuple[str, ...], keep: tuple[str, ...], message: str) -> None:
+def test_bad_queries_raise_one_line(remove: tuple[str, ...], keep: tuple[str, ...], message: str) -> None:
     with pytest.raises(OptionError, match=message) as caught:
         select(SelectOptions(remove=remove, keep=keep), TRACKS, NAMES)
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_class_is_told_before_anything_runs() -> None:
+def test_an_unknown_class_is_reported_before_the_run() -> None:
     with pytest.raises(UnknownLabel, match="did you mean 'person'"):
         select(SelectOptions(remove=("persn",)), None, NAMES)
 
 
-def test_instances_are_judged_by_id_when_tracks_are_known_else_by_class() -> None:
+def test_instances_are_chosen_by_id_if_tracks_are_known_else_by_class() -> None:
     mask = np.ones((4, 4), bool)
     frame = instances([mask, mask, mask], labels=["person", "car", "person"], ids=[1, 2, 7])
     known = select(SelectOptions(remove=("person",)), [track(1, "person"), track(2, "person")], NAMES)
-    # id 2 was a person in most frames: one frame that calls it a car does not bring it back
+    # id 2 is a person in most frames; one frame with the label car does not change that
     assert known.chosen(frame).tolist() == [True, True, False]
     streaming = select(SelectOptions(remove=("person",)), None, NAMES)
     assert streaming.chosen(frame).tolist() == [True, False, True]
     assert streaming.counts() == {"person": 2}
 
 
-def test_what_is_carried_goes_along_unless_kept() -> None:
-    bag = track(4, "backpack", with_others={1: 8})
-    alone = track(5, "backpack", with_others={1: 2})
+def test_carried_objects_are_removed_with_their_carrier_unless_kept() -> None:
+    bag = track(4, "backpack", carriers={1: 8})
+    alone = track(5, "backpack", carriers={1: 2})
     chosen = select(SelectOptions(remove=("person",)), [*TRACKS, bag, alone], NAMES)
     assert chosen.ids == {1, 2, 4}
     assert "backpack" in chosen.notes[0]
@@ -84,7 +84,7 @@ def test_what_is_carried_goes_along_unless_kept() -> None:
     assert select(SelectOptions(remove=("id:2",)), [*TRACKS, bag], NAMES).ids == {2}
 
 
-def test_large_things_that_are_hardly_seen_stay_unless_named() -> None:
+def test_large_uncertain_tracks_stay_unless_named() -> None:
     tree = track(4, "person", best_score=0.3)  # a tenth of the picture
     chosen = select(SelectOptions(remove=("person",)), [*TRACKS, tree], NAMES)
     assert chosen.ids == {1, 2}

@@ -1,4 +1,4 @@
-"""What was chosen, kept in a file: the same again, found again where ids changed, and every broken file one line."""
+"""Selection files: saved and loaded, matched to changed ids, and one line for every damaged file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def things(path: Path) -> dict[int, dict]:
     return {thing["id"]: thing for thing in json.loads(path.read_text())["things"]}
 
 
-def test_saved_and_taken_up_again(tmp_path: Path, clip: Path) -> None:
+def test_a_saved_selection_is_loaded(tmp_path: Path, clip: Path) -> None:
     file, scene, said = tmp_path / "s.json", fakes.SceneSegmenter(LEFT, RIGHT, CAR), []
     run(clip, scene, save=file, remove=["person on the left", "car"], keep=["id:2"], times=[(0.0, 0.2)])
     saved = things(file)
@@ -70,7 +70,7 @@ def test_saved_and_taken_up_again(tmp_path: Path, clip: Path) -> None:
     assert {n: t["goes"] for n, t in again.items()} == {n: t["goes"] for n, t in saved.items()}
 
 
-def test_found_again_under_other_ids(tmp_path: Path, clip: Path) -> None:
+def test_tracks_are_found_under_other_ids(tmp_path: Path, clip: Path) -> None:
     file, said = tmp_path / "s.json", []
     run(clip, fakes.SceneSegmenter(LEFT, RIGHT, CAR), save=file, remove="id:1", keep="id:3")
     other = fakes.SceneSegmenter(CAR, RIGHT, LEFT, description="another")
@@ -91,7 +91,7 @@ def test_a_scaled_clip(tmp_path: Path, clip: Path) -> None:
     assert "clip.mp4 (128x96, 8 frames" in said[0]
 
 
-def test_what_is_not_there_is_one_line(tmp_path: Path, clip: Path) -> None:
+def test_missing_tracks_are_reported_in_one_line(tmp_path: Path, clip: Path) -> None:
     file, said = tmp_path / "s.json", []
     run(clip, fakes.SceneSegmenter(LEFT, RIGHT, CAR), save=file, remove=["id:1", "car"])
     report = run(clip, fakes.SceneSegmenter(LEFT, RIGHT), said=said, selection=file)
@@ -100,7 +100,7 @@ def test_what_is_not_there_is_one_line(tmp_path: Path, clip: Path) -> None:
     assert len(said) == 1
 
 
-def test_what_is_said_later_counts_more(tmp_path: Path, clip: Path) -> None:
+def test_later_choices_override_the_file(tmp_path: Path, clip: Path) -> None:
     file, scene = tmp_path / "s.json", fakes.SceneSegmenter(LEFT, RIGHT, CAR)
     run(clip, scene, save=file, remove=["id:1", "id:3"], keep=["id:2"])
     assert run(clip, scene, selection=file, keep="person").removed == {"car": 1}
@@ -109,7 +109,7 @@ def test_what_is_said_later_counts_more(tmp_path: Path, clip: Path) -> None:
     assert run(clip, scene, selection=file, remove="all").removed == {"person": 1, "car": 1}
 
 
-def test_python_and_an_existing_file(tmp_path: Path, clip: Path) -> None:
+def test_python_api_and_an_existing_file(tmp_path: Path, clip: Path) -> None:
     file = tmp_path / "s.json"
     file.write_text("{}")
     with pytest.raises(OptionError, match="exists already"):
@@ -121,7 +121,7 @@ def test_python_and_an_existing_file(tmp_path: Path, clip: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "s.json"]
 
 
-def test_single_frames_have_no_whole(tmp_path: Path, clip: Path) -> None:
+def test_stream_mode_takes_no_selection_file(tmp_path: Path, clip: Path) -> None:
     file, scene = tmp_path / "s.json", fakes.SceneSegmenter(LEFT)
     run(clip, scene, save=file, remove="person")
     eraser = vidrase.Eraser(selection=file)
@@ -162,7 +162,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_files_are_one_line(name: str, tmp_path: Path, clip: Path) -> None:
+def test_damaged_files_raise_one_line(name: str, tmp_path: Path, clip: Path) -> None:
     file = tmp_path / "s.json"
     run(clip, fakes.SceneSegmenter(LEFT), save=file, remove="person")
     content = json.loads(file.read_text())
@@ -177,7 +177,7 @@ def test_broken_files_are_one_line(name: str, tmp_path: Path, clip: Path) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "\xff\xfe", "null"])
-def test_files_that_are_none(text: str, tmp_path: Path) -> None:
+def test_other_files_are_rejected(text: str, tmp_path: Path) -> None:
     (tmp_path / "s.json").write_bytes(text.encode("latin-1"))
     for where in (tmp_path / "s.json", tmp_path / "none.json", tmp_path):
         with pytest.raises(OptionError) as caught:

@@ -1,4 +1,4 @@
-"""Picks that are tried, taken back, added to, run and run again; the clip is looked at once."""
+"""Interactive sessions: picks, discarding, several runs, one detection pass."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vidrase.flow import load_flow
 from vidrase.inpaint import load_inpainter
 from vidrase.options import options_from
 from vidrase.run import Models
-from vidrase.session import Session, read
+from vidrase.session import Session, parse_line
 
 LEFT, RIGHT, CAR = ("person", 8, 20, 28, 70), ("person", 90, 20, 110, 70), ("car", 45, 40, 80, 60)
 
@@ -79,13 +79,13 @@ def ids(session: Session) -> list[int]:
         (["keep 1", "1"], [1]),
     ],
 )
-def test_picks_in_a_row(session: Session, lines: list[str], goes: list[int]) -> None:
+def test_several_picks(session: Session, lines: list[str], goes: list[int]) -> None:
     for line in lines:
         session.pick(line)
     assert ids(session) == goes
 
 
-def test_taking_back(session: Session) -> None:
+def test_discarding_picks(session: Session) -> None:
     session.pick("person")
     session.pick("keep 2")
     assert session.discard().text == "keep 2"
@@ -99,7 +99,7 @@ def test_taking_back(session: Session) -> None:
 @pytest.mark.parametrize(
     "line", ["9", "zebra", "1,2,3,4,5,,x", "500,500", "18,40@99", "keep", "at x,y", "@", ",", "the dog"]
 )
-def test_what_means_nothing_changes_nothing(session: Session, line: str) -> None:
+def test_an_invalid_line_changes_nothing(session: Session, line: str) -> None:
     session.pick("3")
     with pytest.raises(OptionError) as caught:
         session.pick(line)
@@ -107,14 +107,14 @@ def test_what_means_nothing_changes_nothing(session: Session, line: str) -> None
     assert (ids(session), len(session.picks)) == ([3], 1)
 
 
-def test_numbers_are_ids_before_they_are_a_place() -> None:
-    assert read("1,3", {1, 3})[1].remove == ("id:1", "id:3")
-    assert read("1,3", {1})[1].at[0].x == 1
-    assert read("keep 320,200@1:02", {1}) == (True, read("320,200@62", {1})[1])
-    assert read("keep the red car", {1})[1].remove == ("the red car",)
+def test_numbers_are_ids_before_coordinates() -> None:
+    assert parse_line("1,3", {1, 3})[1].remove == ("id:1", "id:3")
+    assert parse_line("1,3", {1})[1].at[0].x == 1
+    assert parse_line("keep 320,200@1:02", {1}) == (True, parse_line("320,200@62", {1})[1])
+    assert parse_line("keep the red car", {1})[1].remove == ("the red car",)
 
 
-def test_pictures(session: Session, tmp_path: Path) -> None:
+def test_overview_and_preview_images(session: Session, tmp_path: Path) -> None:
     session.overview(tmp_path / "things.png")
     made = cv2.imread(str(tmp_path / "things.png"))
     assert made.shape[1] == 960 + 6
@@ -125,7 +125,7 @@ def test_pictures(session: Session, tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "chosen.png")).shape[0] == 4 * (360 + 6)
 
 
-def test_looked_at_once_run_twice(session: Session, scene: fakes.SceneSegmenter, tmp_path: Path) -> None:
+def test_one_detection_pass_for_two_runs(session: Session, scene: fakes.SceneSegmenter, tmp_path: Path) -> None:
     session.pick("1")
     seen = scene.frames
     assert session.erase(tmp_path / "o.mp4").removed == {"person": 1}
@@ -143,7 +143,7 @@ def test_looked_at_once_run_twice(session: Session, scene: fakes.SceneSegmenter,
     assert (tmp_path / "other.mp4").read_bytes() == b"somebody's"
 
 
-def test_saved_and_opened_again(session: Session, clip: Path, scene: fakes.SceneSegmenter, tmp_path: Path) -> None:
+def test_save_and_reopen(session: Session, clip: Path, scene: fakes.SceneSegmenter, tmp_path: Path) -> None:
     session.pick("person on the left")
     session.pick("60,50")
     session.save(tmp_path / "s.json")
@@ -190,7 +190,7 @@ def test_the_loop(talk: Callable[..., Result], clip: Path) -> None:
 
 
 @pytest.mark.parametrize("lines", ["", "person\n", "person\nkeep 2", "quit\nperson\nrun\n"])
-def test_the_end_of_the_input_leaves_nothing(
+def test_end_of_input_leaves_no_output(
     talk: Callable[..., Result], clip: Path, tmp_path_factory: pytest.TempPathFactory, lines: str, monkeypatch: Any
 ) -> None:
     scratch = tmp_path_factory.mktemp("scratch")
@@ -201,7 +201,7 @@ def test_the_end_of_the_input_leaves_nothing(
     assert names(scratch) == []
 
 
-def test_bad_lines_are_one_line_each_and_the_loop_goes_on(talk: Callable[..., Result], clip: Path) -> None:
+def test_invalid_lines_print_one_line_and_the_loop_continues(talk: Callable[..., Result], clip: Path) -> None:
     bad = [
         "zebra",
         "99",
@@ -223,19 +223,19 @@ def test_bad_lines_are_one_line_each_and_the_loop_goes_on(talk: Callable[..., Re
     assert names(clip.parent) == ["clip.mp4", "it's.json", "it's.mp4"]
 
 
-def test_what_the_command_line_names_is_the_first_pick(talk: Callable[..., Result], clip: Path) -> None:
+def test_the_command_line_gives_the_first_pick(talk: Callable[..., Result], clip: Path) -> None:
     result = talk("run\n", "--remove", "person", "--keep", "id:2", "-o", "o.mp4", "-q")
     assert "goes: person 1" in result.output
     assert names(clip.parent) == ["clip.mp4", "o.mp4"]
 
 
-def test_wrong_requests(talk: Callable[..., Result], clip: Path) -> None:
+def test_invalid_options(talk: Callable[..., Result], clip: Path) -> None:
     assert isinstance(talk("", "--mask", "hole.png").exception, OptionError)
     assert isinstance(talk("", "--selection", "none.json").exception, OptionError)
     assert isinstance(talk("", "--sheets", "clip.mp4").exception, OptionError)
 
 
-def test_nothing_there(talk: Callable[..., Result], scene: fakes.SceneSegmenter) -> None:
+def test_a_clip_without_detections(talk: Callable[..., Result], scene: fakes.SceneSegmenter) -> None:
     scene.things = ()
     result = talk("person\n")
     assert (result.exit_code, "nothing that the model knows" in result.output) == (0, True)
@@ -274,7 +274,7 @@ def test_interrupt_is_130(clip: Path) -> None:
     assert names(clip.parent) == ["clip.mp4"]
 
 
-def test_a_still_is_picked_from_as_well(tmp_path: Path, scene: fakes.SceneSegmenter) -> None:
+def test_a_still_image(tmp_path: Path, scene: fakes.SceneSegmenter) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), synth.clip(1)[0][0][..., ::-1])
     with Session(tmp_path / "in.png", options_from({}), models=models(scene)) as session:
         session.overview(tmp_path / "things.png")

@@ -1,4 +1,4 @@
-"""Instances to disk and back, and their summaries."""
+"""Instances on disk, and their summaries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def same(a: Instances, b: Instances) -> bool:
     return arrays and a.labels == b.labels and a.size == b.size and all(map(np.array_equal, a.masks, b.masks))
 
 
-def test_what_goes_in_comes_out_in_any_order() -> None:
+def test_random_access_returns_what_was_stored() -> None:
     pictures, masks, _ = clip(8, height=95, width=127)
     rng = np.random.default_rng(1)
     frames = as_frames(pictures)
@@ -38,13 +38,13 @@ def test_what_goes_in_comes_out_in_any_order() -> None:
             store.get(8)
 
 
-def test_frames_come_in_order() -> None:
+def test_frames_must_come_in_order() -> None:
     pictures, masks, _ = clip(2)
     with InstanceStore() as store, pytest.raises(ShapeError, match="expected frame 0 next, got 1"):
         store.append(as_frames(pictures)[1], instances([masks[1]], ids=[1]))
 
 
-def test_tracks_are_summed_up() -> None:
+def test_track_summaries() -> None:
     pictures, masks, _ = clip(10)
     frames = as_frames(pictures)
     with InstanceStore() as store:
@@ -64,7 +64,7 @@ def test_tracks_are_summed_up() -> None:
     assert shown["frames"] == 6
 
 
-def test_bearers_are_noticed() -> None:
+def test_carriers_are_counted() -> None:
     pictures, masks, _ = clip(3)
     beside = [np.roll(mask, 24, axis=1) for mask in masks]
     far = [np.roll(mask, 70, axis=1) for mask in masks]
@@ -73,20 +73,20 @@ def test_bearers_are_noticed() -> None:
             labels = ["person", "backpack", "handbag"]
             store.append(frame, instances([who, bag, other], ids=[1, 2, 3], labels=labels))
         tracks = {track.id: track for track in store.tracks()}
-    assert tracks[2].with_others == {1: 3}
-    assert tracks[3].with_others == {}
+    assert tracks[2].carriers == {1: 3}
+    assert tracks[3].carriers == {}
 
 
-def test_all_that_a_thing_was_called_is_known() -> None:
+def test_all_labels_of_a_track_are_known() -> None:
     pictures, masks, _ = clip(3)
     with InstanceStore() as store:
         for frame, mask, label in zip(as_frames(pictures), masks, ("person", "bench", "person"), strict=True):
             store.append(frame, instances([mask], ids=[1], labels=[label]))
         assert store.tracks()[0].label == "person"
-        assert store.tracks()[0].called == {"person", "bench"}
+        assert store.tracks()[0].labels == {"person", "bench"}
 
 
-def test_nothing_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     pictures, masks, _ = clip(2)
     found = FakeSegmenter(masks)(as_frames(pictures))
@@ -96,7 +96,7 @@ def test_nothing_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not os.listdir(tmp_path)  # noqa: PTH208
 
 
-def test_a_thing_that_was_out_of_sight_has_one_id() -> None:
+def test_a_track_continues_after_a_gap() -> None:
     pictures, masks, _ = clip(24, width=300, step=(0, 6))
     with InstanceStore() as store:
         for frame, mask in zip(as_frames(pictures), masks, strict=True):
@@ -114,7 +114,7 @@ def test_a_thing_that_was_out_of_sight_has_one_id() -> None:
         assert store.get(20).ids.tolist() == [1, 12]
 
 
-def test_things_found_later_join_those_of_their_frames() -> None:
+def test_instances_added_later_are_merged_into_their_frames() -> None:
     frames = as_frames([texture(40, 60)] * 4)
     one, two = np.zeros((40, 60), bool), np.zeros((40, 60), bool)
     one[5:15, 5:15] = two[20:30, 30:50] = True

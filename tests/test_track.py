@@ -1,4 +1,4 @@
-"""Detections to lasting ids."""
+"""Constant ids for detections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def quiet(text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bytetrack", "botsort"])
-def test_one_thing_keeps_one_id(kind: str) -> None:
+def test_one_object_keeps_one_id(kind: str) -> None:
     pictures, masks, _ = clip(16, step=(0, 4))
     frames = as_frames(pictures)
     seen = list(track(frames, FakeSegmenter(masks, missed={5, 6}), batch=4, tracker=kind, note=quiet))
@@ -38,11 +38,11 @@ def test_the_result_does_not_depend_on_the_batch() -> None:
     assert all(one == ids[0] for one in ids)
 
 
-def test_every_sure_detection_comes_out_with_an_id() -> None:
+def test_every_confident_detection_gets_an_id() -> None:
     rng = np.random.default_rng(3)
     pictures, masks, _ = clip(10)
     tracker = Tracker("bytetrack", 0.25, 25.0)
-    for _ in pictures:  # jumps about: no tracker will ever confirm it
+    for _ in pictures:  # jumps about: no tracker confirms it
         jumping = np.zeros_like(masks[0])
         y, x = rng.integers(0, 70), rng.integers(0, 100)
         jumping[y : y + 12, x : x + 12] = True
@@ -80,7 +80,7 @@ def test_ids_do_not_cross_a_cut() -> None:
     assert ids[3] != ids[4]
 
 
-def test_nothing_found_and_class_filter() -> None:
+def test_no_detections_and_class_filter() -> None:
     pictures, masks, _ = clip(3)
     none = list(track(as_frames(pictures), FakeSegmenter(masks, missed=range(3)), note=quiet))
     assert [len(found) for _, found in none] == [0, 0, 0]
@@ -88,14 +88,14 @@ def test_nothing_found_and_class_filter() -> None:
     assert all(isinstance(found, Instances) and not len(found) for _, found in cars)
 
 
-def test_an_unknown_tracker_is_told() -> None:
+def test_an_unknown_tracker_raises() -> None:
     with pytest.raises(OptionError, match="bytetrack, botsort"):
         track([], FakeSegmenter([]), tracker="sort", note=quiet)
 
 
 @pytest.mark.parametrize("every", [2, 3, 5])
 @pytest.mark.parametrize("frames_in_all", [1, 2, 9, 16])
-def test_between_looks_things_are_carried(every: int, frames_in_all: int) -> None:
+def test_masks_are_interpolated_between_detections(every: int, frames_in_all: int) -> None:
     pictures, masks, _ = clip(frames_in_all, step=(0, 3), pan=(0.0, 1.0))
     segmenter = FakeSegmenter(masks)
     seen = list(track(as_frames(pictures), segmenter, batch=4, detect_every=every, note=quiet))
@@ -104,10 +104,10 @@ def test_between_looks_things_are_carried(every: int, frames_in_all: int) -> Non
     for (_, found), truth in zip(seen, masks, strict=True):
         assert found.ids.tolist() == [1]
         assert (found.mask(0) & truth).sum() > 0.95 * truth.sum()
-        assert found.mask(0).sum() < 1.8 * truth.sum()  # a flat square gives the flow little to hold on to
+        assert found.mask(0).sum() < 1.8 * truth.sum()  # a flat square has little texture for the flow
 
 
-def test_both_sides_of_a_cut_are_looked_at() -> None:
+def test_detection_on_both_sides_of_a_cut() -> None:
     pictures, masks, _ = clip(11, step=(0, 2))
     pictures[6:] = [255 - p[::-1, ::-1] for p in pictures[6:]]
     later = [m[::-1, ::-1] for m in masks]
@@ -118,7 +118,7 @@ def test_both_sides_of_a_cut_are_looked_at() -> None:
         assert (found.mask(0) & mask).sum() > 0.9 * mask.sum()
 
 
-def test_few_frames_are_held() -> None:
+def test_the_number_of_frames_held_is_bounded() -> None:
     pictures, masks, _ = clip(30, width=200, step=(0, 2))
     for batch, every in ((4, None), (1, 1), (4, 3), (2, 6)):
         taken = 0

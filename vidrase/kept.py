@@ -53,7 +53,7 @@ def _parts(
     """bool [K]: parts of the place that nobody asked to be kept."""
 
     def kept(number: int, label: str) -> bool:
-        return any(wish.fits(number, one) for wish in selection.keep for one in alike(label))
+        return any(wish.matches(number, one) for wish in selection.keep for one in alike(label))
 
     own = [labels.get(number, label) for number, label in zip(instances.ids.tolist(), instances.labels, strict=True)]
     pairs = zip(instances.ids.tolist(), own, strict=True)

@@ -1,4 +1,4 @@
-"""Words of a user to classes of a model: names or ids, case and plural forgiven, the usual synonyms known."""
+"""Map a user's words to classes of the model: names or ids, any case, plurals, common synonyms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from vidrase.errors import UnknownLabel
 
-# Things that people have on or with them: gone with their bearer, they would hang in the air otherwise.
+# Objects that people carry or ride: removed together with the person, because they would be left floating in the air.
 CARRIED = frozenset(
     name.replace("_", " ")
     for name in (
@@ -16,7 +16,7 @@ CARRIED = frozenset(
     ).split()
 )
 
-# Parts of a place rather than things in it: background as long as nobody asks for them.
+# Classes that belong to the background unless the user names them.
 SCENERY = frozenset(
     name.replace("_", " ")
     for name in (
@@ -24,7 +24,7 @@ SCENERY = frozenset(
         "parking_meter"
     ).split()
 )
-# Detectors waver between these for one thing; between groups an id never passes.
+# Detectors confuse the classes of one group; ids never pass from one group to another.
 GROUPS = (
     "car truck bus train",
     "bicycle motorcycle",
@@ -36,7 +36,7 @@ GROUPS = (
     "tennis_racket frisbee baseball_bat",
 )
 GROUP_OF = {label.replace("_", " "): group for group in GROUPS for label in group.split()}
-"""Class -> its group; a class that is not in it is its own."""
+"""Class -> its group; a class without an entry is a group of its own."""
 EVERYTHING = frozenset({"all", "everything"})
 
 _IRREGULAR = {
@@ -89,7 +89,7 @@ _SYNONYMS = {word: name for name, words in _SYNONYM_GROUPS.items() for word in w
 
 
 def resolve(word: str, names: Mapping[int, str]) -> str | None:
-    """The class that `word` means, as the model calls it: "People" -> "person", "2" -> names[2]; None when there is none."""
+    """The model's class for `word`: "People" -> "person", "2" -> names[2]; None when there is none."""
     text = " ".join(word.lower().replace("_", " ").replace("-", " ").split())
     if text.isdecimal():
         return names.get(int(text))
@@ -107,7 +107,7 @@ def resolve(word: str, names: Mapping[int, str]) -> str | None:
 
 
 def require(word: str, names: Mapping[int, str]) -> str:
-    """Like `resolve`. Raises UnknownLabel, in one line, with the nearest name."""
+    """Like `resolve`. Raises UnknownLabel, one line, with the nearest name."""
     found = resolve(word, names)
     if found is not None:
         return found
@@ -128,22 +128,22 @@ def require(word: str, names: Mapping[int, str]) -> str:
     raise UnknownLabel(f"no class '{word}'; this model knows {listed}")
 
 
-def scenery(wishes: Iterable[str], names: Mapping[int, str]) -> frozenset[str]:
-    """The classes of `SCENERY` that none of the `wishes`, each a class or several with commas between, may be about."""
-    words = [word.strip() for wish in wishes for word in wish.split(",")]
+def scenery(queries: Iterable[str], names: Mapping[int, str]) -> frozenset[str]:
+    """Classes of `SCENERY` that no query names; a query is one class, or several separated by commas."""
+    words = [word.strip() for query in queries for word in query.split(",")]
     if any(word.lower() in EVERYTHING for word in words):
         return frozenset()
     return SCENERY - alike(*(label for label in (resolve(word, names) for word in words) if label))
 
 
 def alike(*labels: str) -> frozenset[str]:
-    """The classes `labels`, and those that detectors take for them."""
+    """The classes `labels` and those that detectors confuse with them."""
     groups = {GROUP_OF.get(label, label) for label in labels}
     return frozenset(labels) | {label for label, group in GROUP_OF.items() if group in groups}
 
 
 def _forms(text: str) -> list[str]:
-    """`text` and what it may be the plural of; the last word carries the plural ("traffic lights")."""
+    """`text` and its possible singulars; the last word has the plural ("traffic lights")."""
     head, _, last = text.rpartition(" ")
     singular = [last]
     if last in _IRREGULAR:

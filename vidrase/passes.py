@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
-from vidrase import picks, selectionfile, thing
+from vidrase import masktrack, prompts, selectionfile
 from vidrase.errors import OptionError, SourceError
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
@@ -25,7 +25,7 @@ from vidrase.labels import alike, scenery
 from vidrase.options import Options
 from vidrase.run import Run, Seen
 from vidrase.segment import Segmenter
-from vidrase.select import Selection, explained, joined, select
+from vidrase.select import Selection, combine_choices, explain, select
 from vidrase.selectionfile import Clip, Detection, SavedSelection
 from vidrase.source import Source, open_source
 from vidrase.store import InstanceStore
@@ -94,9 +94,11 @@ def _followed(
     run.followed = {}
     begun = time.perf_counter()
     with ExitStack() as stack:
-        trails: dict[int, thing.Trail] = {}
-        for box, index in picks.unknown(run.options.select.box, store, times).items():
-            trail = stack.enter_context(thing.follow(iter(source), index, box, store.get(index).size, run.models.flow))
+        trails: dict[int, masktrack.MaskTrack] = {}
+        for box, index in prompts.unmatched_boxes(run.options.select.box, store, times).items():
+            trail = stack.enter_context(
+                masktrack.track_box(iter(source), index, box, store.get(index).size, run.models.flow)
+            )
             number = run.followed[box] = store.unused_id + len(trails)
             trails[number] = trail
             span = f"{times[trail.first] - times[0]:.2f} to {times[trail.last] - times[0]:.2f} s"
@@ -117,7 +119,7 @@ def _again(
     store: InstanceStore,
     times: Sequence[float],
     place: frozenset[str],
-    trails: Mapping[int, thing.Trail],
+    trails: Mapping[int, masktrack.MaskTrack],
 ) -> Survey | None:
     """The survey of a source once more, now that more is known. trails: id -> what is to be put into the `store` as well."""
     builder = SurveyBuilder() if source.info.kind != "image" else None
@@ -140,7 +142,7 @@ def surveyed(source: Source, run: Run, seen: Seen, selection: Selection | None) 
     if seen.store is None or selection is None:
         return seen.survey
     goes = [track for track in seen.store.tracks() if track.id in (selection.ids or ())]
-    place = seen.scenery - alike(*(label for track in goes for label in track.called))
+    place = seen.scenery - alike(*(label for track in goes for label in track.labels))
     if place != seen.scenery:
         begun = time.perf_counter()
         seen.survey = _again(source, run, seen.store, seen.seconds, place, {})
@@ -153,19 +155,19 @@ def choose(run: Run, info: SourceInfo, store: InstanceStore, seconds: Sequence[f
     """The tracks that go, now that all are known; `seconds`: the time of every frame."""
     assert run.models.segmenter is not None
     names, tracks = run.models.segmenter.names, store.tracks()
-    told = dict(run.readings)
-    wanted = picks.expand(run.options.select, tracks, store, seconds, names, run.notes, told, run.followed)
+    told = dict(run.explanations)
+    wanted = prompts.resolve_prompts(run.options.select, tracks, store, seconds, names, run.notes, told, run.followed)
     if run.saved is not None:
         clip, detection = Clip.of(info, seconds), _detection(run)
-        goes, stays = selectionfile.recall(run.saved, clip, detection, tracks, store, seconds, run.notes)
+        goes, stays = selectionfile.find_saved_tracks(run.saved, clip, detection, tracks, store, seconds, run.notes)
         before = [f"id:{number}" for number in goes], [f"id:{number}" for number in stays]
-        remove, keep = joined([before, (wanted.remove, wanted.keep)], tracks, names)
+        remove, keep = combine_choices([before, (wanted.remove, wanted.keep)], tracks, names)
         wanted = replace(wanted, remove=remove, keep=keep)
         told = dict.fromkeys((*goes, *stays), f"taken up from {run.options.select.selection}") | told
     selection = select(wanted, tracks, names)
     for text in selection.notes:
         run.notes(text)
-    selection.readings = explained(selection, tracks, told)
+    selection.explanations = explain(selection, tracks, told)
     return selection
 
 
@@ -174,7 +176,7 @@ def recorded(run: Run, info: SourceInfo, seen: Seen, selection: Selection) -> Sa
     assert seen.store is not None
     asked, clip = run.options.select, Clip.of(info, seen.seconds)
     if run.saved is not None:
-        before = run.saved.asked
+        before = run.saved.request
         asked = replace(
             asked,
             remove=tuple(dict.fromkeys((*before.remove, *asked.remove))),
@@ -183,7 +185,9 @@ def recorded(run: Run, info: SourceInfo, seen: Seen, selection: Selection) -> Sa
             box=tuple(dict.fromkeys((*before.box, *asked.box))),
         )
     tracks, ids = seen.store.tracks(), selection.ids or frozenset()
-    return selectionfile.record(clip, _detection(run), asked, ids, selection.readings, tracks, seen.store, seen.seconds)
+    return selectionfile.make_selection(
+        clip, _detection(run), asked, ids, selection.explanations, tracks, seen.store, seen.seconds
+    )
 
 
 def _detection(run: Run) -> Detection:

@@ -1,9 +1,9 @@
-"""Short English phrases to a structure: class + position + rank + size + colour + count. Text only; knows nothing of pictures.
+"""Parse short English phrases: class, position, rank, size, colour and count. Works on text only.
 
     [all|everyone|everything] [the] [count] [ordinal] [size|colour ...] CLASS [position | from SIDE | in COLOUR] [except PHRASE]
 
-A bare class, or one with a colour, means all of them; "the", a singular class with a position, a superlative or an ordinal means
-one; a number means that many; a plural class with a position means all on that side.
+A class alone, or with a colour, selects all of them; "the", a singular class with a position, a superlative or an ordinal selects
+one; a number selects that many; a plural class with a position selects all on that side.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vidrase.errors import OptionError
 
 
 def _words(groups: dict[str, str]) -> dict[str, str]:
-    """word -> name, of name -> the words that mean it."""
+    """Invert name -> its words into word -> name."""
     return {word: name for name, words in groups.items() for word in (name, *words.split())}
 
 
@@ -36,7 +36,7 @@ _COLOUR_GROUPS = {
 }
 COLOURS = tuple(_COLOUR_GROUPS)
 _COLOUR_WORDS = _words(_COLOUR_GROUPS)
-ORDERS = {  # name of the order -> how it reads
+ORDERS = {  # name -> text for the user
     "left": "furthest left",
     "right": "furthest right",
     "top": "highest in the picture",
@@ -88,7 +88,7 @@ Resolver = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """One reading of a phrase. Filters first (class, colour, sides), then `order` ranks, then `nth` or `count` picks."""
+    """A parsed phrase: filter by class, colour and side, rank by `orders`, then take `nth` or `count`."""
 
     label: str | None
     """Class name; None: any class."""
@@ -96,11 +96,11 @@ class Phrase:
     orders: tuple[str, ...] = ()
     """Names from ORDERS; several ("upper left") rank together."""
     nth: int | None = None
-    """1-based place in the order, -1 the last; None: see `count`."""
+    """1-based rank, -1 for the last; None: see `count`."""
     count: int | None = None
-    """How many from the start of the order; None: all that pass."""
+    """How many to take from the start of the ranking; None: all."""
     side: bool = False
-    """`orders` keep those on that side instead of ranking ("people on the left")."""
+    """`orders` filter by side instead of ranking ("people on the left")."""
     but: Phrase | None = None
 
     def reading(self) -> str:
@@ -124,7 +124,7 @@ class Phrase:
 
 
 def parse(text: str, resolve: Resolver) -> Phrase:
-    """What `text` asks for. Raises OptionError naming the word that cannot be read."""
+    """Parse `text`. Raises OptionError naming the word that cannot be read."""
     main, *rest = _EXCEPT.split(text.lower().strip(), maxsplit=1)
     phrase = _one(main, text, resolve)
     return replace(phrase, but=_one(rest[0], text, resolve)) if rest and rest[0].strip() else phrase
@@ -173,11 +173,11 @@ def _one(part: str, whole: str, resolve: Resolver) -> Phrase:
 
 
 def _noun(words: list[str], whole: str, resolve: Resolver) -> tuple[str | None, bool, bool, list[str]]:
-    """(class or None for any, plural?, everyone?, the other words)."""
+    """(class, None for any; whether plural; whether everyone; the other words)."""
     for word in words:
         if word in _EVERYONE:
             return resolve("person") or "person", True, True, [w for w in words if w != word]
-    for length in (3, 2, 1):  # "traffic light", "potted plant" before their single words
+    for length in (3, 2, 1):  # longest first: "traffic light", "potted plant"
         for start in range(len(words) - length + 1):
             run = words[start : start + length]
             known = length == 1 and (run[0] in _ORDER_WORDS or run[0] in _COLOUR_WORDS or run[0] in _FILLER)

@@ -75,7 +75,7 @@ class Run:
     """Ids of the things in boxes that no detector knows."""
     saved: SavedSelection | None = None
     """What `options.select.selection` names, read; `recall` does both at once."""
-    readings: dict[int, str] = field(default_factory=dict)
+    explanations: dict[int, str] = field(default_factory=dict)
     """Track -> how it came to be named by its id in `options`, when that was found out before."""
 
 

@@ -1,7 +1,7 @@
-"""What was chosen in a clip, as a file: JSON that a later run takes up again, on this clip or on one that is much like it.
+"""Save a selection as JSON and apply it in a later run, to the same clip or to another version of it.
 
-Ids are given by detector and tracker; with other settings, or another cut of the clip, the same thing has another id. So each
-thing is kept with where it was at a few moments, and found again by class and overlap of boxes.
+Track ids depend on the detector, the tracker and their settings. So each selected track is saved with its boxes in a few frames
+and found again by class and box overlap.
 """
 
 from __future__ import annotations
@@ -19,55 +19,55 @@ import numpy as np
 from vidrase import part
 from vidrase.errors import OptionError
 from vidrase.frames import Instances, SourceInfo
-from vidrase.heal import iou
 from vidrase.options import Click, Rectangle, SelectOptions
 from vidrase.summary import TrackSummary
+from vidrase.tracklets import iou
 
 FORMAT = "vidrase-selection"
 VERSION = 1
-MOST_BYTES = 64 << 20  # a selection of a thousand things has a few hundred kilobytes
-PLACES = 7  # moments at which a thing's box is kept
-SAME = 0.4  # IoU from which two boxes of one moment and class are the same thing
-MOST_LATE = 0.5  # seconds that the frame nearest to a remembered moment may be away
+MAX_BYTES = 64 << 20  # bytes; a selection of a thousand tracks has a few hundred kilobytes
+SAVED_BOXES = 7  # frames per track whose boxes are saved
+MIN_IOU = 0.4  # IoU of a saved box and a box of the same time and class, from which they belong to the same track
+MAX_TIME_DIFFERENCE = 0.5  # seconds; a saved box without a frame this near is ignored
 
 
-class Found(Protocol):
-    """What the first pass left: instances by frame index."""
+class InstanceLookup(Protocol):
+    """Instances of the first pass by frame index."""
 
     def get(self, index: int) -> Instances:
-        """Those of frame `index`."""
+        """Instances of frame `index`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a thing was: seconds from the first frame, box x0 y0 x1 y1 px of the displayed picture."""
+class SavedBox:
+    """A track's box at one time: seconds from the first frame, x0 y0 x1 y1 px of the displayed frame."""
 
     seconds: float
     box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
-    """One track as it was chosen."""
+class SavedTrack:
+    """One selected track. The field names are the file's keys."""
 
     id: int
     label: str
     goes: bool
-    """False: it was named to be kept."""
+    """True: removed; False: kept on request."""
     first_seconds: float
     last_seconds: float
-    best: Place
-    """Where it is seen best."""
-    places: tuple[Place, ...]
-    """A few moments of its life, in order."""
+    best: SavedBox
+    """Its box in its best frame."""
+    places: tuple[SavedBox, ...]
+    """Boxes in a few frames, in order."""
     reading: str = ""
-    """How it was reached, one sentence."""
+    """Why it was selected, one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What tells one clip from another, as displayed: px, frames, seconds from the first frame to the last."""
+    """Properties that identify a clip, as displayed: px, frames, seconds from the first frame to the last."""
 
     name: str
     width: int
@@ -77,20 +77,20 @@ class Clip:
 
     @classmethod
     def of(cls, info: SourceInfo, seconds: Sequence[float]) -> Clip:
-        """Of a source and the times of all its frames."""
+        """From a source and the times of all its frames."""
         height, width = info.displayed_size
         last = seconds[-1] - seconds[0] if len(seconds) else 0.0
         return cls(Path(info.url).name or info.url, width, height, len(seconds), round(last, 3))
 
-    def like(self, other: Clip) -> bool:
-        """Whether it is the same clip; a file may be renamed."""
+    def matches(self, other: Clip) -> bool:
+        """Whether it is the same clip; the name may differ."""
         same = (self.width, self.height, self.frames) == (other.width, other.height, other.frames)
         return same and abs(self.seconds - other.seconds) < 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What ids depend on, besides the clip."""
+    """The settings that track ids depend on, besides the clip."""
 
     model: str
     tracker: str
@@ -98,10 +98,10 @@ class Detection:
     conf: float
     detect_every: int | None
     times: tuple[tuple[float, float], ...] = ()
-    """The spans that were searched; empty: the whole clip."""
+    """The time spans of the detection pass; empty: the whole clip."""
 
     def differences(self, other: Detection) -> list[str]:
-        """What is not the same, each as "imgsz 640 -> 320"."""
+        """The settings that differ, each as "imgsz 640 -> 320"."""
         names = ("model", "tracker", "imgsz", "conf", "detect_every")
         pairs = [(name, getattr(self, name), getattr(other, name)) for name in names]
         words = [f"{name.replace('_', '-')} {_short(a)} -> {_short(b)}" for name, a, b in pairs if a != b]
@@ -110,151 +110,156 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class SavedSelection:
-    """The content of a selection file."""
+    """Content of a selection file."""
 
     clip: Clip
     detection: Detection
-    asked: SelectOptions
-    """As the user said it; for reading, except times and region, which hold again."""
-    things: tuple[Thing, ...] = field(default=())
+    request: SelectOptions
+    """The user's request. Only its times and region are applied again."""
+    tracks: tuple[SavedTrack, ...] = field(default=())
 
     def completed(self, options: SelectOptions) -> SelectOptions:
-        """`options` with the times and the region of this selection where it names none itself."""
-        return replace(options, times=options.times or self.asked.times, region=options.region or self.asked.region)
+        """`options` with this selection's times and region, where it has none of its own."""
+        return replace(options, times=options.times or self.request.times, region=options.region or self.request.region)
 
     def save(self, path: Path, *, overwrite: bool = True) -> None:
-        """Write it; it appears under its name only when complete. Raises OptionError, SinkError."""
+        """Write the file, complete or not at all. Raises OptionError, SinkError."""
         if not overwrite:
             refuse_existing(path)
-        asked = self.asked
+        request = self.request
         content = {
             "format": FORMAT,
             "version": VERSION,
             "clip": asdict(self.clip),
             "detection": {**asdict(self.detection), "times": _spans(self.detection.times)},
             "asked": {
-                "remove": list(asked.remove),
-                "keep": list(asked.keep),
-                "at": [[click.x, click.y, click.seconds] for click in asked.at],
-                "box": [[box.x0, box.y0, box.x1, box.y1, box.seconds] for box in asked.box],
-                "region": [asked.region.x0, asked.region.y0, asked.region.x1, asked.region.y1]
-                if asked.region
+                "remove": list(request.remove),
+                "keep": list(request.keep),
+                "at": [[click.x, click.y, click.seconds] for click in request.at],
+                "box": [[box.x0, box.y0, box.x1, box.y1, box.seconds] for box in request.box],
+                "region": [request.region.x0, request.region.y0, request.region.x1, request.region.y1]
+                if request.region
                 else None,
-                "times": _spans(asked.times),
+                "times": _spans(request.times),
             },
-            "things": [asdict(thing) for thing in self.things],
+            "things": [asdict(entry) for entry in self.tracks],
         }
         part.save(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def refuse_existing(path: Path) -> None:
-    """Raises OptionError when there is something under that name, SinkError when there is no folder for it."""
+    """Raises OptionError when the file exists, SinkError when its folder does not."""
     if path.exists():
         raise OptionError(f"{path} exists already; replace it with -y")
     part.need_folder(path)
 
 
-def record(
+def make_selection(
     clip: Clip,
     detection: Detection,
-    asked: SelectOptions,
+    request: SelectOptions,
     ids: frozenset[int],
-    readings: Mapping[int, str],
+    explanations: Mapping[int, str],
     tracks: Sequence[TrackSummary],
-    found: Found,
+    store: InstanceLookup,
     seconds: Sequence[float],
 ) -> SavedSelection:
-    """The selection of this run. ids: what goes; readings: id -> sentence, also of what is kept on request."""
-    chosen = [track for track in tracks if track.id in ids or track.id in readings]
+    """The selection of this run. ids: removed tracks; explanations: track id -> sentence, also for tracks kept on request."""
+    chosen = [track for track in tracks if track.id in ids or track.id in explanations]
     return SavedSelection(
         clip,
         detection,
-        asked,
-        tuple(_thing(track, track.id in ids, readings.get(track.id, ""), found, seconds) for track in chosen),
+        request,
+        tuple(_saved_track(track, track.id in ids, explanations.get(track.id, ""), store, seconds) for track in chosen),
     )
 
 
-def _thing(track: TrackSummary, goes: bool, reading: str, found: Found, seconds: Sequence[float]) -> Thing:
+def _saved_track(
+    track: TrackSummary, goes: bool, reading: str, store: InstanceLookup, seconds: Sequence[float]
+) -> SavedTrack:
     start, places = seconds[0], []
-    spots = np.linspace(track.first_index, track.last_index, PLACES).round().astype(int)
-    for index in np.unique([*spots, track.best_index]).tolist():
-        there = found.get(index)
-        where = np.flatnonzero(there.ids == track.id)
-        if len(where):
-            places.append(Place(round(seconds[index] - start, 4), _rounded(there.boxes[int(where[0])].tolist())))
-    best = Place(round(seconds[track.best_index] - start, 4), _rounded(track.best_box))
+    indices = np.linspace(track.first_index, track.last_index, SAVED_BOXES).round().astype(int)
+    for index in np.unique([*indices, track.best_index]).tolist():
+        instances = store.get(index)
+        at = np.flatnonzero(instances.ids == track.id)
+        if len(at):
+            places.append(SavedBox(round(seconds[index] - start, 4), _rounded(instances.boxes[int(at[0])].tolist())))
+    best = SavedBox(round(seconds[track.best_index] - start, 4), _rounded(track.best_box))
     first, last = round(track.first_seconds - start, 4), round(track.last_seconds - start, 4)
-    return Thing(track.id, track.label, goes, first, last, best, tuple(places) or (best,), reading)
+    return SavedTrack(track.id, track.label, goes, first, last, best, tuple(places) or (best,), reading)
 
 
-def recall(
+def find_saved_tracks(
     saved: SavedSelection,
     clip: Clip,
     detection: Detection,
     tracks: Sequence[TrackSummary],
-    found: Found,
+    store: InstanceLookup,
     seconds: Sequence[float],
     say: Callable[[str], None],
 ) -> tuple[list[int], list[int]]:
-    """(ids that go, ids that are kept) in this clip, of what was saved; what cannot be found again goes to `say`, in one line."""
-    same_clip, other = saved.clip.like(clip), saved.detection.differences(detection)
+    """(ids to remove, ids to keep) in this clip; reports tracks that were not found to `say`, in one line."""
+    same_clip, other = saved.clip.matches(clip), saved.detection.differences(detection)
     if not same_clip or other:
         why = [] if same_clip else [f"{saved.clip.name} ({_size(saved.clip)}), now {clip.name} ({_size(clip)})"]
         why += [f"other detection ({', '.join(other)})"] if other else []
         say(f"the selection was made with {' and '.join(why)}: its things are found again by class and place")
     goes: list[int] = []
-    stays: list[int] = []
-    missing: list[Thing] = []
-    known = {track.id: track.label for track in tracks}
+    kept: list[int] = []
+    missing: list[SavedTrack] = []
+    labels = {track.id: track.label for track in tracks}
     scale = (clip.width / saved.clip.width, clip.height / saved.clip.height)
-    for thing in saved.things:
-        ids = _again(thing, known, found, seconds, scale, trusting=same_clip and not other)
-        (goes if thing.goes else stays).extend(ids)
+    for entry in saved.tracks:
+        ids = _match_saved(entry, labels, store, seconds, scale, trust_ids=same_clip and not other)
+        (goes if entry.goes else kept).extend(ids)
         if not ids:
-            missing.append(thing)
+            missing.append(entry)
     if missing:
         listed = ", ".join(f"id:{t.id} ({t.label}, {t.first_seconds:.2f}-{t.last_seconds:.2f} s)" for t in missing[:8])
         more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
         say(f"of the selection, nothing in this clip is like {listed}{more}; pick anew with --list or `vidrase pick`")
-    return list(dict.fromkeys(goes)), list(dict.fromkeys(stays))
+    return list(dict.fromkeys(goes)), list(dict.fromkeys(kept))
 
 
-def _again(
-    thing: Thing,
-    known: Mapping[int, str],
-    found: Found,
+def _match_saved(
+    entry: SavedTrack,
+    labels: Mapping[int, str],
+    store: InstanceLookup,
     seconds: Sequence[float],
     scale: tuple[float, float],
     *,
-    trusting: bool,
+    trust_ids: bool,
 ) -> list[int]:
-    """Ids of the tracks that are where `thing` was: more than one when it broke into pieces this time."""
+    """Ids of the tracks that match `entry`; several when the track is fragmented in this run."""
     votes: Counter[int] = Counter()
     times = np.asarray(seconds) - seconds[0]
-    cast = 0
-    for place in thing.places:
+    compared = 0
+    for place in entry.places:
         index = int(np.argmin(np.abs(times - place.seconds)))
-        if abs(times[index] - place.seconds) > MOST_LATE:
+        if abs(times[index] - place.seconds) > MAX_TIME_DIFFERENCE:
             continue
-        cast += 1
-        there, wanted = found.get(index), np.array(place.box, np.float32) * np.array([*scale, *scale], np.float32)
+        compared += 1
+        instances, saved_box = (
+            store.get(index),
+            np.array(place.box, np.float32) * np.array([*scale, *scale], np.float32),
+        )
         overlaps = [
-            (iou(wanted, there.boxes[k]), int(there.ids[k]) == thing.id, int(there.ids[k]))
-            for k in range(len(there))
-            if known.get(int(there.ids[k])) == thing.label
+            (iou(saved_box, instances.boxes[k]), int(instances.ids[k]) == entry.id, int(instances.ids[k]))
+            for k in range(len(instances))
+            if labels.get(int(instances.ids[k])) == entry.label
         ]
-        if overlaps and max(overlaps)[0] >= SAME:
+        if overlaps and max(overlaps)[0] >= MIN_IOU:
             votes[max(overlaps)[2]] += 1
-    if trusting and 2 * votes[thing.id] >= cast > 0:
-        return [thing.id]  # nothing has changed: the number is the thing
-    # one crossing with somebody else must not take that one along
-    return sorted(number for number, count in votes.items() if count >= max(cast / 4, 1))
+    if trust_ids and 2 * votes[entry.id] >= compared > 0:
+        return [entry.id]  # same clip, same settings: the id still holds
+    # a short crossing with another track is not enough
+    return sorted(number for number, count in votes.items() if count >= max(compared / 4, 1))
 
 
 def load(path: Path) -> SavedSelection:
-    """Read a selection file. Raises OptionError, one line, for anything that is none or that makes no sense."""
+    """Read a selection file. Raises OptionError, one line, for any other content."""
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise OptionError(f"{path} is too large for a selection file ({path.stat().st_size >> 20} MiB)")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -277,8 +282,8 @@ def load(path: Path) -> SavedSelection:
 
 
 def _read(content: dict[str, Any]) -> SavedSelection:
-    clip, detection, asked = content["clip"], content["detection"], content["asked"]
-    region = _numbers(asked["region"], 4) if asked["region"] is not None else None
+    clip, detection, request = content["clip"], content["detection"], content["asked"]
+    region = _numbers(request["region"], 4) if request["region"] is not None else None
     return SavedSelection(
         Clip(
             str(clip["name"]),
@@ -296,37 +301,37 @@ def _read(content: dict[str, Any]) -> SavedSelection:
             _read_spans(detection["times"]),
         ),
         SelectOptions(
-            remove=tuple(str(word) for word in _list(asked["remove"])),
-            keep=tuple(str(word) for word in _list(asked["keep"])),
-            at=tuple(Click(*_numbers(click, 3)) for click in _list(asked["at"])),
-            box=tuple(Rectangle(*_numbers(box, 5)) for box in _list(asked["box"])),
+            remove=tuple(str(word) for word in _list(request["remove"])),
+            keep=tuple(str(word) for word in _list(request["keep"])),
+            at=tuple(Click(*_numbers(click, 3)) for click in _list(request["at"])),
+            box=tuple(Rectangle(*_numbers(box, 5)) for box in _list(request["box"])),
             region=Rectangle(*region) if region else None,
-            times=_read_spans(asked["times"]),
+            times=_read_spans(request["times"]),
         ),
-        tuple(_read_thing(thing) for thing in _list(content["things"])),
+        tuple(_read_track(entry) for entry in _list(content["things"])),
     )
 
 
-def _read_thing(thing: dict[str, Any]) -> Thing:
-    places = tuple(_read_place(place) for place in _list(thing["places"]))
+def _read_track(entry: dict[str, Any]) -> SavedTrack:
+    places = tuple(_read_place(place) for place in _list(entry["places"]))
     if not places:
-        raise ValueError(f"no place is known of thing {thing['id']}")
-    if not isinstance(thing["goes"], bool):
-        raise ValueError(f"expected true or false for 'goes', got {thing['goes']!r}")
-    return Thing(
-        _count(thing["id"], least=1),
-        str(thing["label"]),
-        thing["goes"],
-        _number(thing["first_seconds"]),
-        _number(thing["last_seconds"]),
-        _read_place(thing["best"]),
+        raise ValueError(f"no place is known of thing {entry['id']}")
+    if not isinstance(entry["goes"], bool):
+        raise ValueError(f"expected true or false for 'goes', got {entry['goes']!r}")
+    return SavedTrack(
+        _count(entry["id"], least=1),
+        str(entry["label"]),
+        entry["goes"],
+        _number(entry["first_seconds"]),
+        _number(entry["last_seconds"]),
+        _read_place(entry["best"]),
         places,
-        str(thing["reading"]),
+        str(entry["reading"]),
     )
 
 
-def _read_place(place: dict[str, Any]) -> Place:
-    return Place(_number(place["seconds"]), _rounded(_numbers(place["box"], 4)))
+def _read_place(place: dict[str, Any]) -> SavedBox:
+    return SavedBox(_number(place["seconds"]), _rounded(_numbers(place["box"], 4)))
 
 
 def _read_spans(spans: Any) -> tuple[tuple[float, float], ...]:

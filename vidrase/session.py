@@ -1,6 +1,6 @@
-"""One clip, looked at once, and choices about it that are tried, taken back, added to, run and run again.
+"""An interactive session on one clip: one detection pass, then any number of picks and runs.
 
-`vidrase pick` is a terminal round this; another surface (a page, a window) calls the same functions.
+`vidrase pick` is its terminal front end; another front end (a web page, a window) can call the same functions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidrase import engine, picks, sheet
+from vidrase import engine, prompts, sheet
 from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import SourceInfo
@@ -22,36 +22,38 @@ from vidrase.options import Options, SelectOptions
 from vidrase.passes import choose, hole_of, recall, recorded
 from vidrase.report import Note, Notes, Report
 from vidrase.run import Models, Progress, Run, Seen
-from vidrase.select import Selection, joined
+from vidrase.select import Selection, combine_choices
 from vidrase.sink import default_output
 from vidrase.source import open_random, open_source
 from vidrase.store import InstanceStore
 from vidrase.summary import TrackSummary
 from vidrase.written import box_of, click_of
 
-SCENES = 6  # whole frames on the overview
-FLASH = 0.05  # a frame that shows only things seen this much shorter than the longest is not worth a scene
-WELL_SEEN = 0.6  # of its usual area, for a thing to count as shown by a scene
-CROPS = 60  # things on it; the rest flashed by
-MOMENTS = 4  # of the chosen, on the sheet that shows it
+OVERVIEW_FRAMES = 6  # frames in the overview image
+# tracked frames that a further overview frame adds / frames of the longest track; below it the frame is not added
+MIN_NEW_SHARE = 0.05
+# mask area / the track's mean mask area; below it a track does not count as visible in an overview frame
+MIN_VISIBLE_SHARE = 0.6
+OVERVIEW_CROPS = 60  # track crops in the overview, longest tracks first
+PREVIEW_FRAMES = 4  # frames with chosen tracks in the preview image
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One thing that the user said, understood."""
+    """One parsed line of the user."""
 
     text: str
-    asked: SelectOptions
-    """As it was said, clicks as clicks and phrases as phrases."""
+    request: SelectOptions
+    """What was asked, with clicks and phrases unresolved."""
     remove: tuple[str, ...] = ()
-    """The same as classes, `all` and `id:N`."""
+    """The same, resolved to classes, `all` and `id:N`."""
     keep: tuple[str, ...] = ()
-    readings: dict[int, str] = field(default_factory=dict)
-    """Track -> how the words led to it."""
+    explanations: dict[int, str] = field(default_factory=dict)
+    """Track id -> the prompt that selected it, one sentence."""
 
 
 class Session(Closable):
-    """A clip that stays open with what was found in it. A context manager; used by one thread at a time."""
+    """An open clip with its detected tracks. A context manager; not thread-safe."""
 
     def __init__(
         self,
@@ -62,15 +64,15 @@ class Session(Closable):
         progress: Progress | None = None,
         say: Note | None = None,
     ) -> None:
-        """Open the clip and look at it once: this takes as long as the first half of a run.
+        """Open the clip and run the detection pass, which takes as long as the first half of a run.
 
-        options: how to detect, fill and write; what `options.select` names is the first pick.
-        say:     called for each reading of words and each thing done in another way than expected.
-        Raises a VidraseError; then nothing is left behind.
+        options: how to detect, fill and write; `options.select` is the first pick.
+        say:     called with a sentence for each resolved prompt and each fallback.
+        Raises a VidraseError and cleans up.
         """
         self._options, self._saved = recall(options)
         self._progress, self._say = progress, say
-        self._notes = Notes(say)  # what is worth knowing is said once, however often it is chosen anew
+        self._notes = Notes(say)  # each message is given once, however often the selection is evaluated
         self._picks: list[Pick] = []
         self._results: set[Path] = set()
         with ExitStack() as stack:
@@ -78,109 +80,113 @@ class Session(Closable):
             self._models = models or Models.load(options, self._note, segmenter=True)
             self._random = stack.enter_context(open_random(self._source.info, note=self._note))
             run = Run(self._options, self._models, self._notes, progress=progress)
-            self._seen: Seen = engine.first_pass(self._source, run, stack)
-            self.things: list[TrackSummary] = self._store.tracks()
-            """What was found, by id."""
+            self._first_pass: Seen = engine.first_pass(self._source, run, stack)
+            self.tracks: list[TrackSummary] = self._store.tracks()
+            """All tracks, by id."""
             self._selection = self._choose([])
-            first = self._options.select
-            if first.remove or first.at or first.box or first.keep:
-                self.add(replace(first, selection=None, region=None, times=(), mask=()), "as given")
+            initial = self._options.select
+            if initial.remove or initial.at or initial.box or initial.keep:
+                self.add(replace(initial, selection=None, region=None, times=(), mask=()), "as given")
             self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Close the clip and delete what was stored about it."""
+        """Close the clip and delete the stored instances."""
         self._stack.close()
 
     @property
     def info(self) -> SourceInfo:
-        """The clip."""
+        """Properties of the clip."""
         return self._source.info
 
     @property
     def picks(self) -> tuple[Pick, ...]:
-        """What counts so far, in the order in which it was said."""
+        """Current picks, in order."""
         return tuple(self._picks)
 
     @property
     def selection(self) -> Selection:
-        """What goes, by these picks."""
+        """The selection that the picks give."""
         return self._selection
 
     @property
     def chosen(self) -> list[TrackSummary]:
-        """The things that go."""
-        return [thing for thing in self.things if thing.id in (self._selection.ids or ())]
+        """The tracks to remove."""
+        return [track for track in self.tracks if track.id in (self._selection.ids or ())]
 
     def pick(self, text: str) -> Pick:
-        """Add what `text` says: "3", "1 4", "id:3", "person", "person on the left", "320,200@1.5", four numbers for a box;
-        with "keep" before it, it stays.
+        """Add a pick from text: "3", "1 4", "id:3", "person", "person on the left", "320,200@1.5", four numbers for a box;
+        with "keep" in front it is kept.
 
-        Raises OptionError, one line, for what means nothing here; the choice is then as before.
+        Raises OptionError, one line, for text without meaning here; the picks are then unchanged.
         """
-        keep, asked = read(text, {thing.id for thing in self.things})
-        return self.add(asked, text.strip(), keep=keep)
+        keep, request = parse_line(text, {track.id for track in self.tracks})
+        return self.add(request, text.strip(), keep=keep)
 
-    def add(self, asked: SelectOptions, text: str, *, keep: bool = False) -> Pick:
-        """Add words, clicks and boxes; keep: they name what stays. Raises OptionError; the choice is then as before."""
-        readings: dict[int, str] = {}
-        expanded = picks.expand(asked, self.things, self._store, self._seen.seconds, self._names, self._note, readings)
+    def add(self, request: SelectOptions, text: str, *, keep: bool = False) -> Pick:
+        """Add phrases, clicks and boxes; keep: they are to be kept. Raises OptionError and leaves the picks unchanged."""
+        explanations: dict[int, str] = {}
+        expanded = prompts.resolve_prompts(
+            request, self.tracks, self._store, self._first_pass.seconds, self._names, self._note, explanations
+        )
         if keep:
-            pick = Pick(text, replace(asked, remove=(), keep=asked.remove), (), expanded.remove, readings)
+            pick = Pick(text, replace(request, remove=(), keep=request.remove), (), expanded.remove, explanations)
         else:
-            pick = Pick(text, asked, expanded.remove, expanded.keep, readings)
+            pick = Pick(text, request, expanded.remove, expanded.keep, explanations)
         self._selection = self._choose([*self._picks, pick])
         self._picks.append(pick)
         return pick
 
     def discard(self) -> Pick:
-        """Take the last pick back. Raises OptionError when there is none."""
+        """Remove and return the last pick. Raises OptionError when there is none."""
         if not self._picks:
             raise OptionError("there is no pick to take back")
         self._selection = self._choose(self._picks[:-1])
         return self._picks.pop()
 
     def clear(self) -> None:
-        """Take all picks back."""
+        """Remove all picks."""
         self._selection = self._choose([])
         self._picks.clear()
 
     def overview(self, path: Path) -> None:
-        """A picture of what is there: frames with every thing outlined and numbered, and each thing alone. PNG or JPEG.
+        """Write an overview image, PNG or JPEG: frames with all tracks outlined and numbered, and a crop of each track.
 
         Raises SinkError.
         """
-        scenes = [(self._random.frame(index), self._store.get(index)) for index in self._scenes()]
-        shown = sorted(self.things, key=lambda thing: -thing.frames)[:CROPS]
+        frames_shown = [(self._random.frame(index), self._store.get(index)) for index in self._overview_frames()]
+        listed = sorted(self.tracks, key=lambda track: -track.frames)[:OVERVIEW_CROPS]
         cells = [
-            (thing.thumbnail, f"{thing.id} {thing.label}\n{thing.first_seconds:.2f}-{thing.last_seconds:.2f} s")
-            for thing in sorted(shown, key=lambda thing: thing.id)
-            if thing.thumbnail is not None
+            (track.thumbnail, f"{track.id} {track.label}\n{track.first_seconds:.2f}-{track.last_seconds:.2f} s")
+            for track in sorted(listed, key=lambda track: track.id)
+            if track.thumbnail is not None
         ]
-        sheet.overview(scenes, cells, path)
+        sheet.overview(frames_shown, cells, path)
 
     def show(self, path: Path) -> bool:
-        """A picture of what goes: a few moments before and with the hole marked. Nothing is filled for it.
+        """Write a preview image: a few frames, original and with the hole marked. Nothing is filled.
 
-        Returns False, and writes nothing, when nothing goes. Raises SinkError.
+        Returns False and writes nothing when nothing is chosen. Raises SinkError.
         """
         if not self.chosen:
             return False
-        options, made = self._options, sheet.Sheet()
-        moments = engine.moments_of(self._seen.seconds, MOMENTS, options.select.times, self._store, self._selection)
-        for index in sorted(moments):
-            frame, found = self._random.frame(index), self._store.get(index)
-            going = [found.mask(int(k)) for k in np.flatnonzero(self._selection.chosen(found))]
+        options, preview = self._options, sheet.Sheet()
+        indices = engine.moments_of(
+            self._first_pass.seconds, PREVIEW_FRAMES, options.select.times, self._store, self._selection
+        )
+        for index in sorted(indices):
+            frame, instances = self._random.frame(index), self._store.get(index)
+            going = [instances.mask(int(k)) for k in np.flatnonzero(self._selection.chosen(instances))]
             hole = hole_of(frame, np.logical_or.reduce(going), options) if going else None
-            made.add(frame, limited(hole, frame, options.select.region))
-        made.save(path)
+            preview.add(frame, limited(hole, frame, options.select.region))
+        preview.save(path)
         return True
 
     def erase(self, to: Path | None = None, *, again: bool = False) -> Report:
-        """Write the clip without the chosen things; the clip is not looked at again.
+        """Write the clip without the chosen tracks, without another detection pass.
 
         to:    None: the default name.
-        again: what an earlier run of this session wrote there may be replaced.
-        Raises OptionError when nothing is chosen or `to` exists, and other VidraseErrors; then no output is left behind.
+        again: allow to overwrite the output of an earlier run of this session.
+        Raises OptionError when nothing is chosen or `to` exists, and other VidraseErrors; no partial output remains.
         """
         if not self.chosen:
             raise OptionError("nothing is chosen yet; pick something first")
@@ -193,33 +199,42 @@ class Session(Closable):
         wishes = engine.Wishes(progress=self._progress)
         notes = Notes(self._notes)
         report = engine.erase_opened(
-            self._source, to, options, notes, models=self._models, wishes=wishes, saved=self._saved, seen=self._seen
+            self._source,
+            to,
+            options,
+            notes,
+            models=self._models,
+            wishes=wishes,
+            saved=self._saved,
+            seen=self._first_pass,
         )
         self._results.add(to.resolve())
         return report
 
     def save(self, path: Path, *, overwrite: bool = False) -> None:
-        """Keep the choice for `--selection`. Raises OptionError when the file exists, SinkError."""
+        """Save the selection for `--selection`. Raises OptionError when the file exists, SinkError."""
         if not self.chosen:
             raise OptionError("nothing is chosen yet; pick something first")
-        saved = recorded(self._run(self._picks), self.info, self._seen, self._selection)
-        said = [self._saved.asked] if self._saved is not None else []
-        said += [pick.asked for pick in self._picks]
-        asked = replace(
-            saved.asked,
-            remove=tuple(dict.fromkeys(word for part in said for word in part.remove)),
-            keep=tuple(dict.fromkeys(word for part in said for word in part.keep)),
-            at=tuple(dict.fromkeys(click for part in said for click in part.at)),
-            box=tuple(dict.fromkeys(box for part in said for box in part.box)),
+        saved = recorded(self._run(self._picks), self.info, self._first_pass, self._selection)
+        requests = [self._saved.request] if self._saved is not None else []
+        requests += [pick.request for pick in self._picks]
+        request = replace(
+            saved.request,
+            remove=tuple(dict.fromkeys(word for part in requests for word in part.remove)),
+            keep=tuple(dict.fromkeys(word for part in requests for word in part.keep)),
+            at=tuple(dict.fromkeys(click for part in requests for click in part.at)),
+            box=tuple(dict.fromkeys(box for part in requests for box in part.box)),
         )
-        mine = path.resolve() in self._results
-        replace(saved, asked=asked).save(path, overwrite=overwrite or mine or self._options.sink.overwrite)
+        written_before = path.resolve() in self._results
+        replace(saved, request=request).save(
+            path, overwrite=overwrite or written_before or self._options.sink.overwrite
+        )
         self._results.add(path.resolve())
 
     @property
     def _store(self) -> InstanceStore:
-        assert self._seen.store is not None
-        return self._seen.store
+        assert self._first_pass.store is not None
+        return self._first_pass.store
 
     @property
     def _names(self) -> dict[int, str]:
@@ -230,67 +245,70 @@ class Session(Closable):
         if self._say is not None:
             self._say(text)
 
-    def _with(self, said: Sequence[Pick]) -> Options:
-        remove, keep = joined([(pick.remove, pick.keep) for pick in said], self.things, self._names)
+    def _with(self, picks: Sequence[Pick]) -> Options:
+        remove, keep = combine_choices([(pick.remove, pick.keep) for pick in picks], self.tracks, self._names)
         return replace(self._options, select=replace(self._options.select, remove=remove, keep=keep, at=(), box=()))
 
-    def _run(self, said: Sequence[Pick], notes: Notes | None = None) -> Run:
-        readings: dict[int, str] = {}
-        for pick in said:
-            readings |= pick.readings
-        return Run(self._with(said), self._models, notes or Notes(), saved=self._saved, readings=readings)
+    def _run(self, picks: Sequence[Pick], notes: Notes | None = None) -> Run:
+        explanations: dict[int, str] = {}
+        for pick in picks:
+            explanations |= pick.explanations
+        return Run(self._with(picks), self._models, notes or Notes(), saved=self._saved, explanations=explanations)
 
-    def _choose(self, said: Sequence[Pick]) -> Selection:
-        return choose(self._run(said, self._notes), self.info, self._store, self._seen.seconds)
+    def _choose(self, picks: Sequence[Pick]) -> Selection:
+        return choose(self._run(picks, self._notes), self.info, self._store, self._first_pass.seconds)
 
-    def _scenes(self) -> list[int]:
-        """Frames that, together, show as much as possible of what is seen long; what only flashes by has its crop."""
-        there = {index: self._well_seen(index) for index in {thing.best_index for thing in self.things}}
-        missing = {thing.id: thing.frames for thing in self.things}
-        least = FLASH * max(missing.values(), default=0)
-        scenes: list[int] = []
-        while missing and len(scenes) < SCENES:
-            gain, index = max((sum(missing.get(n, 0) for n in ids), -index) for index, ids in there.items())
+    def _overview_frames(self) -> list[int]:
+        """Choose few frames that together show most of the long tracks; short ones appear as crops only."""
+        visible = {index: self._well_visible(index) for index in {track.best_index for track in self.tracks}}
+        not_shown = {track.id: track.frames for track in self.tracks}
+        least = MIN_NEW_SHARE * max(not_shown.values(), default=0)
+        frames_shown: list[int] = []
+        while not_shown and len(frames_shown) < OVERVIEW_FRAMES:
+            gain, index = max((sum(not_shown.get(n, 0) for n in ids), -index) for index, ids in visible.items())
             if gain <= least:
                 break
-            scenes.append(-index)
-            missing = {number: frames for number, frames in missing.items() if number not in there[-index]}
-        return sorted(scenes)
+            frames_shown.append(-index)
+            not_shown = {number: frames for number, frames in not_shown.items() if number not in visible[-index]}
+        return sorted(frames_shown)
 
-    def _well_seen(self, index: int) -> set[int]:
-        """Ids of what shows a good part of itself in frame `index`: not just a foot at the border."""
-        found, usual = self._store.get(index), {thing.id: thing.area_share for thing in self.things}
-        whole = found.size[0] * found.size[1]
-        shares = {int(found.ids[k]): float(np.count_nonzero(found.masks[k])) / whole for k in range(len(found))}
-        return {number for number, share in shares.items() if share >= WELL_SEEN * usual.get(number, 0.0)}
+    def _well_visible(self, index: int) -> set[int]:
+        """Ids of tracks that are mostly visible in frame `index`, not cut off by the border."""
+        instances, usual_area = self._store.get(index), {track.id: track.area_share for track in self.tracks}
+        frame_area = instances.size[0] * instances.size[1]
+        shares = {
+            int(instances.ids[k]): float(np.count_nonzero(instances.masks[k])) / frame_area
+            for k in range(len(instances))
+        }
+        return {number for number, share in shares.items() if share >= MIN_VISIBLE_SHARE * usual_area.get(number, 0.0)}
 
 
-def read(text: str, ids: Iterable[int]) -> tuple[bool, SelectOptions]:
-    """(kept?, what is asked for) of a line such as "keep 3", "1 4", "person", "320,200@1.5", "10,20,90,120".
+def parse_line(text: str, ids: Iterable[int]) -> tuple[bool, SelectOptions]:
+    """Parse a line such as "keep 3", "1 4", "person", "320,200@1.5", "10,20,90,120" into (whether to keep, request).
 
-    ids: of the things there are; numbers that all are ids are those, not a place in the picture.
-    Raises OptionError for a line that says nothing.
+    ids: existing track ids; numbers that are all ids are read as ids, not as coordinates.
+    Raises OptionError for an empty line.
     """
     words, known = " ".join(text.split()), set(ids)
     keep = False
-    while found := re.match(r"(keep|remove|add)\s+(?=\S)", words, re.IGNORECASE):
-        keep = keep or found[1].lower() == "keep"
-        words = words[found.end() :]
+    while verb := re.match(r"(keep|remove|add)\s+(?=\S)", words, re.IGNORECASE):
+        keep = keep or verb[1].lower() == "keep"
+        words = words[verb.end() :]
     if not words.strip(" ,"):
         raise OptionError("say what is meant: a number, a class, a phrase or a place x,y")
-    how, _, rest = words.partition(" ")
-    if how.lower() == "at" and rest:
+    command, _, rest = words.partition(" ")
+    if command.lower() == "at" and rest:
         return keep, SelectOptions(at=(click_of(rest.replace(" ", ""), "at"),))
-    if how.lower() == "box" and rest:
+    if command.lower() == "box" and rest:
         return keep, SelectOptions(box=(box_of("box", rest.replace(" ", "")),))
     numbers = re.split(r"[\s,]+", words.strip(" ,"))
     if all(number.isdecimal() for number in numbers):
         commas = words.count(",")
         if commas not in (1, 3) or len(numbers) != commas + 1 or {int(number) for number in numbers} <= known:
             return keep, SelectOptions(remove=tuple(f"id:{int(number)}" for number in numbers))
-    place = words.replace(" ", "")
-    if re.fullmatch(r"[-+.\d]+(,[-+.\d]+)*(@.*)?", place) and ("," in place or "@" in place):
-        if place.partition("@")[0].count(",") == 3:
-            return keep, SelectOptions(box=(box_of("a box", place),))
-        return keep, SelectOptions(at=(click_of(place, "a place"),))
+    coordinates = words.replace(" ", "")
+    if re.fullmatch(r"[-+.\d]+(,[-+.\d]+)*(@.*)?", coordinates) and ("," in coordinates or "@" in coordinates):
+        if coordinates.partition("@")[0].count(",") == 3:
+            return keep, SelectOptions(box=(box_of("a box", coordinates),))
+        return keep, SelectOptions(at=(click_of(coordinates, "a place"),))
     return keep, SelectOptions(remove=tuple(part.strip() for part in words.split(",") if part.strip()))

@@ -1,6 +1,6 @@
-"""What the first pass found, on disk: read again frame by frame in the second, and summed up as tracks.
+"""Store the instances of the first pass on disk, to be read frame by frame in the second pass; summarise them as tracks.
 
-Memory holds eight bytes a frame and one summary a track, whatever the length of the clip. The file deletes itself.
+Memory use is eight bytes per frame and one summary per track. The file is deleted on close.
 """
 
 from __future__ import annotations
@@ -21,48 +21,49 @@ from vidrase.closable import Closable
 from vidrase.crops import touching
 from vidrase.errors import ShapeError
 from vidrase.frames import Frame, Instances
-from vidrase.heal import Trace, heal
 from vidrase.labels import CARRIED
 from vidrase.summary import TrackSummary
+from vidrase.tracklets import Tracklet, merge_tracklets
 
 __all__ = ["InstanceStore", "TrackSummary"]
 
-THUMBNAIL = 128  # px, long side
-BETTER = 1.3  # a new picture of a thing is taken only when it is this much better
-SURE = 0.2  # confidence below which a box says little of where a thing is: half hidden, it runs into its neighbours
-REACH = 0.03  # of the frame's diagonal: how near a carried thing lies to who carries it
+THUMBNAIL_PX = 128  # px, long side
+MIN_IMPROVEMENT = 1.3  # new quality / quality of the current thumbnail; above it the thumbnail is replaced
+# confidence; a box below it is unreliable (an occluded object runs into its neighbours) and is left out of the tracklet
+MIN_BOX_CONFIDENCE = 0.2
+CARRIER_GAP_SHARE = 0.03  # distance / frame diagonal; a carriable object within it of a person counts as carried
 
 
-class _Sums:
-    """A track while it is being seen."""
+class _TrackAccumulator:
+    """Statistics of a track that is still growing."""
 
     def __init__(self, id: int, frame: Frame) -> None:
         self.summary = TrackSummary(id, "", frame.index, frame.index, frame.seconds, frame.seconds)
         self.labels: Counter[str] = Counter()
-        self.area = self.score = self.best = 0.0
+        self.area = self.score = self.best_quality = 0.0
         self.summary.best_score = 0.0
-        self.place = np.zeros(4)
-        self.trace = Trace()
+        self.box_sum = np.zeros(4)
+        self.tracklet = Tracklet()
 
-    def add(self, frame: Frame, found: Instances, k: int) -> None:
-        height, width = found.size
-        box = found.boxes[k]
+    def add(self, frame: Frame, instances: Instances, k: int) -> None:
+        height, width = instances.size
+        box = instances.boxes[k]
         summary = self.summary
         summary.last_index, summary.last_seconds = frame.index, frame.seconds
         summary.frames += 1
-        if found.scores[k] >= SURE:
-            self.trace.add(frame.index, box)
-        area = float(np.count_nonzero(found.masks[k]))
-        self.labels[found.labels[k]] += float(found.scores[k])  # type: ignore[assignment]  # a weighted vote
+        if instances.scores[k] >= MIN_BOX_CONFIDENCE:
+            self.tracklet.add(frame.index, box)
+        area = float(np.count_nonzero(instances.masks[k]))
+        self.labels[instances.labels[k]] += float(instances.scores[k])  # type: ignore[assignment]  # a weighted vote
         self.area += area / (height * width)
-        self.score += float(found.scores[k])
-        summary.best_score = max(summary.best_score, float(found.scores[k]))
-        middle = (box[:2] + box[2:]) / 2 / (width, height)
-        self.place += np.concatenate([middle, (box[2:] - box[:2]) / (width, height)])
+        self.score += float(instances.scores[k])
+        summary.best_score = max(summary.best_score, float(instances.scores[k]))
+        centre = (box[:2] + box[2:]) / 2 / (width, height)
+        self.box_sum += np.concatenate([centre, (box[2:] - box[:2]) / (width, height)])
         inside = box[0] > 1 and box[1] > 1 and box[2] < width - 1 and box[3] < height - 1
-        worth = float(found.scores[k]) * area**0.5 * (1.0 if inside else 0.5)
-        if worth > self.best * BETTER:
-            self.best = worth
+        quality = float(instances.scores[k]) * area**0.5 * (1.0 if inside else 0.5)
+        if quality > self.best_quality * MIN_IMPROVEMENT:
+            self.best_quality = quality
             summary.best_index = frame.index
             summary.best_box = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
             summary.thumbnail = _thumbnail(frame, box)
@@ -72,50 +73,50 @@ class _Sums:
         return self.labels.most_common(1)[0][0]
 
 
-def _summed(parts: Sequence[_Sums], names: Mapping[int, int]) -> TrackSummary:
-    """One summary of the pieces of a track, in order; names: id -> id of the whole track."""
-    best = max(parts, key=lambda part: part.best)
-    n = max(sum(part.summary.frames for part in parts), 1)
+def _merge_summaries(pieces: Sequence[_TrackAccumulator], merged_ids: Mapping[int, int]) -> TrackSummary:
+    """One summary of a track's pieces, given in order; merged_ids: id -> id of the merged track."""
+    best = max(pieces, key=lambda piece: piece.best_quality)
+    n = max(sum(piece.summary.frames for piece in pieces), 1)
     labels: Counter[str] = Counter()
-    met: dict[int, int] = {}
-    for part in parts:
-        labels.update(part.labels)
-        for other, times in part.summary.with_others.items():
-            met[names.get(other, other)] = met.get(names.get(other, other), 0) + times
-    x, y, width, height = (np.sum([part.place for part in parts], axis=0) / n).tolist()
+    carriers: dict[int, int] = {}
+    for piece in pieces:
+        labels.update(piece.labels)
+        for other, times in piece.summary.carriers.items():
+            carriers[merged_ids.get(other, other)] = carriers.get(merged_ids.get(other, other), 0) + times
+    x, y, width, height = (np.sum([piece.box_sum for piece in pieces], axis=0) / n).tolist()
     return replace(
         best.summary,
-        id=parts[0].summary.id,
+        id=pieces[0].summary.id,
         label=labels.most_common(1)[0][0],
-        first_index=parts[0].summary.first_index,
-        first_seconds=parts[0].summary.first_seconds,
-        last_index=parts[-1].summary.last_index,
-        last_seconds=parts[-1].summary.last_seconds,
+        first_index=pieces[0].summary.first_index,
+        first_seconds=pieces[0].summary.first_seconds,
+        last_index=pieces[-1].summary.last_index,
+        last_seconds=pieces[-1].summary.last_seconds,
         frames=n,
-        area_share=sum(part.area for part in parts) / n,
-        score=sum(part.score for part in parts) / n,
-        best_score=max(part.summary.best_score for part in parts),
+        area_share=sum(piece.area for piece in pieces) / n,
+        score=sum(piece.score for piece in pieces) / n,
+        best_score=max(piece.summary.best_score for piece in pieces),
         centre=(x, y),
         extent=(width, height),
-        with_others=met,
-        called=frozenset(labels),
+        carriers=carriers,
+        labels=frozenset(labels),
     )
 
 
 class InstanceStore(Closable):
-    """Instances by frame, in order. A context manager; `get` may be called from any thread."""
+    """Instances by frame index, in order. A context manager; `get` may be called from any thread."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="vidrase-")  # noqa: SIM115 - closed by close()
         self._starts = array("q")
-        self._sums: dict[int, _Sums] = {}
+        self._accumulators: dict[int, _TrackAccumulator] = {}
         self._labels: dict[str, int] = {}
-        self._names: dict[int, int] | None = None  # of tracks that broke off: id -> the id they had before
+        self._merged_ids: dict[int, int] | None = None  # id of a continuing track -> its first id
         self._rate = 25.0
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Delete what was stored."""
+        """Delete the stored data."""
         self._file.close()
 
     def __len__(self) -> int:
@@ -126,39 +127,39 @@ class InstanceStore(Closable):
             yield self.get(index)
 
     def append(self, frame: Frame, instances: Instances) -> None:
-        """Add what is in `frame`; frames come in order of their index, from 0 without gaps."""
+        """Add the instances of `frame`; frame indices must start at 0 and have no gaps."""
         if frame.index != len(self._starts):
             raise ShapeError(f"expected frame {len(self._starts)} next, got {frame.index}")
         self._starts.append(0)
         self._write(frame.index, instances)
         for k, number in enumerate(instances.ids.tolist()):
-            self._sums.setdefault(number, _Sums(number, frame)).add(frame, instances, k)
-        self._note_bearers(instances)
-        self._names = None
+            self._accumulators.setdefault(number, _TrackAccumulator(number, frame)).add(frame, instances, k)
+        self._count_carriers(instances)
+        self._merged_ids = None
         if frame.seconds > 0 and frame.index:
             self._rate = frame.index / frame.seconds
 
     def extend(self, frame: Frame, more: Instances) -> None:
-        """Add to what is in a frame that was appended before; for each thing, frames come in order of their index."""
-        found = self._read(frame.index)
+        """Add instances to a stored frame; for each object, frames must come in order."""
+        instances = self._read(frame.index)
         joined = Instances(
-            np.concatenate([found.ids, more.ids]),
-            found.labels + more.labels,
-            np.concatenate([found.scores, more.scores]),
-            np.concatenate([found.boxes, more.boxes]),
-            found.masks + more.masks,
-            np.concatenate([found.corners, more.corners]),
-            found.size,
+            np.concatenate([instances.ids, more.ids]),
+            instances.labels + more.labels,
+            np.concatenate([instances.scores, more.scores]),
+            np.concatenate([instances.boxes, more.boxes]),
+            instances.masks + more.masks,
+            np.concatenate([instances.corners, more.corners]),
+            instances.size,
         )
         self._write(frame.index, joined)
         for k, number in enumerate(more.ids.tolist()):
-            self._sums.setdefault(number, _Sums(number, frame)).add(frame, more, k)
-        self._names = None
+            self._accumulators.setdefault(number, _TrackAccumulator(number, frame)).add(frame, more, k)
+        self._merged_ids = None
 
     @property
     def unused_id(self) -> int:
-        """The least number above those of all things here."""
-        return max(self._sums, default=0) + 1
+        """The smallest id above all ids in use."""
+        return max(self._accumulators, default=0) + 1
 
     def _write(self, index: int, instances: Instances) -> None:
         data = self._pack(instances)
@@ -175,53 +176,62 @@ class InstanceStore(Closable):
         return self._unpack(data)
 
     def get(self, index: int) -> Instances:
-        """What was found in frame `index`; ids as in the last `tracks()`. Raises IndexError beyond the last."""
-        found = self._read(index)
-        for k, number in enumerate(found.ids.tolist()):
-            found.ids[k] = (self._names or {}).get(number, number)
-        return found
+        """Instances of frame `index`, with ids as in the last `tracks()`. Raises IndexError beyond the last frame."""
+        instances = self._read(index)
+        for k, number in enumerate(instances.ids.tolist()):
+            instances.ids[k] = (self._merged_ids or {}).get(number, number)
+        return instances
 
     def tracks(self) -> list[TrackSummary]:
-        """Everything that was seen, by id; a thing that was out of sight for a moment has one id from now on."""
-        if self._names is None:
-            traces = {number: sums.trace for number, sums in self._sums.items()}
-            self._names = heal(traces, {number: sums.label for number, sums in self._sums.items()}, self._rate)
-        parts: dict[int, list[_Sums]] = {}
-        for number in sorted(self._sums, key=lambda n: (self._sums[n].summary.first_index, n)):
-            parts.setdefault(self._names.get(number, number), []).append(self._sums[number])
-        return [_summed(parts[number], self._names) for number in sorted(parts)]
+        """Summaries of all tracks, by id. Merges the tracklets of an object: `get` returns merged ids from now on."""
+        if self._merged_ids is None:
+            tracklets = {number: sums.tracklet for number, sums in self._accumulators.items()}
+            self._merged_ids = merge_tracklets(
+                tracklets, {number: sums.label for number, sums in self._accumulators.items()}, self._rate
+            )
+        pieces: dict[int, list[_TrackAccumulator]] = {}
+        for number in sorted(self._accumulators, key=lambda n: (self._accumulators[n].summary.first_index, n)):
+            pieces.setdefault(self._merged_ids.get(number, number), []).append(self._accumulators[number])
+        return [_merge_summaries(pieces[number], self._merged_ids) for number in sorted(pieces)]
 
-    def _note_bearers(self, found: Instances) -> None:
-        things = [k for k, label in enumerate(found.labels) if label in CARRIED]
-        if not things:
+    def _count_carriers(self, instances: Instances) -> None:
+        carried = [k for k, label in enumerate(instances.labels) if label in CARRIED]
+        if not carried:
             return
-        reach = REACH * float(np.hypot(*found.size))
-        parts = [(mask, (int(y), int(x))) for mask, (y, x) in zip(found.masks, found.corners, strict=True)]
-        for k in things:
-            for other, label in enumerate(found.labels):
-                if label == "person" and touching(parts[k], parts[other], reach):
-                    met = self._sums[int(found.ids[k])].summary.with_others
-                    met[int(found.ids[other])] = met.get(int(found.ids[other]), 0) + 1
+        reach = CARRIER_GAP_SHARE * float(np.hypot(*instances.size))
+        crops = [(mask, (int(y), int(x))) for mask, (y, x) in zip(instances.masks, instances.corners, strict=True)]
+        for k in carried:
+            for other, label in enumerate(instances.labels):
+                if label == "person" and touching(crops[k], crops[other], reach):
+                    carriers = self._accumulators[int(instances.ids[k])].summary.carriers
+                    carriers[int(instances.ids[other])] = carriers.get(int(instances.ids[other]), 0) + 1
 
-    def _pack(self, found: Instances) -> bytes:
-        labels = [self._labels.setdefault(label, len(self._labels)) for label in found.labels]
-        shapes = np.array([mask.shape for mask in found.masks], np.int32).reshape(-1, 2)
-        bits = b"".join(np.packbits(mask).tobytes() for mask in found.masks)
-        head = struct.pack("<III", len(found), *found.size)
-        arrays = (found.ids, np.array(labels, np.int32), found.scores, found.boxes, found.corners, shapes)
-        return zlib.compress(head + b"".join(np.ascontiguousarray(part).tobytes() for part in arrays) + bits, 1)
+    def _pack(self, instances: Instances) -> bytes:
+        labels = [self._labels.setdefault(label, len(self._labels)) for label in instances.labels]
+        shapes = np.array([mask.shape for mask in instances.masks], np.int32).reshape(-1, 2)
+        bits = b"".join(np.packbits(mask).tobytes() for mask in instances.masks)
+        head = struct.pack("<III", len(instances), *instances.size)
+        arrays = (
+            instances.ids,
+            np.array(labels, np.int32),
+            instances.scores,
+            instances.boxes,
+            instances.corners,
+            shapes,
+        )
+        return zlib.compress(head + b"".join(np.ascontiguousarray(array).tobytes() for array in arrays) + bits, 1)
 
     def _unpack(self, data: bytes) -> Instances:
         raw = zlib.decompress(data)
         count, height, width = struct.unpack_from("<III", raw)
-        place = 12
+        offset = 12
 
         def take(dtype: type, *shape: int) -> NDArray:
-            nonlocal place
+            nonlocal offset
             size = int(np.prod(shape))
-            part: NDArray = np.frombuffer(raw, dtype, size, place).reshape(shape).copy()
-            place += part.nbytes
-            return part
+            array: NDArray = np.frombuffer(raw, dtype, size, offset).reshape(shape).copy()
+            offset += array.nbytes
+            return array
 
         ids, labels = take(np.int64, count), take(np.int32, count)
         scores, boxes = take(np.float32, count), take(np.float32, count, 4)
@@ -237,12 +247,12 @@ class InstanceStore(Closable):
 
 
 def _thumbnail(frame: Frame, box: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The box with a little round it, scaled so that its long side is THUMBNAIL px."""
+    """The box with a margin, scaled to a long side of THUMBNAIL_PX px."""
     height, width = frame.displayed_size
-    spare = 0.08 * max(box[2] - box[0], box[3] - box[1])
-    low = np.floor(np.maximum(box[:2] - spare, 0)).astype(int)
-    high = np.ceil(np.minimum(box[2:] + spare, (width, height))).astype(int)
-    scale = min(THUMBNAIL / max(int((high - low).max()), 1), 1.0)
+    padding = 0.08 * max(box[2] - box[0], box[3] - box[1])
+    low = np.floor(np.maximum(box[:2] - padding, 0)).astype(int)
+    high = np.ceil(np.minimum(box[2:] + padding, (width, height))).astype(int)
+    scale = min(THUMBNAIL_PX / max(int((high - low).max()), 1), 1.0)
     size = max(round(height * scale), 1), max(round(width * scale), 1)
     (x0, y0), (x1, y1) = np.floor(low * scale).astype(int), np.ceil(high * scale).astype(int)
     return frame.rgb(size=size)[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].copy()

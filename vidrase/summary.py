@@ -1,4 +1,4 @@
-"""What is known of one thing through a clip: what `--list` shows and a selection is made from."""
+"""Summary of one track: the content of `--list` and the input of a selection."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from numpy.typing import NDArray
 
 @dataclass(slots=True)
 class TrackSummary:
-    """One thing through the clip."""
+    """One track through the clip."""
 
     id: int
     label: str
-    """The class it was called most often."""
+    """The most frequent class."""
     first_index: int
     last_index: int
     first_seconds: float
     last_seconds: float
     frames: int = 0
-    """In how many frames it was found."""
+    """Number of frames with the object."""
     area_share: float = 0.0
-    """Mean share of the picture that its mask covers, over those frames, 0..1."""
+    """Mean mask area / frame area over those frames, 0..1."""
     score: float = 0.0
     """Mean confidence."""
     best_score: float = 1.0
-    """Highest confidence it was found with."""
+    """Highest confidence."""
     centre: tuple[float, float] = (0.0, 0.0)
-    """Mean (x, y) of its box's middle, shares of the displayed frame's width and height."""
+    """Mean (x, y) of the box centre, as shares of the displayed frame's width and height."""
     extent: tuple[float, float] = (0.0, 0.0)
-    """Mean (width, height) of its box, as shares."""
+    """Mean (width, height) of the box, as the same shares."""
     best_index: int = 0
-    """The frame that shows it best."""
+    """Index of the frame that shows the object best."""
     best_box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    """x0 y0 x1 y1 px there."""
+    """x0 y0 x1 y1 px in that frame."""
     thumbnail: NDArray[np.uint8] | None = None
-    """uint8 [h, w, 3] RGB: how it looks there."""
-    with_others: dict[int, int] = field(default_factory=dict)
-    """For things that are carried: id of a bearer -> in how many frames the two touched."""
+    """uint8 [h, w, 3] RGB: the object in that frame."""
+    carriers: dict[int, int] = field(default_factory=dict)
+    """For a carriable object: id of a person -> number of frames in which the two touch."""
 
-    called: frozenset[str] = frozenset()
-    """All classes it was called."""
+    labels: frozenset[str] = frozenset()
+    """All classes assigned to it in any frame."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: everything but the picture."""
+        """For JSON: everything except the thumbnail."""
         return {
             "id": self.id,
             "class": self.label,

@@ -75,13 +75,13 @@ def _against(truth: NDArray[np.float32], pictures: Iterator[Rgb], things: str) -
         eraser.fixed_delay = 2
         for index, picture in enumerate(pictures):
             eraser.step(picture, index / 25)
-            shown = eraser.shown
+            shown = eraser.result
             assert shown is not None
             if shown.seconds < LEARNED or not shown.area.any():
                 continue
             size = truth.shape[1::-1]
             hole = cv2.resize(shown.area.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-            error = np.square(shown.after.astype(np.float32) - truth).mean(2)
+            error = np.square(shown.rgb.astype(np.float32) - truth).mean(2)
             beside = (cv2.dilate(hole.astype(np.uint8), np.ones((41, 41))) > 0) & ~hole
             for where, sums in ((hole, inside), (beside, outside)):
                 sums[0] += float(error[where].sum())

@@ -97,7 +97,7 @@ def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Calla
     from vidrase.live.address import address_of
     from vidrase.live.capture import Capture
     from vidrase.live.eraser import LiveEraser
-    from vidrase.live.loop import Live
+    from vidrase.live.loop import LiveLoop
     from vidrase.live.stats import write_json
     from vidrase.live.window import Window
     from vidrase.options import ModelOptions
@@ -131,7 +131,7 @@ def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Calla
             sound=given["output"] is not None or bool(given["push"]),
             say=say,
         )
-        run = Live(capture, eraser, (), seconds=given["seconds"], say=say)
+        run = LiveLoop(capture, eraser, (), seconds=given["seconds"], say=say)
         outputs = _outputs(given, run, stack, say, waits=address.kind == "file" and not given["pace"])
         stack.enter_context(capture)
         for output in outputs:  # what they need to know of the source is known now
@@ -170,7 +170,7 @@ def _outputs(
         return opened
 
     if given["serve"] is not None:  # first: a port that is taken is worth knowing before a camera lights up
-        web = WebOutput(given["serve"], stats=run.now, say=say)
+        web = WebOutput(given["serve"], stats=run.current_stats, say=say)
         stack.callback(web.close)
         say(f"watch at {web.address}")
         closing.append(lambda _: web)
@@ -201,13 +201,13 @@ def _push(url: str, say: Callable[[str], None], capture: Any) -> Any:
 
 
 def _wants_window(given: dict[str, Any]) -> bool:
-    from vidrase.live.window import display_there
+    from vidrase.live.window import display_available
 
     elsewhere = (
         any(given[name] for name in ("output", "serve", "push", "report_path")) or given["virtual_camera"] is not None
     )
     wished = given["window"] if given["window"] is not None else not elsewhere
-    if wished and not display_there():
+    if wished and not display_available():
         raise OptionError("there is no display for a window; give --serve 127.0.0.1:8080, --output FILE or --push URL")
     if not wished and not elsewhere and not given["plate"]:
         raise OptionError("nowhere to show the result; give --serve, --output, --push, --virtual-camera or --window")

@@ -62,8 +62,8 @@ def pick(source: str, sheets: Path | None, **given: Any) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OptionError(f"cannot write pictures to {folder}: {error.strerror or error}") from error
-        listing.table(session.things)
-        if not session.things:
+        listing.table(session.tracks)
+        if not session.tracks:
             return
         session.overview(folder / "things.png")
         click.echo(f"numbered pictures: {folder / 'things.png'}")
@@ -153,7 +153,7 @@ class _Loop:
             self._show()
 
     def _list(self) -> None:
-        listing.table(self._session.things)
+        listing.table(self._session.tracks)
         for number, made in enumerate(self._session.picks, 1):
             click.echo(f"pick {number}: {made.text}")
         click.echo(f"goes: {self._goes()}")

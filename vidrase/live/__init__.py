@@ -1,6 +1,6 @@
-"""The person gone as you watch: the engine made causal, for cameras and streams."""
+"""Live object removal for cameras and streams: the engine in causal form."""
 
-from vidrase.live.eraser import LiveEraser, Shown
-from vidrase.live.memory import Memory
+from vidrase.live.background import BackgroundModel
+from vidrase.live.eraser import LiveEraser, Result
 
-__all__ = ["LiveEraser", "Memory", "Shown"]
+__all__ = ["LiveEraser", "BackgroundModel", "Result"]

@@ -1,4 +1,4 @@
-"""What the user called the source, and what to ask FFmpeg for."""
+"""Parse the user's source name into an FFmpeg input."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ class Address:
     """One source."""
 
     text: str
-    """As the user gave it, for messages; passwords are hidden."""
+    """The user's text, for messages, with passwords hidden."""
     kind: Kind
     url: str
-    """What FFmpeg opens."""
+    """FFmpeg's input."""
     format: str | None = None
     options: dict[str, str] = field(default_factory=dict)
 
     @property
     def lasting(self) -> bool:
-        """Whether an end is a loss, after which it is worth asking again."""
+        """Whether the source is reopened after it ends."""
         return self.kind == "camera" or (self.kind == "stream" and not self.url.startswith("http"))
 
     @property
     def segmented(self) -> bool:
-        """Whether the picture comes in pieces of several seconds: HLS or DASH."""
+        """Whether frames arrive in segments of several seconds: HLS or DASH."""
         return self.kind == "stream" and urlsplit(self.url).path.endswith((".m3u8", ".mpd"))
 
 
 def address_of(text: str, *, size: tuple[int, int] | None = None, rate: float | None = None) -> Address:
-    """The address that `text` means: a camera's number, /dev/video*, a URL, `screen`, or a file.
+    """Parse `text`: a camera's number, /dev/video*, a URL, `screen`, or a file.
 
-    size: (height, width), rate: pictures a second, both asked of a camera or screen.
-    Raises SourceNotFound for a camera or file that is not there, UnsupportedSource for a scheme that is not known.
+    size: (height, width) and rate: frames per second, both requested from a camera or screen.
+    Raises SourceNotFound for a missing camera or file, UnsupportedSource for an unknown scheme.
     """
     if text.isdecimal() or re.fullmatch(r"/dev/video\d+", text):
         return _camera(text, size, rate)
@@ -53,14 +53,12 @@ def address_of(text: str, *, size: tuple[int, int] | None = None, rate: float | 
     if scheme in SCHEMES:
         options = {"flags": "low_delay", "probesize": "500000", "analyzeduration": "500000"}
         if not scheme.startswith("http"):
-            options["fflags"] = (
-                "nobuffer"  # forgets what was looked at to know the format: of a film that is its beginning
-            )
+            options["fflags"] = "nobuffer"  # drops the packets used for probing: the start of a film
         if scheme.startswith("rtsp"):
             options |= {
                 "rtsp_flags": "prefer_tcp",
                 "max_delay": "100000",
-            }  # UDP loses packets; some cameras know only that
+            }  # UDP loses packets, but some cameras support nothing else
         if scheme == "udp":
             options |= {"fifo_size": "100000", "overrun_nonfatal": "1"}
         return Address(without_password(text), "stream", text, None, options)
@@ -90,7 +88,7 @@ def _camera(text: str, size: tuple[int, int] | None, rate: float | None) -> Addr
         return Address(text, "camera", path, "video4linux2,v4l2", options)
     if sys.platform == "darwin":
         return Address(text, "camera", f"{text}:none", "avfoundation", {"framerate": "30", **options})
-    return Address(text, "camera", text, "opencv", options)  # DirectShow wants names; OpenCV knows numbers
+    return Address(text, "camera", text, "opencv", options)  # DirectShow needs names; OpenCV accepts numbers
 
 
 def _screen(size: tuple[int, int] | None, rate: float | None) -> Address:
@@ -108,5 +106,5 @@ def _screen(size: tuple[int, int] | None, rate: float | None) -> Address:
 
 
 def without_password(text: str) -> str:
-    """`text` fit to be shown: a password in an address is starred out."""
+    """`text` with the password of an address replaced by stars, for messages."""
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", text)

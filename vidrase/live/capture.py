@@ -1,7 +1,7 @@
-"""Pictures and sound as they come in: one thread reads and decodes without pause, and the newest picture is the one that counts.
+"""Capture frames and audio: one thread reads and decodes continuously; consumers get the newest frame.
 
-Invariants: packets are never dropped (a decoder that misses one shows rubbish until the next key frame), decoded pictures
-are; never more than `ROOM` pictures wait; a source that is lost is asked for again, ever more patiently.
+Invariants: packets are never dropped (a decoder that misses one shows artefacts until the next key frame), decoded frames are;
+at most `QUEUE_SIZE` frames wait; a lost source is reopened with growing pauses.
 """
 
 from __future__ import annotations
@@ -26,36 +26,37 @@ from vidrase.live.address import Address
 from vidrase.live.x11 import ScreenProcess
 from vidrase.report import Note
 
-ROOM = 2
+QUEUE_SIZE = 2
 BACKOFF = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts
-SLACK = 1.0  # seconds that a playback may be late before it goes on from where it is
-LATE = 0.5  # seconds behind the source's own clock from which a picture is old news
-CATCH_UP = 0.3  # seconds for which old news are left out; who is late then lives by a later clock
-UNTIMED = ("mpjpeg", "mjpeg")  # formats whose time stamps FFmpeg counts at 25 a second, whatever the camera does
-SEGMENTS = 20.0  # seconds: HLS and DASH bring nothing for as long as a segment lasts
-TORN = 0.7  # seconds for which damaged pictures are left out; the last whole one stays
-SOUND = 400  # frames of sound that may wait: some eight seconds
+MAX_PLAYBACK_LAG = 1.0  # seconds; playback later than this continues from the current position
+MAX_LAG = 0.5  # seconds behind the source's clock; an older frame is stale
+CATCH_UP_SECONDS = 0.3  # seconds for which stale frames are dropped; after that the clock is shifted instead
+# formats without time stamps: FFmpeg counts 25 frames per second, whatever the camera does
+UNTIMED_FORMATS = ("mpjpeg", "mjpeg")
+SEGMENT_TIMEOUT = 20.0  # seconds without data before HLS or DASH counts as lost: nothing arrives during a segment
+CORRUPT_SECONDS = 0.7  # seconds for which corrupt frames are dropped and the last intact one stays
+AUDIO_QUEUE_SIZE = 400  # audio frames that may wait, about eight seconds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """One decoded picture."""
+class CapturedFrame:
+    """One decoded frame."""
 
     rgb: NDArray[np.uint8]
     """uint8 [H, W, 3]."""
     seconds: float
-    """Its time in the source, continued across reconnections."""
+    """Its time in the source, continuous across reconnections."""
     arrived: float
-    """Monotonic seconds when it was decoded."""
+    """Monotonic seconds of its decoding."""
 
 
 class Capture:
-    """A running source. A context manager; `start` opens it and raises what is wrong with it.
+    """A running source. A context manager; `start` opens it and raises on failure.
 
-    paced:    a file is read as fast as its pictures are due, and pictures are dropped like a camera's. False: none is dropped.
-    timeout:  seconds without data after which a stream is lost.
-    give_up:  seconds of vain attempts after which `get` raises; None: never.
-    sound:    whether sound is decoded for somebody.
+    paced:    read a file in real time and drop frames as for a camera. False: drop none.
+    timeout:  seconds without data after which a stream counts as lost.
+    give_up:  seconds of failed attempts after which `get` raises; None: never.
+    sound:    whether to decode audio.
     """
 
     def __init__(
@@ -74,11 +75,11 @@ class Capture:
         self.sound_rate = 0
         self.decoded = self.dropped = self.corrupt = self.reconnects = 0
         self.lost = False
-        """True while the source is being asked for again."""
+        """True while the source is being reopened."""
         self._paced = paced or address.kind != "file"
         self._timeout, self._give_up, self._sound_wanted, self._say = timeout, give_up, sound, say or (lambda _: None)
-        self._pictures: deque[Picture] = deque()
-        self._heard: deque[tuple[av.AudioFrame, float]] = deque(maxlen=SOUND)
+        self._frames: deque[CapturedFrame] = deque()
+        self._audio: deque[tuple[av.AudioFrame, float]] = deque(maxlen=AUDIO_QUEUE_SIZE)
         self._state = threading.Condition()
         self._stop = threading.Event()
         self._ended = False
@@ -89,25 +90,25 @@ class Capture:
         self._epoch = 0.0
         self._late_since: float | None = None
         self._untimed = False
-        self._plays = False
+        self._paces_playback = False
         self._pace_start: float | None = None
         self._thread: threading.Thread | None = None
         self._screen: ScreenProcess | None = None
 
     def start(self) -> Self:
-        """Open the source and begin to read. Raises SourceNotFound, UnsupportedSource, CameraTimeout or SourceError."""
+        """Open the source and start reading. Raises SourceNotFound, UnsupportedSource, CameraTimeout or SourceError."""
         container = self._open()
-        self._thread = threading.Thread(target=self._work, args=(container,), name="vidrase-live-capture", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(container,), name="vidrase-live-capture", daemon=True)
         self._thread.start()
         return self
 
-    def get(self, wait: float) -> Picture | None:
-        """The oldest waiting picture, or None after `wait` seconds without one or at the end (see `ended`)."""
+    def get(self, wait: float) -> CapturedFrame | None:
+        """The oldest waiting frame; None after `wait` seconds without one, or at the end (see `ended`)."""
         with self._state:
-            if not self._pictures and not self._ended:
+            if not self._frames and not self._ended:
                 self._state.wait(wait)
-            if self._pictures:
-                picture = self._pictures.popleft()
+            if self._frames:
+                picture = self._frames.popleft()
                 self._state.notify_all()
                 return picture
             if self._error is not None:
@@ -117,20 +118,20 @@ class Capture:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether no more frames will come."""
         with self._state:
-            return self._ended and not self._pictures
+            return self._ended and not self._frames
 
-    def hear(self, until: float) -> list[tuple[av.AudioFrame, float]]:
-        """Decoded sound up to `until` seconds of the source: (frame, its seconds)."""
+    def take_audio(self, until: float) -> list[tuple[av.AudioFrame, float]]:
+        """Decoded audio up to `until` seconds of the source: (frame, its seconds)."""
         out = []
         with self._state:
-            while self._heard and self._heard[0][1] <= until:
-                out.append(self._heard.popleft())
+            while self._audio and self._audio[0][1] <= until:
+                out.append(self._audio.popleft())
         return out
 
     def close(self) -> None:
-        """Stop reading. A read that hangs ends with its own timeout; nobody waits for that."""
+        """Stop reading. A blocked read ends with its own timeout; `close` does not wait longer than that."""
         self._stop.set()
         with self._state:
             self._state.notify_all()
@@ -167,33 +168,37 @@ class Capture:
             self._screen = ScreenProcess(url, options)
             url, form, options = self._screen.url, ScreenProcess.FORMAT, {"fflags": "nobuffer"}
         try:
-            # opening a stream takes a few exchanges more than reading from it
+            # opening a stream needs more round trips than reading from it
             container = av.open(url, format=form, options=options, timeout=(patience, self._patience))
         except (av.error.FFmpegError, OSError, ValueError) as error:
             if self._screen is not None and (why := self._screen.why()):
                 raise SourceError(f"cannot open the screen {address.url}: {why}") from error
-            # what FFmpeg makes of an open that was broken off varies
+            # FFmpeg reports an aborted open in various ways
             broken_off = time.monotonic() - began > 0.9 * patience
-            raise _explained(address, TimeoutError() if broken_off else error) from error
+            raise _open_error(address, TimeoutError() if broken_off else error) from error
         if not container.streams.video:
             container.close()
             raise UnsupportedSource(f"no video in {address.text}")
         video = container.streams.video[0]
         context = video.codec_context
-        context.thread_type = ThreadType.SLICE  # frame threads would hold pictures back
+        context.thread_type = ThreadType.SLICE  # frame threads would delay frames
         context.flags |= Flags.low_delay
         if video.average_rate:
             self.frame_rate = min(max(float(video.average_rate), 1.0), 240.0)
-        # what is fetched rather than sent comes in gulps, faster than it is to be seen
-        self._plays = self._paced if address.kind == "file" else address.segmented or _is_film(address, container)
+        # data that is fetched rather than sent arrives in bursts, faster than real time
+        self._paces_playback = (
+            self._paced if address.kind == "file" else address.segmented or _is_recording(address, container)
+        )
         self._pace_start = None
-        self._untimed = address.kind != "file" and any(name in UNTIMED for name in container.format.name.split(","))
+        self._untimed = address.kind != "file" and any(
+            name in UNTIMED_FORMATS for name in container.format.name.split(",")
+        )
         audio = container.streams.audio
         self.has_sound = bool(audio) and self._sound_wanted
         self.sound_rate = audio[0].codec_context.sample_rate if self.has_sound else 0
         return container
 
-    def _work(self, container: Any) -> None:
+    def _run(self, container: Any) -> None:
         error: BaseException | None = None
         try:
             while not self._stop.is_set():
@@ -223,8 +228,8 @@ class Capture:
 
     @property
     def _patience(self) -> float:
-        """Seconds without data after which the source is lost."""
-        return max(self._timeout, SEGMENTS) if self.address.segmented else self._timeout
+        """Seconds without data after which the source counts as lost."""
+        return max(self._timeout, SEGMENT_TIMEOUT) if self.address.segmented else self._timeout
 
     def _reconnect(self, why: str) -> Any:
         self.lost = True
@@ -245,10 +250,10 @@ class Capture:
         return None
 
     def _read(self, container: Any) -> bool:
-        """Read to the end; True when the end is one."""
+        """Read to the end; True when the source ended regularly."""
         video = container.streams.video[0]
         streams = [video] + ([container.streams.audio[0]] if self.has_sound else [])
-        seen, whole = 0, time.monotonic()
+        decoded, last_intact = 0, time.monotonic()
         for packet in container.demux(*streams):
             if self._stop.is_set():
                 return True
@@ -259,19 +264,19 @@ class Capture:
                 frames = []
             for frame in frames:
                 if isinstance(frame, av.AudioFrame):
-                    self._keep_sound(frame)
+                    self._store_audio(frame)
                     continue
-                if frame.is_corrupt and time.monotonic() - whole < TORN:
+                if frame.is_corrupt and time.monotonic() - last_intact < CORRUPT_SECONDS:
                     self.corrupt += 1
                     continue
-                seen += 1
-                self._keep(_rgb(frame), None if self._untimed else frame.time)
-                whole = time.monotonic()
+                decoded += 1
+                self._store(_rgb(frame), None if self._untimed else frame.time)
+                last_intact = time.monotonic()
                 if self._stop.is_set():
                     return True
-            if self.address.kind != "file" and time.monotonic() - whole > self._patience:
-                raise SourceError("packets come, but no picture")  # another codec from now on, or rubbish
-        if not seen and not self.decoded:
+            if self.address.kind != "file" and time.monotonic() - last_intact > self._patience:
+                raise SourceError("packets come, but no picture")  # the codec changed, or the data is damaged
+        if not decoded and not self.decoded:
             raise UnsupportedSource(f"no picture could be decoded from {self.address.text}")
         return not self.address.lasting and (self.address.kind == "file" or bool(container.duration))
 
@@ -280,50 +285,50 @@ class Capture:
             good, bgr = camera.read()
             if not good:
                 return False
-            self._keep(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), None)
+            self._store(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), None)
         return True
 
-    def _keep(self, rgb: NDArray[np.uint8], stamp: float | None) -> None:
-        seconds = self._continued(stamp)
+    def _store(self, rgb: NDArray[np.uint8], stamp: float | None) -> None:
+        seconds = self._continuous_time(stamp)
         if seconds is None:
             self.dropped += 1
             return
-        if self._plays:
+        if self._paces_playback:
             now = time.monotonic()
-            if self._pace_start is None or now - self._pace_start - seconds > SLACK:
+            if self._pace_start is None or now - self._pace_start - seconds > MAX_PLAYBACK_LAG:
                 self._pace_start = now - seconds
             if self._stop.wait(max(self._pace_start + seconds - time.monotonic(), 0)):
                 return
         self.lost = False
         self.decoded += 1
         with self._state:
-            while not self._paced and len(self._pictures) >= ROOM and not self._stop.is_set():
+            while not self._paced and len(self._frames) >= QUEUE_SIZE and not self._stop.is_set():
                 self._state.wait(0.1)
-            while len(self._pictures) >= ROOM:
-                self._pictures.popleft()
+            while len(self._frames) >= QUEUE_SIZE:
+                self._frames.popleft()
                 self.dropped += 1
-            self._pictures.append(Picture(rgb, seconds, time.monotonic()))
+            self._frames.append(CapturedFrame(rgb, seconds, time.monotonic()))
             self._state.notify_all()
 
-    def _continued(self, stamp: float | None) -> float | None:
-        """The time of a picture on one clock that goes on over losses and jumps of the source's own; None: old news.
+    def _continuous_time(self, stamp: float | None) -> float | None:
+        """Time of a frame on one clock that continues over gaps and jumps of the source's own; None: stale.
 
-        What comes in a gulp after a stall is old until it has caught up. When it does not, the source's clock stood still too.
+        After a stall, frames that arrive in a burst are stale until they catch up. If they do not, the source's clock stopped.
         """
         now = time.monotonic()
         stamp = now if stamp is None else stamp
         if self._offset is None or abs(stamp + self._offset - self._last) > 5.0:
-            away = now - self._last_at if self._paced else 0.0  # a gap lasts as long as it lasted
-            start = 0.0 if not self.decoded else self._last + max(away, 1 / self.frame_rate)
+            gap = now - self._last_at if self._paced else 0.0  # a gap keeps its real duration
+            start = 0.0 if not self.decoded else self._last + max(gap, 1 / self.frame_rate)
             self._offset = start - stamp
             self._epoch = now - start
         seconds = stamp + self._offset
-        if self._paced and not self._plays:
+        if self._paced and not self._paces_playback:
             self._epoch = min(self._epoch, now - seconds)
             late = now - self._epoch - seconds
-            if late > LATE:
+            if late > MAX_LAG:
                 self._late_since = now if self._late_since is None else self._late_since
-                if now - self._late_since < CATCH_UP:
+                if now - self._late_since < CATCH_UP_SECONDS:
                     return None
                 self._offset += late
                 seconds += late
@@ -331,19 +336,19 @@ class Capture:
         self._last, self._last_at = max(self._last, seconds), now
         return seconds
 
-    def _keep_sound(self, frame: av.AudioFrame) -> None:
-        if self._offset is not None and frame.time is not None:  # sound before the first picture has nothing to go with
+    def _store_audio(self, frame: av.AudioFrame) -> None:
+        if self._offset is not None and frame.time is not None:  # audio before the first frame belongs to no frame
             with self._state:
-                self._heard.append((frame, frame.time + self._offset))
+                self._audio.append((frame, frame.time + self._offset))
 
 
-def _is_film(address: Address, container: Any) -> bool:
-    """Whether a web address gives a recording rather than what happens now."""
+def _is_recording(address: Address, container: Any) -> bool:
+    """Whether a web address is a recording rather than a live stream."""
     return address.url.startswith("http") and bool(container.duration)
 
 
 def _rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """`frame` as it is to be seen: uint8 [H, W, 3], upright."""
+    """`frame` as displayed: uint8 [H, W, 3], upright."""
     untagged = frame.colorspace == UNSPECIFIED and not frame.format.is_rgb
     wide = untagged and customary_matrix(frame.height, frame.width) == "bt709"
     rgb: NDArray[np.uint8] = frame.to_ndarray(format="rgb24", src_colorspace=Colorspace.ITU709 if wide else None)  # type: ignore[assignment]
@@ -352,14 +357,14 @@ def _rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
 
 
 def reason(error: BaseException) -> str:
-    """What FFmpeg or the system said, in a few words."""
+    """FFmpeg's or the system's error in a few words."""
     if isinstance(error, av.error.ExitError | TimeoutError):
         return "no data"
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).split("\n")[0]
 
 
-def _explained(address: Address, error: BaseException) -> SourceError:
-    """One line for what FFmpeg said."""
+def _open_error(address: Address, error: BaseException) -> SourceError:
+    """FFmpeg's error as one line for the user."""
     text = address.text
     if isinstance(error, av.error.ExitError | TimeoutError):
         return CameraTimeout(f"{text} does not answer; is it on, and is the address right?")

@@ -1,4 +1,4 @@
-"""The detector in its own thread: it gets the newest picture whenever it is free, and nobody waits longer than they want."""
+"""The detector in its own thread: it takes the newest frame whenever it is free; callers choose how long they wait."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ from vidrase.frames import Frame, Instances
 from vidrase.segment import Segmenter
 
 RGB8 = PixelLayout("rgb24", "rgb", 8, full_range=True)
-WEAK = 0.8  # share of the recommended confidence from which live footage hides a thing: a flash of a person costs more
+# live threshold / recommended confidence: lower than for files, because a missed person is worse than a false detection
+CONFIDENCE_FACTOR = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
-    """What one picture showed."""
+    """The detections in one frame."""
 
     index: int
-    found: Instances
-    """Only what is to go; at the size that was looked at, not the frame's."""
+    instances: Instances
+    """Only objects to remove, at the size of the detector's input, not of the frame."""
     seconds: float
-    """How long the detector took."""
+    """Duration of the detection."""
 
 
 class Detector:
-    """Looks for the chosen classes. A context manager; the thread starts with the first picture.
+    """Detects the classes to remove. A context manager; the thread starts with the first frame.
 
-    segmenter_for: long side px -> segmenter.  threaded: False looks at once, in `offer`: slower, repeatable.
+    segmenter_for: long side px -> segmenter.  threaded: False detects inside `offer`: slower, but repeatable.
     """
 
     def __init__(
@@ -49,10 +50,10 @@ class Detector:
         threaded: bool = True,
     ) -> None:
         self._segmenter_for = segmenter_for
-        self._wishes = remove, keep
+        self._requested = remove, keep
         self._threaded = threaded
-        self._made: dict[int, Segmenter] = {}
-        self._wanted: frozenset[str] | None = None
+        self._segmenters: dict[int, Segmenter] = {}
+        self._classes: frozenset[str] | None = None
         self._state = threading.Condition()
         self._task: tuple[int, NDArray[np.uint8], int] | None = None
         self._working: int | None = None
@@ -61,16 +62,16 @@ class Detector:
         self._stop = False
         self._thread: threading.Thread | None = None
         self.seconds = 0.05
-        """Usual duration of one look."""
+        """Mean duration of a detection."""
         self.newest = -1
-        """The latest picture that has been looked at."""
+        """Index of the latest frame that was processed."""
         self.runs = 0
         self.description = ""
 
     def offer(self, index: int, rgb: NDArray[np.uint8], imgsz: int) -> bool:
-        """Have picture `index`, uint8 [H, W, 3], looked at `imgsz` px long; False when the detector is busy."""
+        """Detect in frame `index`, uint8 [H, W, 3], at `imgsz` px long side; returns False when the detector is busy."""
         if not self._threaded:
-            self._ready.append(self._look(index, rgb, imgsz))
+            self._ready.append(self._detect(index, rgb, imgsz))
             return True
         with self._state:
             self._raise()
@@ -84,19 +85,19 @@ class Detector:
             return True
 
     def take(self) -> list[Detection]:
-        """What has been found since the last call, oldest first. Raises what the detector raised."""
+        """Detections since the last call, oldest first. Raises the detector's error, if any."""
         with self._state:
             self._raise()
-            found = list(self._ready)
+            instances = list(self._ready)
             self._ready.clear()
-            return found
+            return instances
 
     def wait_for(self, index: int, seconds: float) -> None:
-        """Wait up to `seconds` for a look at a picture from `index` on, if one was offered."""
+        """Wait up to `seconds` for a detection in frame `index` or later, if one was offered."""
         deadline = time.monotonic() + seconds
         with self._state:
             while not self._error and not self._stop:
-                if any(found.index >= index for found in self._ready):
+                if any(instances.index >= index for instances in self._ready):
                     return
                 pending = [
                     number for number in (self._working, self._task[0] if self._task else None) if number is not None
@@ -130,50 +131,51 @@ class Detector:
                         return
                     index, rgb, imgsz = self._task
                     self._task, self._working = None, index
-                found = self._look(index, rgb, imgsz)
+                instances = self._detect(index, rgb, imgsz)
                 with self._state:
                     self._working = None
                     self.newest = max(self.newest, index)
-                    self._ready.append(found)
+                    self._ready.append(instances)
                     self._state.notify_all()
         except BaseException as error:  # noqa: BLE001 - handed to the owner, who raises it
             with self._state:
                 self._working, self._error = None, error
                 self._state.notify_all()
 
-    def _look(self, index: int, rgb: NDArray[np.uint8], imgsz: int) -> Detection:
-        segmenter = self._made.get(imgsz)
+    def _detect(self, index: int, rgb: NDArray[np.uint8], imgsz: int) -> Detection:
+        segmenter = self._segmenters.get(imgsz)
         if segmenter is None:
-            segmenter = self._made[imgsz] = self._segmenter_for(imgsz)
+            segmenter = self._segmenters[imgsz] = self._segmenter_for(imgsz)
             self.description = getattr(segmenter, "description", type(segmenter).__name__)
-            if self._wanted is None:
-                self._wanted = wanted(segmenter.names, *self._wishes)
-            if hasattr(segmenter, "only"):  # fewer classes to decide between; a filter below does the same slower
-                segmenter.only = frozenset(k for k, name in segmenter.names.items() if name in self._wanted)
-        assert self._wanted is not None
+            if self._classes is None:
+                self._classes = removed_classes(segmenter.names, *self._requested)
+            if hasattr(segmenter, "only"):  # faster than filtering the result below
+                segmenter.only = frozenset(k for k, name in segmenter.names.items() if name in self._classes)
+        assert self._classes is not None
         start = time.perf_counter()
         height, width = rgb.shape[:2]
         scale = imgsz / max(height, width)
         if scale < 1:
             rgb = cv2.resize(rgb, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
         planes = tuple(np.ascontiguousarray(rgb[..., channel]) for channel in range(3))
-        found = segmenter([Frame(planes, RGB8, index, index, Fraction(1, 25), 1)])[0]
-        least = WEAK * getattr(segmenter, "recommended_conf", 0.0)
-        chosen = [
-            label in self._wanted and score >= least for label, score in zip(found.labels, found.scores, strict=True)
+        instances = segmenter([Frame(planes, RGB8, index, index, Fraction(1, 25), 1)])[0]
+        least = CONFIDENCE_FACTOR * getattr(segmenter, "recommended_conf", 0.0)
+        selected = [
+            label in self._classes and score >= least
+            for label, score in zip(instances.labels, instances.scores, strict=True)
         ]
         seconds = time.perf_counter() - start
-        if index >= 0:  # the first look, of nothing, is slow and says nothing about the next
+        if index >= 0:  # the warm-up detection is slow and not representative
             self.runs += 1
             self.seconds += 0.1 * (seconds - self.seconds)
-        return Detection(index, found.where(np.array(chosen, bool)), seconds)
+        return Detection(index, instances.where(np.array(selected, bool)), seconds)
 
 
-def wanted(names: dict[int, str], remove: tuple[str, ...], keep: tuple[str, ...]) -> frozenset[str]:
+def removed_classes(names: dict[int, str], remove: tuple[str, ...], keep: tuple[str, ...]) -> frozenset[str]:
     """The classes to remove. Raises UnknownLabel, or OptionError when nothing is left."""
     everything = any(word.lower() == "all" for word in remove)
-    chosen = set(names.values()) if everything else {labels.require(word, names) for word in remove}
-    chosen -= {labels.require(word, names) for word in keep}
-    if not chosen:
+    selected = set(names.values()) if everything else {labels.require(word, names) for word in remove}
+    selected -= {labels.require(word, names) for word in keep}
+    if not selected:
         raise OptionError(f"--keep {','.join(keep)} leaves nothing of --remove {','.join(remove)}")
-    return frozenset(chosen)
+    return frozenset(selected)

@@ -1,4 +1,4 @@
-"""capture → eraser → outputs, until somebody says stop. Nothing between them grows."""
+"""The live loop: capture → eraser → outputs, with bounded queues, until it is stopped."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.live.capture import Capture, Picture
+from vidrase.live.capture import Capture, CapturedFrame
 from vidrase.live.eraser import LiveEraser
-from vidrase.live.levels import LEVELS
-from vidrase.live.outputs import Output, Showing
+from vidrase.live.outputs import Output, OutputFrame
+from vidrase.live.quality import LEVELS
 from vidrase.live.stats import Stats
-from vidrase.live.window import Window, lost
+from vidrase.live.window import Window, signal_lost_image
 from vidrase.report import Note
 
-POLL = 0.1  # seconds: how soon Ctrl-C, a key or a loss is noticed
-GREY_AFTER = 0.5  # seconds without a picture before the last one is shown grey
+POLL = 0.1  # seconds; delay until Ctrl-C, a key or a lost source is noticed
+GREY_AFTER = 0.5  # seconds without a frame before the last one is shown in grey
 GREY_EVERY = 0.2
 
 
-class Live:
-    """One run. `run` returns at the end of the source, after `stop()`, or when the window is closed.
+class LiveLoop:
+    """One live run. `run` returns at the end of the source, after `stop()`, or when the window is closed.
 
-    seconds: ends the run after that long; None: no limit.
+    seconds: duration of the run; None: no limit.
     """
 
     def __init__(
@@ -53,40 +53,40 @@ class Live:
         self._grey_at = 0.0
 
     def add(self, output: Output) -> None:
-        """One more place for the pictures; before `run`."""
+        """Add an output; before `run`."""
         self._outputs.append(output)
 
     def watch(self, window: Window) -> None:
-        """Show them in `window` too; before `run`."""
+        """Also show the output in `window`; before `run`."""
         self._window = window
 
     def stop(self) -> None:
-        """End the run soon; from any thread or a signal handler."""
+        """End the run soon; callable from any thread or signal handler."""
         self._stop.set()
 
     def run(self) -> None:
-        """Work until the end. Raises what the source, the detector or an output failed with."""
+        """Run until the end. Raises errors of the source, the detector and the outputs."""
         began = time.monotonic()
         self._quiet_since = began
         while not self._stop.is_set():
             picture = self._capture.get(POLL)
             if picture is not None:
-                self._one(picture)
+                self._process(picture)
             elif self._capture.ended:
-                self._deliver_held()
+                self._deliver_pending()
                 break
             else:
-                self._nothing()
+                self._handle_gap()
             if self._window is not None and self._window.closed:
                 break
             if self._limit is not None and time.monotonic() - began >= self._limit:
                 break
 
-    def _one(self, picture: Picture) -> None:
-        missed = self._capture.dropped - self._dropped_before
+    def _process(self, picture: CapturedFrame) -> None:
+        report_dropped = self._capture.dropped - self._dropped_before
         self._dropped_before = self._capture.dropped
-        if missed:
-            self._eraser.missed(missed)
+        if report_dropped:
+            self._eraser.report_dropped(report_dropped)
         start = time.monotonic()
         index = self._eraser.count
         self._arrivals[index] = picture.arrived
@@ -94,77 +94,77 @@ class Live:
         self._deliver(start)
 
     def _deliver(self, start: float) -> None:
-        """Send what the eraser shows now, unless it was sent; work on it began at `start`, monotonic seconds."""
-        shown = self._eraser.shown
-        assert shown is not None
-        now = time.monotonic()
-        self._quiet_since = now
-        if shown.index == self._sent_index:
-            return  # the pictures that are held back are still being gathered
-        self._sent_index = shown.index
-        arrived = self._arrivals.pop(shown.index, now)
-        for old in [number for number in self._arrivals if number < shown.index]:
+        """Send the eraser's result, unless it was sent; `start`: monotonic seconds when its processing began."""
+        result = self._eraser.result
+        assert result is not None
+        current_stats = time.monotonic()
+        self._quiet_since = current_stats
+        if result.index == self._sent_index:
+            return  # still filling the delay
+        self._sent_index = result.index
+        arrived = self._arrivals.pop(result.index, current_stats)
+        for old in [number for number in self._arrivals if number < result.index]:
             del self._arrivals[old]
-        self._last, self._last_seconds = shown.after, shown.seconds
-        self.stats.shown(
-            now - arrived,
-            now - start,
-            known=shown.known,
-            hole=bool(shown.area.any()),
+        self._last, self._last_seconds = result.rgb, result.seconds
+        self.stats.add(
+            current_stats - arrived,
+            current_stats - start,
+            known=result.known,
+            hole=bool(result.area.any()),
             dropped=self._capture.dropped,
-            level=self._eraser.governor.number,
+            level=self._eraser.quality.index,
         )
-        self._send(shown.after, shown.seconds)
+        self._send(result.rgb, result.seconds)
 
-    def _deliver_held(self) -> None:
-        """Send the pictures that still wait for masks."""
+    def _deliver_pending(self) -> None:
+        """Send the delayed frames."""
         for _ in self._eraser.drain():
             self._deliver(time.monotonic())
 
     def _send(self, picture: NDArray[np.uint8], seconds: float) -> None:
-        sounds = self._capture.hear(seconds) if self._capture.has_sound else []
+        audio = self._capture.take_audio(seconds) if self._capture.has_sound else []
         for output in self._outputs:
-            output.put(Showing(picture, seconds, self._capture.frame_rate, list(sounds)))
+            output.put(OutputFrame(picture, seconds, self._capture.frame_rate, list(audio)))
             self.stats.out_dropped[output.name] = output.dropped
         if self._window is not None:
             self._window.show(self._eraser, picture, self.line())
 
-    def _nothing(self) -> None:
-        """No picture came: after a while say so in the picture itself."""
-        now = time.monotonic()
-        silent = now - self._quiet_since
-        if silent >= GREY_AFTER and self._eraser.held:
-            self._deliver_held()  # what was seen before the gap is not shown after it
+    def _handle_gap(self) -> None:
+        """Without new frames: after a while show that in the output."""
+        current_stats = time.monotonic()
+        silence = current_stats - self._quiet_since
+        if silence >= GREY_AFTER and self._eraser.pending_frames:
+            self._deliver_pending()  # frames from before the gap must not appear after it
             return
-        if self._last is None or silent < GREY_AFTER or now - self._grey_at < GREY_EVERY:
+        if self._last is None or silence < GREY_AFTER or current_stats - self._grey_at < GREY_EVERY:
             if self._window is not None and self._last is not None:
                 self._window.show(self._eraser, self._last, self.line())
             return
-        self._grey_at = now
+        self._grey_at = current_stats
         what = "signal lost, trying again" if self._capture.lost else "no signal"
-        picture = lost(self._last, f"{what} ({silent:.0f} s)")
+        picture = signal_lost_image(self._last, f"{what} ({silence:.0f} s)")
         for output in self._outputs:
-            output.put(Showing(picture, self._last_seconds + silent, self._capture.frame_rate))
+            output.put(OutputFrame(picture, self._last_seconds + silence, self._capture.frame_rate))
         if self._window is not None:
             self._window.show(self._eraser, picture, self.line())
 
     def line(self) -> str:
-        """One line of figures for the overlay."""
-        level = LEVELS[self._eraser.governor.number].name
+        """One line of statistics for the overlay."""
+        level = LEVELS[self._eraser.quality.index].name
         return f"{self.stats.fps:.0f} fps  {self.stats.latency * 1e3:.0f} ms  {self._capture.dropped} dropped  {level}"
 
-    def now(self) -> dict[str, Any]:
-        """The figures of this moment, for `/stats.json`."""
+    def current_stats(self) -> dict[str, Any]:
+        """Current statistics, for `/stats.json`."""
         return {
             "fps": round(self.stats.fps, 2),
             "latency_ms": round(self.stats.latency * 1e3, 1),
             "dropped": self._capture.dropped,
             "lost": self._capture.lost,
-            "level": LEVELS[self._eraser.governor.number].name,
+            "level": LEVELS[self._eraser.quality.index].name,
         }
 
     def report(self) -> dict[str, Any]:
-        """Everything worth keeping of this run, plain types."""
+        """The run's report, plain types."""
         detector = self._eraser.detector
         return {
             "source": self._capture.address.text,
@@ -173,8 +173,8 @@ class Live:
             "dropped": self._capture.dropped,
             "corrupt_packets": self._capture.corrupt,
             "reconnects": self._capture.reconnects,
-            "level": LEVELS[self._eraser.governor.number].name,
-            "level_changes": self._eraser.governor.changes,
+            "level": LEVELS[self._eraser.quality.index].name,
+            "level_changes": self._eraser.quality.changes,
             "detector": {"model": detector.description, "runs": detector.runs, "ms": round(detector.seconds * 1e3, 1)},
             "notes": dict(self._eraser.notes.counts),
         }

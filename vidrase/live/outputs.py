@@ -1,4 +1,4 @@
-"""Where pictures go: one thread and one short queue an output, so that a slow one holds up nobody else."""
+"""Outputs: each has one thread and one short queue, so that a slow one does not block the others."""
 
 from __future__ import annotations
 
@@ -15,75 +15,75 @@ from numpy.typing import NDArray
 from vidrase.errors import DependencyError, SinkError
 from vidrase.report import Note
 
-ROOM = 6
-FINISH = 5.0  # seconds that a closing output may take for what still waits
+QUEUE_SIZE = 6
+CLOSE_TIMEOUT = 5.0  # seconds that a closing output may spend on queued frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Showing:
-    """One picture on its way out."""
+class OutputFrame:
+    """One output frame."""
 
-    after: NDArray[np.uint8]
+    rgb: NDArray[np.uint8]
     """uint8 [H, W, 3] RGB."""
     seconds: float
     """Its time in the source."""
     frame_rate: float
-    sounds: list[tuple[Any, float]] = field(default_factory=list)
-    """Decoded sound up to this picture: (frame, seconds)."""
+    audio: list[tuple[Any, float]] = field(default_factory=list)
+    """Decoded audio up to this frame: (frame, seconds)."""
 
 
 class Output(ABC):
-    """A place for pictures. `put` never waits, unless `patient`; what does not fit is dropped and counted."""
+    """An output. `put` never blocks unless `patient`; when the queue is full, the oldest frame is dropped and counted."""
 
     def __init__(self, name: str, *, patient: bool = False, say: Note | None = None) -> None:
         self.name = name
         self.dropped = 0
         self._say = say or (lambda _: None)
         self._patient = patient
-        self._queue: deque[Showing] = deque()
+        self._queue: deque[OutputFrame] = deque()
         self._state = threading.Condition()
         self._stop = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(
-            target=self._work, name=f"vidrase-live-{type(self).__name__.lower()}", daemon=True
+            target=self._run, name=f"vidrase-live-{type(self).__name__.lower()}", daemon=True
         )
         self._thread.start()
 
     @abstractmethod
-    def write(self, showing: Showing) -> None:
-        """Deliver one picture; called in the output's own thread."""
+    def write(self, output_frame: OutputFrame) -> None:
+        """Write one frame; runs in the output's thread."""
 
     def finish(self) -> None:  # noqa: B027 - nothing to finish is the usual case
-        """Called once at the end, in the output's own thread."""
+        """Runs once at the end, in the output's thread."""
 
-    def put(self, showing: Showing) -> None:
-        """Queue one picture. Raises what the output failed with."""
+    def put(self, output_frame: OutputFrame) -> None:
+        """Queue one frame. Raises the output's error, if any."""
         with self._state:
             if self._error is not None:
                 raise self._error
-            while self._patient and len(self._queue) >= ROOM and not self._stop and self._error is None:
+            while self._patient and len(self._queue) >= QUEUE_SIZE and not self._stop and self._error is None:
                 self._state.wait(0.1)
-            if len(self._queue) >= ROOM:
+            if len(self._queue) >= QUEUE_SIZE:
                 lost = self._queue.popleft()
                 self.dropped += 1
                 if self._queue:
-                    self._queue[0].sounds[:0] = lost.sounds  # sound is never dropped with a picture
-            self._queue.append(showing)
+                    self._queue[0].audio[:0] = lost.audio  # audio is never dropped with a frame
+            self._queue.append(output_frame)
             self._state.notify_all()
 
     def close(self) -> None:
-        """Deliver what waits, finish and join."""
+        """Write queued frames, finish and join."""
         with self._state:
             self._stop = True
             self._state.notify_all()
-        self._thread.join(FINISH)
+        self._thread.join(CLOSE_TIMEOUT)
 
     def failure(self) -> BaseException | None:
-        """What the output failed with, if it did."""
+        """The output's error, if any."""
         with self._state:
             return self._error
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         try:
             while True:
                 with self._state:
@@ -91,9 +91,9 @@ class Output(ABC):
                         self._state.wait()
                     if not self._queue:
                         break
-                    showing = self._queue.popleft()
+                    output_frame = self._queue.popleft()
                     self._state.notify_all()
-                self.write(showing)
+                self.write(output_frame)
         except BaseException as error:  # noqa: BLE001 - handed to the loop
             with self._state:
                 self._error = error
@@ -106,7 +106,7 @@ class Output(ABC):
 
 
 class VirtualCamera(Output):
-    """Another program's camera, through pyvirtualcam (extra `virtualcam`)."""
+    """A virtual camera for other programs, through pyvirtualcam (extra `virtualcam`)."""
 
     def __init__(self, device: str | None = None, *, say: Note | None = None) -> None:
         try:
@@ -118,33 +118,33 @@ class VirtualCamera(Output):
         self._camera: Any = None
         super().__init__("virtual camera", say=say)
 
-    def write(self, showing: Showing) -> None:
-        """Send one picture; the camera is made anew when the size changes."""
-        height, width = showing.after.shape[:2]
+    def write(self, output_frame: OutputFrame) -> None:
+        """Send one frame; a change of size reopens the camera."""
+        height, width = output_frame.rgb.shape[:2]
         if self._camera is None or (self._camera.height, self._camera.width) != (height, width):
             self.finish()
             try:
-                self._camera = self._library.Camera(width, height, showing.frame_rate, device=self._device)
+                self._camera = self._library.Camera(width, height, output_frame.frame_rate, device=self._device)
             except RuntimeError as error:
                 raise SinkError(
                     f"no virtual camera ({str(error).splitlines()[0]}); on Linux: modprobe v4l2loopback, else install OBS"
                 ) from error
-        self._camera.send(np.ascontiguousarray(showing.after))
+        self._camera.send(np.ascontiguousarray(output_frame.rgb))
 
     def finish(self) -> None:
-        """Take the camera away."""
+        """Close the camera."""
         if self._camera is not None:
             self._camera.close()
             self._camera = None
 
 
 class Collector(Output):
-    """Keeps what arrives, for tests and the soak: (monotonic seconds, showing) of the last `most` pictures."""
+    """Keeps the last `most` frames, for tests and the soak test: (monotonic seconds, output frame)."""
 
     def __init__(self, most: int = 64, *, patient: bool = False) -> None:
-        self.seen: deque[tuple[float, Showing]] = deque(maxlen=most)
+        self.frames: deque[tuple[float, OutputFrame]] = deque(maxlen=most)
         super().__init__("collector", patient=patient)
 
-    def write(self, showing: Showing) -> None:
-        """Keep it."""
-        self.seen.append((time.monotonic(), showing))
+    def write(self, output_frame: OutputFrame) -> None:
+        """Store the frame."""
+        self.frames.append((time.monotonic(), output_frame))

@@ -1,4 +1,4 @@
-"""Pictures and sound to a file or a stream through PyAV: playable up to the last moment, however the run ends."""
+"""Encode frames and audio to a file or a stream through PyAV; the file is playable at any moment, however the run ends."""
 
 from __future__ import annotations
 
@@ -17,92 +17,99 @@ from vidrase.avplanes import customary_matrix
 from vidrase.errors import OptionError, SinkError
 from vidrase.live.address import without_password
 from vidrase.live.capture import BACKOFF, reason
-from vidrase.live.outputs import Output, Showing
+from vidrase.live.outputs import Output, OutputFrame
 from vidrase.report import Note
 
-TICKS = 90_000
+TIME_BASE_HZ = 90_000
 SUFFIXES = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".ts": "mpegts", ".m4v": "mp4"}
 FORMATS = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "udp": "mpegts", "tcp": "mpegts", "srt": "mpegts"}
-PATIENCE = 3.0  # seconds for a receiver to answer, and to take what it is sent
-WAITING = 30  # packets that may wait for the receiver before the picture after them does
+TIMEOUT = 3.0  # seconds for a receiver to answer or to accept data
+QUEUE_PACKETS = 30  # packets that may wait for the receiver before encoding blocks
 
 
 class Muxer:
-    """One container with H.264 and, when there is sound, AAC. Times are the source's.
+    """One container with H.264 and, if there is sound, AAC. Times are the source's.
 
-    live: `to` is somebody on the network. FFmpeg's own thread calls and feeds them: PyAV holds the interpreter while it
-    connects, so whoever does not answer would stop every picture.
+    live: `to` is a network receiver. FFmpeg's own thread connects and sends: PyAV holds the interpreter lock while connecting, so
+    a receiver that does not answer would block every frame.
     """
 
-    def __init__(self, to: str, format: str, showing: Showing, *, sound_rate: int, live: bool) -> None:
+    def __init__(self, to: str, format: str, output_frame: OutputFrame, *, sound_rate: int, live: bool) -> None:
         options = _live_options(to, format) if live else _file_options(format)
         if live:
-            av.logging.set_level(None)  # else FFmpeg's thread logs through the interpreter, which waits for that thread
+            # otherwise FFmpeg's thread logs through the interpreter, which waits for that thread
+            av.logging.set_level(None)
         self._container: Any = av.open(to, "w", format="fifo" if live else format, options=options)
-        height, width = showing.after.shape[:2]
+        height, width = output_frame.rgb.shape[:2]
         self.size = height, width
-        rate = Fraction(max(showing.frame_rate, 1.0)).limit_denominator(1001)
+        rate = Fraction(max(output_frame.frame_rate, 1.0)).limit_denominator(1001)
         stream = self._container.add_stream("libx264", rate=rate)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
-        context.time_base = Fraction(1, TICKS)
+        context.time_base = Fraction(1, TIME_BASE_HZ)
         context.gop_size = max(round(float(rate)), 2)
         context.thread_count = 1
-        wide = customary_matrix(height, width) == "bt709"
-        self._matrix = Colorspace.ITU709 if wide else Colorspace.ITU601
-        context.colorspace = context.color_primaries = context.color_trc = 1 if wide else 6  # BT.709, SMPTE 170M
+        is_hd = customary_matrix(height, width) == "bt709"
+        self._matrix = Colorspace.ITU709 if is_hd else Colorspace.ITU601
+        context.colorspace = context.color_primaries = context.color_trc = 1 if is_hd else 6  # BT.709, SMPTE 170M
         context.color_range = ColorRange.MPEG
-        how: dict[str, object] = {"preset": "ultrafast" if live else "veryfast", "crf": "23" if live else "20"}
-        # a recording may look ahead a little; what it holds back is lost when the power goes
-        stream.options = how | ({"tune": "zerolatency"} if live else {"rc-lookahead": "8", "bf": "0"})
+        codec_options: dict[str, object] = {
+            "preset": "ultrafast" if live else "veryfast",
+            "crf": "23" if live else "20",
+        }
+        # a recording may use a short lookahead; buffered frames are lost in a power cut
+        stream.options = codec_options | ({"tune": "zerolatency"} if live else {"rc-lookahead": "8", "bf": "0"})
         self._video = stream
         self._sound: Any = None
         if sound_rate:
             self._sound = self._container.add_stream("aac", rate=sound_rate)
-        if live and format != "mpegts":  # PyAV asks the queue, not what is behind it, whether headers go first
-            for one in self._container.streams:
-                one.codec_context.flags |= Flags.global_header
+        # PyAV asks the fifo muxer, not the one behind it, whether it needs global headers
+        if live and format != "mpegts":
+            for stream_ in self._container.streams:
+                stream_.codec_context.flags |= Flags.global_header
         self._resampler: Any = None
-        self._heard_as: tuple[object, ...] = ()
+        self._audio_format: tuple[object, ...] = ()
         self._start: float | None = None
         self._last = -1
-        self._heard: int | None = None  # samples, silence included
+        self._audio_samples: int | None = None  # samples written, including silence
 
-    def write(self, showing: Showing) -> None:
-        """Encode one picture and the sound that came with it."""
-        self._start = showing.seconds if self._start is None else self._start
-        rgb = showing.after
-        if rgb.shape[0] % 2 or rgb.shape[1] % 2:  # 4:2:0 knows no odd sizes
+    def write(self, output_frame: OutputFrame) -> None:
+        """Encode one frame and its audio."""
+        self._start = output_frame.seconds if self._start is None else self._start
+        rgb = output_frame.rgb
+        if rgb.shape[0] % 2 or rgb.shape[1] % 2:  # 4:2:0 needs even sizes
             rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range=ColorRange.MPEG)
-        frame.pts = max(round((showing.seconds - self._start) * TICKS), self._last + 1)
-        frame.time_base = Fraction(1, TICKS)
+        frame.pts = max(round((output_frame.seconds - self._start) * TIME_BASE_HZ), self._last + 1)
+        frame.time_base = Fraction(1, TIME_BASE_HZ)
         self._last = frame.pts
         self._container.mux(self._video.encode(frame))
-        for sound, seconds in showing.sounds if self._sound is not None else ():
-            self._hear(sound, seconds)
+        for sound, seconds in output_frame.audio if self._sound is not None else ():
+            self._write_audio(sound, seconds)
 
-    def _hear(self, sound: Any, seconds: float) -> None:
+    def _write_audio(self, sound: Any, seconds: float) -> None:
         assert self._start is not None
         if seconds < self._start:
             return
         kind = sound.format.name, sound.layout.name, sound.sample_rate
-        if kind != self._heard_as:  # another camera after a reconnection, or a programme that changes its sound
-            self._heard_as = kind
+        if kind != self._audio_format:  # another camera after a reconnection, or a changed audio format
+            self._audio_format = kind
             self._resampler = av.AudioResampler("fltp", "stereo", self._sound.rate)
         sound.pts = None
         for piece in self._resampler.resample(sound):
             due = round((seconds - self._start) * piece.sample_rate)
-            if self._heard is None or due - self._heard > piece.sample_rate // 20:  # the first, or some was lost
-                self._heard = due
-            piece.pts, piece.time_base = self._heard, Fraction(1, piece.sample_rate)
-            self._heard += piece.samples
+            if (
+                self._audio_samples is None or due - self._audio_samples > piece.sample_rate // 20
+            ):  # the first samples, or samples after a gap
+                self._audio_samples = due
+            piece.pts, piece.time_base = self._audio_samples, Fraction(1, piece.sample_rate)
+            self._audio_samples += piece.samples
             self._container.mux(self._sound.encode(piece))
 
     def close(self) -> None:
-        """Flush and end the container."""
+        """Flush the encoders and close the container."""
         try:
             self._container.mux(self._video.encode(None))
             if self._sound is not None:
@@ -116,25 +123,25 @@ def _file_options(format: str) -> dict[str, str]:
     if format in ("mp4", "mov"):
         options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
     if format == "matroska":
-        options["cluster_time_limit"] = "1000"  # ms that are lost when the power goes
+        options["cluster_time_limit"] = "1000"  # at most this many ms are lost in a power cut
     return options
 
 
 def _live_options(to: str, format: str) -> dict[str, str]:
-    wait = round(PATIENCE * 1e6)
+    wait = round(TIMEOUT * 1e6)
     inner = {"flush_packets": "1"}
     inner |= {"rtsp_transport": "tcp", "timeout": str(wait)} if format == "rtsp" else {"rw_timeout": str(wait)}
     if to.startswith("udp") and "pkt_size" not in to:
-        inner["pkt_size"] = "1316"  # whole packets of the transport stream, as every receiver expects
-    joined = ":".join(f"{name}={value}" for name, value in inner.items())
-    return {"fifo_format": format, "queue_size": str(WAITING), "format_opts": joined}
+        inner["pkt_size"] = "1316"  # whole transport-stream packets, as receivers expect
+    format_options = ":".join(f"{name}={value}" for name, value in inner.items())
+    return {"fifo_format": format, "queue_size": str(QUEUE_PACKETS), "format_opts": format_options}
 
 
 class FileOutput(Output):
-    """A file, or numbered segments of it; a new one begins too when the size of the pictures changes.
+    """A file, or numbered segments; a change of frame size also starts a new one.
 
-    segment: seconds a segment; None: one file.  patient: never drop (for sources that can wait).
-    Raises SinkError when the folder or the name is no good, OptionError for an unknown suffix.
+    segment: seconds per segment; None: one file.  patient: never drop frames (for sources that can wait).
+    Raises SinkError for a bad folder or an existing file, OptionError for an unknown suffix.
     """
 
     def __init__(
@@ -165,10 +172,10 @@ class FileOutput(Output):
             return self._path
         return self._path.with_name(f"{self._path.stem}-{number:03d}{self._path.suffix}")
 
-    def write(self, showing: Showing) -> None:
-        """Encode one picture into the current segment."""
-        full = self._segment is not None and showing.seconds - self._began >= self._segment
-        if self._muxer is not None and (full or self._muxer.size != showing.after.shape[:2]):
+    def write(self, output_frame: OutputFrame) -> None:
+        """Encode one frame into the current segment."""
+        full = self._segment is not None and output_frame.seconds - self._began >= self._segment
+        if self._muxer is not None and (full or self._muxer.size != output_frame.rgb.shape[:2]):
             self.finish()
         try:
             if self._muxer is None:
@@ -176,23 +183,23 @@ class FileOutput(Output):
                     self._number += 1
                 to = self._name(self._number)
                 self._number += 1
-                self._began = showing.seconds
+                self._began = output_frame.seconds
                 self._muxer = Muxer(
-                    str(to), SUFFIXES[to.suffix.lower()], showing, sound_rate=self._sound_rate, live=False
+                    str(to), SUFFIXES[to.suffix.lower()], output_frame, sound_rate=self._sound_rate, live=False
                 )
-            self._muxer.write(showing)
+            self._muxer.write(output_frame)
         except (av.error.FFmpegError, OSError) as error:
             raise SinkError(f"cannot write {self._path}: {getattr(error, 'strerror', None) or error}") from error
 
     def finish(self) -> None:
-        """End the current segment."""
+        """Close the current segment."""
         if self._muxer is not None:
             muxer, self._muxer = self._muxer, None
             muxer.close()
 
 
 class PushOutput(Output):
-    """A stream to somebody else: rtmp://, rtsp://, udp://, tcp://, srt://. Lost ones are called again, ever more patiently."""
+    """Pushes a stream: rtmp://, rtsp://, udp://, tcp://, srt://. Reconnects after a loss with growing pauses."""
 
     def __init__(self, url: str, *, sound_rate: int = 0, say: Note | None = None) -> None:
         scheme = urlsplit(url).scheme.lower()
@@ -206,19 +213,19 @@ class PushOutput(Output):
         self.lost = 0
         super().__init__(without_password(url), say=say)
 
-    def write(self, showing: Showing) -> None:
-        """Send one picture, or drop it while nobody listens."""
+    def write(self, output_frame: OutputFrame) -> None:
+        """Send one frame; drop it while there is no connection."""
         try:
-            if self._muxer is not None and self._muxer.size != showing.after.shape[:2]:
+            if self._muxer is not None and self._muxer.size != output_frame.rgb.shape[:2]:
                 self.finish()
             if self._muxer is None:
                 if time.monotonic() < self._not_before:
                     self.dropped += 1
                     return
                 self._since = time.monotonic()
-                self._muxer = Muxer(self._url, self._format, showing, sound_rate=self._sound_rate, live=True)
-            self._muxer.write(showing)
-            if self._attempts and time.monotonic() - self._since > PATIENCE:
+                self._muxer = Muxer(self._url, self._format, output_frame, sound_rate=self._sound_rate, live=True)
+            self._muxer.write(output_frame)
+            if self._attempts and time.monotonic() - self._since > TIMEOUT:
                 self._attempts = 0
                 self._say(f"{self.name} takes the stream again")
         except av.error.ProtocolNotFoundError as error:
@@ -232,7 +239,7 @@ class PushOutput(Output):
             self.finish()
 
     def finish(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._muxer is not None:
             muxer, self._muxer = self._muxer, None
             try:

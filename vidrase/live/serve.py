@@ -1,6 +1,6 @@
-"""The live picture for a browser: MJPEG over HTTP, on loopback unless asked otherwise.
+"""Serve the live frames to browsers: MJPEG over HTTP, on loopback by default.
 
-Pictures are encoded only while somebody watches, once for all of them; a slow watcher gets fewer pictures, not later ones.
+Frames are encoded only while there are viewers, once for all of them; a slow viewer gets fewer frames, not later ones.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 import cv2
 
 from vidrase.errors import OptionError, SinkError
-from vidrase.live.outputs import Output, Showing
+from vidrase.live.outputs import Output, OutputFrame
 from vidrase.report import Note
 
 BOUNDARY = "vidrase"
 QUALITY = 85
-WATCHERS = 16
-STALL = 5.0  # seconds that a watcher may not take its picture
+MAX_VIEWERS = 16
+SEND_TIMEOUT = 5.0  # seconds; a viewer that accepts no data for longer is disconnected
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>vidrase live</title>
 <meta name="viewport" content="width=device-width">
@@ -35,19 +35,19 @@ tell();setInterval(tell,1000)</script></html>"""
 
 
 class WebOutput(Output):
-    """`http://HOST:PORT/`: the page; `/stream.mjpg`, `/picture.jpg`, `/stats.json`.
+    """HTTP server: `http://HOST:PORT/` is the page; also `/stream.mjpg`, `/picture.jpg`, `/stats.json`.
 
-    Raises OptionError for an address that cannot be read, SinkError when the port is taken.
+    Raises OptionError for an invalid address, SinkError when the port is in use.
     """
 
     def __init__(self, address: str, *, stats: Callable[[], dict[str, Any]], say: Note | None = None) -> None:
-        host, port = parse(address)
+        host, port = parse_address(address)
         self._jpeg = b""
         self._number = 0
-        self._latest: Showing | None = None
-        self._watchers = 0
-        self._shut = False
-        self._fresh = threading.Condition()
+        self._latest: OutputFrame | None = None
+        self._viewers = 0
+        self._closed = False
+        self._changed = threading.Condition()
         self._stats = stats
         try:
             self._server = _Server((host, port), _handler_for(self))
@@ -62,55 +62,55 @@ class WebOutput(Output):
         self._serving.start()
         super().__init__(self.address, say=say)
 
-    def write(self, showing: Showing) -> None:
-        """Make the picture the newest one."""
-        with self._fresh:
-            self._latest = showing
-            watched = self._watchers > 0
-        jpeg = _jpeg(showing) if watched else b""
-        with self._fresh:
+    def write(self, output_frame: OutputFrame) -> None:
+        """Make this the newest frame."""
+        with self._changed:
+            self._latest = output_frame
+            has_viewers = self._viewers > 0
+        jpeg = _jpeg(output_frame) if has_viewers else b""
+        with self._changed:
             self._jpeg = jpeg
             self._number += 1
-            self._fresh.notify_all()
+            self._changed.notify_all()
 
-    def newest(self, after: int, wait: float) -> tuple[int, bytes]:
-        """(number, JPEG) of a picture newer than number `after`; number `after` and nothing when none comes within `wait`."""
-        with self._fresh:
+    def wait_newer(self, after: int, wait: float) -> tuple[int, bytes]:
+        """(number, JPEG) of a frame newer than `after`; (`after`, empty) if none comes within `wait` seconds."""
+        with self._changed:
             if (
-                self._fresh.wait_for(lambda: self._shut or (self._number > after and bool(self._jpeg)), wait)
-                and not self._shut
+                self._changed.wait_for(lambda: self._closed or (self._number > after and bool(self._jpeg)), wait)
+                and not self._closed
             ):
                 return self._number, self._jpeg
             return after, b""
 
     def snapshot(self) -> bytes:
-        """The newest picture as JPEG; empty before the first."""
-        with self._fresh:
+        """The newest frame as JPEG; empty before the first."""
+        with self._changed:
             latest = self._latest
         return _jpeg(latest) if latest is not None else b""
 
-    def watch(self, change: int) -> bool:
-        """Count a watcher in (+1) or out (-1); False when there are too many."""
-        with self._fresh:
-            if change > 0 and self._watchers >= WATCHERS:
+    def count_viewer(self, change: int) -> bool:
+        """Add (+1) or remove (-1) a viewer; False when there are too many."""
+        with self._changed:
+            if change > 0 and self._viewers >= MAX_VIEWERS:
                 return False
-            self._watchers += change
+            self._viewers += change
             return True
 
     @property
-    def shut(self) -> bool:
+    def closed(self) -> bool:
         """Whether the server is closing."""
-        return self._shut
+        return self._closed
 
     def stats(self) -> dict[str, Any]:
-        """What `/stats.json` says."""
+        """Content of `/stats.json`."""
         return self._stats()
 
     def finish(self) -> None:
-        """Send every watcher home and free the port."""
-        with self._fresh:
-            self._shut = True
-            self._fresh.notify_all()
+        """Disconnect all viewers and free the port."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         self._server.shutdown()
         self._server.server_close()
         self._serving.join()
@@ -122,12 +122,12 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A watcher that leaves is no error worth a traceback."""
+        """A viewer that disconnects needs no traceback."""
 
 
 def _handler_for(web: WebOutput) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = STALL
+        timeout = SEND_TIMEOUT
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
@@ -152,7 +152,7 @@ def _handler_for(web: WebOutput) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def _stream(self) -> None:
-            if not web.watch(1):
+            if not web.count_viewer(1):
                 self.send_error(503, "too many watchers")
                 return
             try:
@@ -161,31 +161,31 @@ def _handler_for(web: WebOutput) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Cache-Control", "no-store")
                 self.end_headers()
                 number = 0
-                while not web.shut:
-                    number, jpeg = web.newest(number, 1.0)
+                while not web.closed:
+                    number, jpeg = web.wait_newer(number, 1.0)
                     if jpeg:
                         head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                         self.wfile.write(head.encode() + jpeg + b"\r\n")
             except OSError:
-                pass  # gone: closed the page
+                pass  # the viewer disconnected
             finally:
-                web.watch(-1)
+                web.count_viewer(-1)
                 self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
+            """No log output."""
 
     return Handler
 
 
-def parse(address: str) -> tuple[str, int]:
-    """(host, port) of "8080", ":8080", "127.0.0.1:8080" or "[::1]:8080"; without a host: loopback."""
+def parse_address(address: str) -> tuple[str, int]:
+    """(host, port) of "8080", ":8080", "127.0.0.1:8080" or "[::1]:8080"; default host: loopback."""
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or not 0 <= int(port) <= 65535:
         raise OptionError(f"--serve {address}: expected HOST:PORT or PORT, like 127.0.0.1:8080")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def _jpeg(showing: Showing) -> bytes:
-    bgr = cv2.cvtColor(showing.after, cv2.COLOR_RGB2BGR)
+def _jpeg(output_frame: OutputFrame) -> bytes:
+    bgr = cv2.cvtColor(output_frame.rgb, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()

@@ -1,4 +1,4 @@
-"""Minutes of a paced synthetic scene through the whole loop: does memory stay flat, the rate hold, the latency stay low?"""
+"""Soak test: a synthetic scene in real time through the whole loop for minutes; records memory, frame rate and latency."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
-from vidrase.live.capture import Picture
+from vidrase.live.capture import CapturedFrame
 from vidrase.live.eraser import LiveEraser
-from vidrase.live.outputs import Output, Showing
+from vidrase.live.outputs import Output, OutputFrame
 from vidrase.live.stats import Stats
 from vidrase.segment import Segmenter
 
@@ -21,7 +21,7 @@ BITS, CELL = 24, 12
 
 
 class _Clock(Output):
-    """Reads the clock in each picture that arrives and knows how old it is."""
+    """Reads the clock in each output frame and measures the frame's age."""
 
     def __init__(self) -> None:
         self.made: dict[int, float] = {}
@@ -29,9 +29,9 @@ class _Clock(Output):
         self.wrong = 0
         super().__init__("clock")
 
-    def write(self, showing: Showing) -> None:
-        """Compare the clock in the picture with ours."""
-        made = self.made.pop(read_clock(showing.after), None)
+    def write(self, output_frame: OutputFrame) -> None:
+        """Compare the frame's clock with the time now."""
+        made = self.made.pop(read_clock(output_frame.rgb), None)
         if made is None:
             self.wrong += 1
         else:
@@ -48,24 +48,23 @@ def soak(
     person: NDArray[np.uint8] | None = None,
     segmenter: Segmenter | None = None,
 ) -> dict[str, Any]:
-    """Run for `minutes` and tell what happened.
+    """Run for `minutes` and report.
 
-    size:      (height, width).  rate: pictures a second.
-    person:    uint8 [h, w, 4] RGBA, walked through the scene; None: a scene without anybody.
-    segmenter: in place of the default detector.
-    Returns plain types: the figures of `Stats.as_dict` with its series (seconds, fps, latency_ms, dropped, memory_mib,
-    level), `clock_ms`, the age of pictures at the output by the clock inside them, and `fps_by_view`: with somebody in view,
-    with nobody.
+    size:      (height, width).  rate: frames per second.
+    person:    uint8 [h, w, 4] RGBA, moved through the scene; None: an empty scene.
+    segmenter: replaces the default detector.
+    Returns plain types: `Stats.as_dict` with its series (seconds, fps, latency_ms, dropped, memory_mib, level); `clock_ms`, the
+    age of output frames by the clock in them; and `fps_by_view`, with and without a person in view.
     Raises OptionError for a duration that is not positive.
     """
     if not minutes > 0:
         raise OptionError(f"soak: expected more than 0 minutes, got {minutes:g}")
     scene = _scene(size)
     stats, clock = Stats(), _Clock()
-    newest: list[Picture] = []
+    newest: list[CapturedFrame] = []
     ready = threading.Condition()
     counts = {"made": 0, "dropped": 0}
-    views = {True: [0, 0.0], False: [0, 0.0]}  # somebody in view: pictures, seconds
+    views = {True: [0, 0.0], False: [0, 0.0]}  # person in view: frames, seconds
     then: float | None = None
     stop = threading.Event()
 
@@ -83,7 +82,7 @@ def soak(
                 if newest:
                     newest.clear()
                     counts["dropped"] += 1
-                newest.append(Picture(rgb, number / rate, now))
+                newest.append(CapturedFrame(rgb, number / rate, now))
                 counts["made"] += 1
                 ready.notify()
 
@@ -100,31 +99,31 @@ def soak(
                     if not newest and not ready.wait(1.0):
                         continue
                     picture = newest.pop()
-                eraser.missed(counts["dropped"] - before)
+                eraser.report_dropped(counts["dropped"] - before)
                 before = counts["dropped"]
                 arrivals[eraser.count] = picture.arrived
                 start = time.monotonic()
                 eraser.step(picture.rgb, picture.seconds)
-                shown = eraser.shown
-                if shown is None or shown.index == sent:
+                result = eraser.result
+                if result is None or result.index == sent:
                     continue
-                sent = shown.index
+                sent = result.index
                 now = time.monotonic()
                 arrived = arrivals.pop(sent, now)
                 for old in [n for n in arrivals if n < sent]:
                     del arrivals[old]
-                stats.shown(
+                stats.add(
                     now - arrived,
                     now - start,
-                    known=shown.known,
-                    hole=bool(shown.area.any()),
+                    known=result.known,
+                    hole=bool(result.area.any()),
                     dropped=counts["dropped"],
-                    level=eraser.governor.number,
+                    level=eraser.quality.index,
                 )
-                views[bool(shown.area.any())][0] += 1
-                views[bool(shown.area.any())][1] += now - then if then is not None else 0.0
+                views[bool(result.area.any())][0] += 1
+                views[bool(result.area.any())][1] += now - then if then is not None else 0.0
                 then = now
-                clock.put(Showing(shown.after, shown.seconds, rate))
+                clock.put(OutputFrame(result.rgb, result.seconds, rate))
         finally:
             stop.set()
             producer.join()
@@ -136,7 +135,7 @@ def soak(
         "unreadable": clock.wrong,
         "clock_ms": {f"p{p}": round(float(np.percentile(ages, p)), 1) for p in (50, 90, 95, 99, 100)},
         "detector_ms": round(eraser.detector.seconds * 1e3, 1),
-        "level_changes": eraser.governor.changes,
+        "level_changes": eraser.quality.changes,
         "fps_by_view": {
             name: round(views[seen][0] / views[seen][1], 2)
             for name, seen in (("somebody", True), ("nobody", False))
@@ -146,13 +145,13 @@ def soak(
 
 
 def write_clock(rgb: NDArray[np.uint8], number: int) -> None:
-    """Write `number` into the top rows as black and white cells."""
+    """Draw `number` into the top rows as black and white cells."""
     for bit in range(BITS):
         rgb[:CELL, bit * CELL : (bit + 1) * CELL] = 235 if number >> bit & 1 else 20
 
 
 def read_clock(rgb: NDArray[np.uint8]) -> int:
-    """The number that `write_clock` wrote."""
+    """Read the number that `write_clock` drew."""
     cells = rgb[CELL // 2, CELL // 2 : BITS * CELL : CELL].mean(1)
     return sum(1 << bit for bit in range(BITS) if cells[bit] > 128)
 
@@ -164,7 +163,7 @@ def _scene(size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def _place(rgb: NDArray[np.uint8], person: NDArray[np.uint8], number: int, rate: float) -> None:
-    """Walk through the scene in eight seconds, then leave it empty for four."""
+    """Move the person through the scene in eight seconds, then leave it empty for four."""
     height, width = rgb.shape[:2]
     tall = int(height * 0.7)
     wide = max(int(person.shape[1] * tall / person.shape[0]), 1)

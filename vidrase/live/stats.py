@@ -1,4 +1,4 @@
-"""What a live run did, for `--report` and the overlay. Bounded, however long it runs."""
+"""Statistics of a live run, for `--report` and the overlay. Memory use is bounded."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from vidrase.timing import peak_memory_mib
 
-RECENT = 4096  # latencies that percentiles are taken from
-SERIES = 720  # points of the history; when full, every second one goes
+RECENT = 4096  # latencies from which percentiles are computed
+SERIES = 720  # points of the history; when full, every second one is dropped
 
 
 class Stats:
-    """Counts of one run; `shown` once a picture."""
+    """Statistics of one run; call `add` for every frame."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -37,8 +37,8 @@ class Stats:
         self._mark = (0.0, 0)
         self._lock = threading.Lock()
 
-    def shown(self, latency: float, work: float, *, known: float, hole: bool, dropped: int, level: int) -> None:
-        """One picture went out `latency` seconds after it was decoded, `work` seconds of them spent on it."""
+    def add(self, latency: float, work: float, *, known: float, hole: bool, dropped: int, level: int) -> None:
+        """Add one output frame: `latency` seconds since it was decoded, `work` seconds of them processing."""
         now = time.monotonic()
         with self._lock:
             self._began = now if self._began is None else self._began
@@ -72,7 +72,7 @@ class Stats:
 
     @property
     def fps(self) -> float:
-        """Pictures a second over the last two seconds or so."""
+        """Frames per second over about two seconds."""
         with self._lock:
             if len(self._times) < 2 or self._times[-1] == self._times[0]:
                 return 0.0
@@ -80,7 +80,7 @@ class Stats:
 
     @property
     def latency(self) -> float:
-        """Median seconds from decoding to output, of late."""
+        """Median seconds from decoding to output, over recent frames."""
         with self._lock:
             recent = list(self._latency)[-60:]
         return float(np.median(recent)) if recent else 0.0
@@ -107,7 +107,7 @@ class Stats:
 
 
 def memory_mib() -> float:
-    """Resident size of this process now, MiB; the peak where the system tells only that."""
+    """Resident memory of this process, MiB; the peak where the system reports nothing else."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -1,7 +1,7 @@
-"""The same id for the same thing from one frame's detections to the next.
+"""Assign ids to detections from frame to frame.
 
-ByteTrack or BoT-SORT of ultralytics decide which detections belong together. Every detection above the confidence comes out,
-also one that no tracker has confirmed yet: it would be visible in the result otherwise.
+ByteTrack or BoT-SORT of ultralytics associate the detections. Every detection above the confidence threshold gets an id, also one
+that the tracker has not confirmed yet: otherwise it would remain visible in the result.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from vidrase.frames import Instances
 from vidrase.labels import GROUP_OF
 from vidrase.weights.quiet import import_ultralytics
 
-KEPT_SECONDS = 1.5  # how long a thing may be out of sight and still be the same
-LOW = 0.4  # share of the confidence down to which a detection may continue a track
-SAME = 0.5  # IoU with an unclaimed detection of the frame before, above which it is the same thing
-EXPECTED = 0.4  # IoU of a weak detection with where a lost thing should be, above which it is that thing
+MAX_LOST_SECONDS = 1.5  # seconds; a track lost for longer ends
+# share of the confidence threshold; detections above it may continue a track but not start one
+LOW_CONFIDENCE_SHARE = 0.4
+SAME_OBJECT_IOU = 0.5  # IoU of two unconfirmed detections in consecutive frames; above it they are the same object
+# IoU of a weak detection with the predicted box of a lost track; above it the detection continues the track
+LOST_TRACK_IOU = 0.4
 
 
 class _Boxes:
-    """Detections in the form that the trackers of ultralytics read."""
+    """Detections in the form that ultralytics' trackers expect."""
 
     def __init__(self, xyxy: NDArray[np.float32], conf: NDArray[np.float32], cls: NDArray[np.float32]) -> None:
         self.xyxy, self.conf, self.cls = xyxy, conf, cls
@@ -40,67 +42,74 @@ class _Boxes:
 
 
 class Tracker:
-    """One shot after another: `step` takes a frame's detections and returns their ids."""
+    """`step` returns the ids of one frame's detections. Frames come in order; `new_shot` resets."""
 
     def __init__(self, kind: str, conf: float, frame_rate: float) -> None:
         self._kind, self._conf = kind, conf
-        self._buffer = int(np.clip(round(KEPT_SECONDS * frame_rate), 8, 180))
+        self._buffer = int(np.clip(round(MAX_LOST_SECONDS * frame_rate), 8, 180))
         self._next = itertools.count(1)
         self._groups: dict[str, int] = {}
         self.new_shot()
 
     def new_shot(self) -> None:
-        """Forget what was followed; ids go on counting."""
+        """Forget all tracks; ids keep counting up."""
         self._tracker = _tracker(self._kind, self._conf, self._buffer)
-        self._ids: dict[int, int] = {}  # the tracker's own id -> ours
-        self._loose: list[tuple[int, str, NDArray[np.float32]]] = []  # ours, label, box, of the frame before
+        self._ids: dict[int, int] = {}  # ultralytics' track id -> our id
+        self._unconfirmed: list[tuple[int, str, NDArray[np.float32]]] = []  # our id, label, box, in the previous frame
 
-    def step(self, found: Instances, luma: NDArray[np.uint8] | None = None) -> NDArray[np.int64]:
-        """Ids [K] >= 1 of what was found; 0 for what is weak and continues nothing. `luma` uint8 [H, W] displayed."""
-        ids = np.zeros(len(found), np.int64)
-        for track in self._matched(found, luma):
+    def step(self, detections: Instances, luma: NDArray[np.uint8] | None = None) -> NDArray[np.int64]:
+        """Ids [K] >= 1 of the detections; 0 for a weak one that continues no track. `luma`: uint8 [H, W] displayed."""
+        ids = np.zeros(len(detections), np.int64)
+        for track in self._update_tracker(detections, luma):
             ids[int(track.idx)] = self._ids.setdefault(track.track_id, 0) or self._new(track.track_id)
-        self._found_again(found, ids)
-        loose = []
-        for k in np.flatnonzero((ids == 0) & (found.scores >= self._conf)):
-            box, label = found.boxes[k], found.labels[k]
-            known = [one for one, its, where in self._loose if its == label and _iou(where, box) > SAME]
-            ids[k] = known[0] if known else next(self._next)
-            loose.append((int(ids[k]), label, box))
-        self._loose = loose
+        self._recover_lost(detections, ids)
+        unconfirmed = []
+        for k in np.flatnonzero((ids == 0) & (detections.scores >= self._conf)):
+            box, label = detections.boxes[k], detections.labels[k]
+            matching = [
+                one
+                for one, previous_label, previous_box in self._unconfirmed
+                if previous_label == label and _iou(previous_box, box) > SAME_OBJECT_IOU
+            ]
+            ids[k] = matching[0] if matching else next(self._next)
+            unconfirmed.append((int(ids[k]), label, box))
+        self._unconfirmed = unconfirmed
         return ids
 
-    def _new(self, theirs: int) -> int:
-        self._ids[theirs] = next(self._next)
-        return self._ids[theirs]
+    def _new(self, tracker_id: int) -> int:
+        self._ids[tracker_id] = next(self._next)
+        return self._ids[tracker_id]
 
-    def _found_again(self, found: Instances, ids: NDArray[np.int64]) -> None:
-        """Give weak detections the id of a lost thing that is expected just there: half hidden, it is seen badly for a while."""
-        open_ = set(np.flatnonzero((ids == 0) & (found.scores < self._conf)).tolist())
+    def _recover_lost(self, detections: Instances, ids: NDArray[np.int64]) -> None:
+        """Give a weak detection the id of the lost track predicted there: a partly occluded object has low confidence."""
+        unassigned = set(np.flatnonzero((ids == 0) & (detections.scores < self._conf)).tolist())
         for lost in self._tracker.lost_stracks:
             number = self._ids.get(lost.track_id)
             if number is None or number in ids:
                 continue
-            overlaps = {k: _iou(lost.xyxy, self._boxes[k]) for k in open_}
+            overlaps = {k: _iou(lost.xyxy, self._boxes[k]) for k in unassigned}
             best = max(overlaps, key=lambda k: overlaps[k], default=-1)
-            if best >= 0 and overlaps[best] > EXPECTED:
+            if best >= 0 and overlaps[best] > LOST_TRACK_IOU:
                 ids[best] = number
-                open_.discard(best)
+                unassigned.discard(best)
 
-    def _matched(self, found: Instances, luma: NDArray[np.uint8] | None) -> list[Any]:
-        """The tracker's objects that this frame's detections went to; unconfirmed ones too."""
-        boxes = found.boxes.copy()
-        names = [GROUP_OF.get(label, label) for label in found.labels]
+    def _update_tracker(self, detections: Instances, luma: NDArray[np.uint8] | None) -> list[Any]:
+        """Ultralytics' tracks that this frame's detections were assigned to, including unconfirmed ones."""
+        boxes = detections.boxes.copy()
+        names = [GROUP_OF.get(label, label) for label in detections.labels]
         groups = np.array([self._groups.setdefault(name, len(self._groups)) for name in names], np.float32)
         picture = None
         if self._kind == "botsort":
             picture = None if luma is None else luma[..., None]
-        elif len(found):
-            boxes[:, ::2] += (groups * 4 * max(found.size))[:, None]  # things of other groups are nowhere near
+        elif len(detections):
+            # shift each group of classes apart, so that their boxes never overlap
+            boxes[:, ::2] += (groups * 4 * max(detections.size))[:, None]
         self._boxes = boxes
-        self._tracker.update(_Boxes(boxes, found.scores, groups), picture)
+        self._tracker.update(_Boxes(boxes, detections.scores, groups), picture)
         now = self._tracker.frame_id
-        return [track for track in self._tracker.tracked_stracks if track.frame_id == now and track.idx < len(found)]
+        return [
+            track for track in self._tracker.tracked_stracks if track.frame_id == now and track.idx < len(detections)
+        ]
 
 
 def _tracker(kind: str, conf: float, buffer: int) -> Any:
@@ -112,11 +121,11 @@ def _tracker(kind: str, conf: float, buffer: int) -> Any:
     settings = {
         "tracker_type": kind,
         "track_high_thresh": conf,
-        "track_low_thresh": LOW * conf,
+        "track_low_thresh": LOW_CONFIDENCE_SHARE * conf,
         "new_track_thresh": conf,
         "track_buffer": buffer,
         "match_thresh": 0.8,
-        # by overlap alone: multiplied by the score, things that are hardly seen would get a new id in every frame
+        # overlap alone: weighted by the score, objects with low confidence would get a new id in every frame
         "fuse_score": False,
         "gmc_method": "sparseOptFlow",
         "proximity_thresh": 0.5,

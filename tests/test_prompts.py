@@ -1,4 +1,4 @@
-"""Phrases, clicks and boxes against a made-up clip whose things are known."""
+"""Phrases, clicks and boxes on a synthetic clip with known objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fakes import instances
 from vidrase.errors import OptionError
 from vidrase.frames import Instances
 from vidrase.options import Click, Rectangle, SelectOptions
-from vidrase.picks import expand, is_phrase
+from vidrase.prompts import is_phrase, resolve_prompts
 from vidrase.summary import TrackSummary
 
 NAMES = {0: "person", 1: "car", 2: "dog", 3: "traffic light"}
@@ -67,11 +67,11 @@ class Scene:
         return made
 
 
-def picked(scene: Scene, **choices: object) -> set[str]:
+def resolved(scene: Scene, **choices: object) -> set[str]:
     seconds = [index / 10 for index in range(scene.frames)]
     said: list[str] = []
     options = SelectOptions(**choices)  # type: ignore[arg-type]
-    return set(expand(options, scene.tracks(), scene, seconds, NAMES, said.append).remove)
+    return set(resolve_prompts(options, scene.tracks(), scene, seconds, NAMES, said.append).remove)
 
 
 CASES = {
@@ -96,34 +96,34 @@ CASES = {
 
 @pytest.mark.parametrize("text", CASES)
 def test_phrases(text: str) -> None:
-    assert picked(Scene(), remove=(text,)) == {f"id:{number}" for number in CASES[text]}
+    assert resolved(Scene(), remove=(text,)) == {f"id:{number}" for number in CASES[text]}
 
 
-def test_plain_wishes_pass_through() -> None:
-    assert picked(Scene(), remove=("person", "id:4", "traffic light")) == {"person", "id:4", "traffic light"}
+def test_plain_queries_are_unchanged() -> None:
+    assert resolved(Scene(), remove=("person", "id:4", "traffic light")) == {"person", "id:4", "traffic light"}
     assert not is_phrase("traffic light", NAMES)
 
 
 def test_clicks_and_boxes() -> None:
-    assert picked(Scene(), at=(Click(20, 50, 0.5),)) == {"id:1"}
-    assert picked(Scene(), at=(Click(33, 50),)) == {"id:1"}  # a near miss
-    assert picked(Scene(), box=(Rectangle(38, 45, 84, 72),)) == {"id:4"}
+    assert resolved(Scene(), at=(Click(20, 50, 0.5),)) == {"id:1"}
+    assert resolved(Scene(), at=(Click(33, 50),)) == {"id:1"}  # a near miss
+    assert resolved(Scene(), box=(Rectangle(38, 45, 84, 72),)) == {"id:4"}
 
 
-def test_a_flash_is_nobodys_leftmost() -> None:
+def test_short_tracks_are_not_ranked() -> None:
     flash = {9: ("person", 0, 0, 5, 5, (0, 0, 0), 3, 3)}
-    assert picked(Scene(flash), remove=("person on the left",)) == {"id:1"}
+    assert resolved(Scene(flash), remove=("person on the left",)) == {"id:1"}
 
 
-def test_a_thing_under_two_numbers_stays_chosen() -> None:
+def test_fragments_of_an_object_are_chosen_with_it() -> None:
     later = {1: (*SCENE[1], 0, 4), 7: ("person", 11, 31, 31, 90, (200, 20, 20), 6, 9)}
-    assert picked(Scene(later), remove=("person on the left",)) == {"id:1", "id:7"}
+    assert resolved(Scene(later), remove=("person on the left",)) == {"id:1", "id:7"}
     piece = {8: ("person", 12, 35, 28, 60, (200, 20, 20), 2, 6)}
-    assert picked(Scene(piece), at=(Click(20, 80),)) == {"id:1", "id:8"}
+    assert resolved(Scene(piece), at=(Click(20, 80),)) == {"id:1", "id:8"}
 
 
-def test_who_is_beside_or_behind_is_somebody_else() -> None:
-    # in the box of the near one but not in its mask; then somebody who comes to where the first one left, late and elsewhere
+def test_neighbouring_people_are_not_fragments() -> None:
+    # inside the near person's box but outside the mask; then a person who appears where the first one left, late and elsewhere
     far = {8: ("person", 10, 30, 14, 40, (0, 0, 0), 2, 6)}
 
     class Hollow(Scene):
@@ -134,9 +134,9 @@ def test_who_is_beside_or_behind_is_somebody_else() -> None:
             masks[mine][:45, :18] = False
             return instances(masks, labels=list(there.labels), ids=there.ids.tolist(), size=SIZE)
 
-    assert picked(Hollow(far), at=(Click(20, 80),)) == {"id:1"}
+    assert resolved(Hollow(far), at=(Click(20, 80),)) == {"id:1"}
     late = {1: (*SCENE[1], 0, 2), 7: ("person", 18, 31, 38, 90, (200, 20, 20), 8, 9)}
-    assert picked(Scene(late), at=(Click(20, 80),)) == {"id:1"}
+    assert resolved(Scene(late), at=(Click(20, 80),)) == {"id:1"}
 
 
 @pytest.mark.parametrize(
@@ -151,14 +151,14 @@ def test_who_is_beside_or_behind_is_somebody_else() -> None:
         ({"remove": ("person doing things",)}, "cannot read 'doing'"),
     ],
 )
-def test_what_means_nothing_is_one_line(choices: dict, says: str) -> None:
+def test_unresolvable_prompts_raise_one_line(choices: dict, says: str) -> None:
     with pytest.raises(OptionError) as caught:
-        picked(Scene(), **choices)
+        resolved(Scene(), **choices)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_class_that_never_appears_is_no_error() -> None:
+def test_a_class_without_instances_is_no_error() -> None:
     scene = Scene()
     scene.things = {1: SCENE[1]}
-    assert picked(scene, remove=("the largest dog",)) == set()
+    assert resolved(scene, remove=("the largest dog",)) == set()

@@ -1,6 +1,6 @@
-"""The way of a thing through a clip that is read once: from the frame it was pointed at on, and back to where its shot begins.
+"""Track a mask through a clip that is read once: forwards from the box's frame, and backwards to the start of its shot.
 
-Memory holds a few small pictures; those before the box's frame wait on disk, as do the masks.
+A few small images are in memory; the images before the box's frame and the masks are on disk.
 """
 
 from __future__ import annotations
@@ -18,140 +18,142 @@ from vidrase.cuts import CutDetector
 from vidrase.errors import OptionError
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
+from vidrase.masktrack.segment import Mask, Picture, bounds, luma_of, segment_box
+from vidrase.masktrack.tracker import LONG_SIDE, MaskTracker
 from vidrase.options import Rectangle
 from vidrase.streams import closing_all
-from vidrase.thing.cutout import Mask, Picture, bounds, cut_out, luma_of
-from vidrase.thing.follower import LONG_SIDE, Follower
 
 LABEL = "thing"
-BESIDE = 2  # frames before and after, against whose the motion in the box is judged
+NEIGHBOUR_DISTANCE = 2  # frames before and after; the motion in the box is measured against these
 Numbered = tuple[int, Picture]
 
 
-class Trail(Closable):
-    """One thing by frame index. A context manager: what it holds on disk goes with it."""
+class MaskTrack(Closable):
+    """Masks of one object by frame index. A context manager: closing deletes its files."""
 
     def __init__(self) -> None:
-        self._masks = _Shelf()
+        self._masks = _DiskStore()
         self.first = self.last = -1
-        """Frame indices between which it was seen, in all of them."""
+        """First and last frame index with a mask; every frame between them has one."""
         self.beginning = self.ending = ""
-        """Why it was not seen any earlier, any later; empty where the clip begins, ends."""
+        """Why tracking stopped before the first and after the last frame; empty where the clip begins or ends."""
 
     def close(self) -> None:
-        """Let the masks on disk go."""
+        """Delete the masks on disk."""
         self._masks.close()
 
-    def add(self, index: int, mask: Mask, sure: float) -> None:
-        """It is at `mask` bool [h, w] of the reduced picture in frame `index`, next to those known already."""
+    def add(self, index: int, mask: Mask, confidence: float) -> None:
+        """Store `mask` bool [h, w] of the reduced image of frame `index`, adjacent to a stored frame."""
         y0, y1, x0, x1 = bounds(mask)
-        head = struct.pack("<6If", *mask.shape, y0, y1, x0, x1, sure)
+        head = struct.pack("<6If", *mask.shape, y0, y1, x0, x1, confidence)
         self._masks.put(index, head + np.packbits(mask[y0:y1, x0:x1]).tobytes())
         self.first = index if self.first < 0 else min(self.first, index)
         self.last = max(self.last, index)
 
     def instances(self, index: int, size: tuple[int, int], id: int) -> Instances:
-        """The thing in frame `index` of `size` (height, width) as displayed, under number `id`; none where it is not seen."""
+        """The object in frame `index` at `size` (height, width) as displayed, with id `id`; no instance where it has no mask."""
         data = self._masks.get(index)
         if data is None:
             return Instances.none(size)
-        height, width, y0, y1, x0, x1, sure = struct.unpack_from("<6If", data)
+        height, width, y0, y1, x0, x1, confidence = struct.unpack_from("<6If", data)
         rows, columns = y1 - y0, x1 - x0
         bits = np.frombuffer(data, np.uint8, offset=28)
         small = np.unpackbits(bits, count=rows * columns).reshape(rows, columns).astype(np.float32)
         scale_y, scale_x = size[0] / height, size[1] / width
-        top, left = max(int((y0 - 1) * scale_y), 0), max(int((x0 - 1) * scale_x), 0)
+        top, left_frame = max(int((y0 - 1) * scale_y), 0), max(int((x0 - 1) * scale_x), 0)
         bottom = min(int(np.ceil((y1 + 1) * scale_y)), size[0])
         right = min(int(np.ceil((x1 + 1) * scale_x)), size[1])
-        # beyond the mask's crop there is nothing, but beyond the picture's own border the thing goes on
-        spare = ((int(y0 == 0), int(y1 == height)), (int(x0 == 0), int(x1 == width)))
-        small = np.pad(small, spare, mode="edge")
+        # outside the crop the mask is empty, but beyond the image border the object continues
+        padding = ((int(y0 == 0), int(y1 == height)), (int(x0 == 0), int(x1 == width)))
+        small = np.pad(small, padding, mode="edge")
         # pixel centres: frame -> reduced picture -> crop
-        shift_x = (left + 0.5) / scale_x - 0.5 - x0 + (x0 == 0)
+        shift_x = (left_frame + 0.5) / scale_x - 0.5 - x0 + (x0 == 0)
         shift_y = (top + 0.5) / scale_y - 0.5 - y0 + (y0 == 0)
         matrix = np.array([[1 / scale_x, 0, shift_x], [0, 1 / scale_y, shift_y]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        mask = cv2.warpAffine(small, matrix, (right - left, bottom - top), flags=flags) >= 0.5
+        mask = cv2.warpAffine(small, matrix, (right - left_frame, bottom - top), flags=flags) >= 0.5
         if not mask.any():
             return Instances.none(size)
         ys, ye, xs, xe = bounds(mask)
-        box = np.array([[left + xs, top + ys, left + xe, top + ye]], np.float32)
+        box = np.array([[left_frame + xs, top + ys, left_frame + xe, top + ye]], np.float32)
         return Instances(
             np.array([id], np.int64),
             (LABEL,),
-            np.array([sure], np.float32),
+            np.array([confidence], np.float32),
             box,
             (mask[ys:ye, xs:xe].copy(),),
-            np.array([[top + ys, left + xs]], np.int32),
+            np.array([[top + ys, left_frame + xs]], np.int32),
             size,
         )
 
 
-def follow(frames: Iterable[Frame], index: int, box: Rectangle, size: tuple[int, int], flow: FlowModel) -> Trail:
-    """What is in `box` in frame `index`, through the shot around it. Closes `frames` as soon as it has seen enough of them.
+def track_box(frames: Iterable[Frame], index: int, box: Rectangle, size: tuple[int, int], flow: FlowModel) -> MaskTrack:
+    """Segment the object in `box` of frame `index` and track it through its shot. Closes `frames` when done.
 
-    size: (height, width) of the displayed frame. Raises OptionError when nothing stands out in the box.
+    size: (height, width) of the displayed frame. Raises OptionError when nothing in the box can be segmented.
     """
-    found, past = Trail(), _Shelf()
+    result, earlier_pictures = MaskTrack(), _DiskStore()
     try:
         with closing_all(frames) as source:
-            _walk(_pictures(source), index, box, size, flow, found, past)
+            _track(_pictures(source), index, box, size, flow, result, earlier_pictures)
     except BaseException:
-        found.__exit__(None, None, None)
+        result.__exit__(None, None, None)
         raise
     finally:
-        past.close()
-    return found
+        earlier_pictures.close()
+    return result
 
 
-def _walk(
+def _track(
     pictures: Iterator[tuple[int, Picture, bool]],
     index: int,
     box: Rectangle,
     size: tuple[int, int],
     flow: FlowModel,
-    found: Trail,
-    past: _Shelf,
+    result: MaskTrack,
+    earlier_pictures: _DiskStore,
 ) -> None:
     for number, picture, cut in pictures:
         if cut:
-            past.clear()  # another shot: nothing there is followed
+            earlier_pictures.clear()  # another shot: its frames are not tracked
         if number == index:
             break
-        past.put(number, picture.tobytes())
+        earlier_pictures.put(number, picture.tobytes())
     ahead: list[Numbered] = []
     cut = False
     for later, following, cut in pictures:
         if cut:
             break
         ahead.append((later, following))
-        if len(ahead) == BESIDE:
+        if len(ahead) == NEIGHBOUR_DISTANCE:
             break
 
     def before(number: int) -> Picture | None:
-        data = past.get(number)
+        data = earlier_pictures.get(number)
         return None if data is None else np.frombuffer(data, np.uint8).reshape(picture.shape)
 
-    earlier = next((shown for n in range(BESIDE, 0, -1) if (shown := before(index - n)) is not None), None)
-    beside = [shown for shown in (earlier, ahead[-1][1] if ahead else None) if shown is not None]
-    mask = cut_out(picture, _reduced(box, size, picture.shape), beside, flow)
+    earlier = next((shown for n in range(NEIGHBOUR_DISTANCE, 0, -1) if (shown := before(index - n)) is not None), None)
+    neighbours = [shown for shown in (earlier, ahead[-1][1] if ahead else None) if shown is not None]
+    mask = segment_box(picture, _reduced(box, size, picture.shape), neighbours, flow)
     if mask is None:
         raise OptionError(
             f"nothing stands out in the box {box}, and the detector knows nothing that fits it "
             "(see --list; --mask takes a drawn mask)"
         )
-    found.add(index, mask, 1.0)
-    follower, number = Follower(picture, mask, flow), index - 1
+    result.add(index, mask, 1.0)
+    tracker, number = MaskTracker(picture, mask, flow), index - 1
     while (earlier := before(number)) is not None:
-        sight = follower.next(earlier)
-        if sight is None:
-            found.beginning = "before that it is outside the picture" if follower.left else "before that it is lost"
+        observation = tracker.update(earlier)
+        if observation is None:
+            result.beginning = (
+                "before that it is outside the picture" if tracker.left_frame else "before that it is lost"
+            )
             break
-        found.add(number, sight.mask, sight.sure)
+        result.add(number, observation.mask, observation.confidence)
         number -= 1
     else:
-        found.beginning = "there the shot begins" if number >= 0 else ""
-    follower = Follower(picture, mask, flow)
+        result.beginning = "there the shot begins" if number >= 0 else ""
+    tracker = MaskTracker(picture, mask, flow)
 
     def forwards() -> Iterator[tuple[int, Picture, bool]]:
         yield from ((later, following, False) for later, following in ahead)
@@ -162,38 +164,38 @@ def _walk(
 
     for later, following, new in forwards():
         if new:
-            found.ending = "there the shot ends"
+            result.ending = "there the shot ends"
             return
-        sight = follower.next(following)
-        if sight is None:
-            found.ending = "then it leaves the picture" if follower.left else "then it is lost"
+        observation = tracker.update(following)
+        if observation is None:
+            result.ending = "then it leaves the picture" if tracker.left_frame else "then it is lost"
             return
-        found.add(later, sight.mask, sight.sure)
+        result.add(later, observation.mask, observation.confidence)
 
 
 def _pictures(frames: Iterable[Frame]) -> Iterator[tuple[int, Picture, bool]]:
-    """(index, reduced picture as displayed, whether it begins another shot)."""
+    """(index, reduced image as displayed, whether a shot begins)."""
     cuts, last = CutDetector(), None
     for frame in frames:
         height, width = frame.displayed_size
         scale = min(LONG_SIDE / max(height, width), 1.0)
         picture = frame.rgb(size=(max(round(height * scale), 1), max(round(width * scale), 1)))
-        other = last is not None and last != picture.shape  # pictures of another size are another shot
+        other = last is not None and last != picture.shape  # a change of size begins a shot
         last = picture.shape
         yield frame.index, picture, cuts(luma_of(picture)) or other
         del frame
 
 
 def _reduced(box: Rectangle, size: tuple[int, int], small: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """(y0, y1, x0, x1) of a frame's box in the reduced picture."""
+    """(y0, y1, x0, x1) of a frame's box in the reduced image."""
     scale_y, scale_x = small[0] / size[0], small[1] / size[1]
     y0, y1 = max(int(box.y0 * scale_y), 0), min(int(np.ceil(box.y1 * scale_y)), small[0])
     x0, x1 = max(int(box.x0 * scale_x), 0), min(int(np.ceil(box.x1 * scale_x)), small[1])
     return y0, y1, x0, x1
 
 
-class _Shelf:
-    """Bytes on disk, by number."""
+class _DiskStore:
+    """Byte strings on disk, by number."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="vidrase-")  # noqa: SIM115 - closed by close()
@@ -220,4 +222,4 @@ class _Shelf:
         self._file.close()
 
 
-__all__ = ["LABEL", "Trail", "follow"]
+__all__ = ["LABEL", "MaskTrack", "track_box"]
