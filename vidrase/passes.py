@@ -321,7 +321,7 @@ def _wanted(
             wanted = within(since, run.options.select.times)
             inside = limited(hole, found.frame, run.options.select.region) if wanted else hole
             kept = kept_beyond(found, run.options.select.region) if wanted and inside is not None else found.kept
-            yield HoleFrame(found.frame, inside, passes=not wanted, kept=kept, place=found.place)
+            yield replace(found, hole=inside, passes=not wanted, kept=kept)
         else:
             yield HoleFrame(found.frame, passes=True, searched=False)
         del found, hole

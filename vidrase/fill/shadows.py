@@ -154,7 +154,7 @@ class _Finder:
             more = lasting(here.foreign, [moment.foreign for moment in beside[1:] if moment is not None])
             steady = self._agreed(here)
             whole = joined(found, [mask for mask in (shadow, more, here.dark, steady) if mask is not None])
-            result = found if whole is None else HoleFrame(found.frame, whole, found.passes, found.kept)
+            result = found if whole is None else replace(found, hole=whole)
             here.dark = None
         for old in [old for old in self.moments if old < number - max(OFFSETS)]:
             del self.moments[old]
