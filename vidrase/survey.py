@@ -21,7 +21,7 @@ from vidrase.flow import DisFlow
 from vidrase.frames import Frame
 from vidrase.plate import Plate, PlateBuilder
 
-Camera = Literal["still", "turning", "free"]
+Camera = Literal["still", "free"]
 
 SIDE = 320  # px: long side of the luma on which the camera's motion is judged
 STILL = 0.2 / 320

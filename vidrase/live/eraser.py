@@ -208,7 +208,6 @@ class LiveEraser:
             raise ShapeError(f"expected pictures of at least 16x16, got {size[1]}x{size[0]}")
         self._size, self._small = size, small_size(size)
         self._pending: deque[Moment] = deque()
-        self._early: list[Detection] = []
         self._masks = Masks(self._small)
         if self._cover is not None:
             self._cover.texture.close()
