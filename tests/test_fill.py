@@ -113,6 +113,19 @@ def test_frames_without_a_hole_leave_as_they_came() -> None:
     ]
 
 
+@pytest.mark.parametrize("pan", [(0.0, 0.0), (0.0, 1.5)])
+def test_frames_that_pass_are_known_but_neither_filled_nor_counted(pan: tuple[float, float]) -> None:
+    shown, masks, truth = clip(20, 96, 160, pan=pan, step=(0, 7))
+    frames = as_frames(shown)
+    holes = [replace(found, passes=not 6 <= t < 14) for t, found in enumerate(_with_holes(frames, masks))]
+    stats = FillStats()
+    result = list(_run(holes, survey=_surveyed(frames, masks), stats=stats))
+    assert [after is before for before, after in zip(frames, result, strict=True)] == [f.passes for f in holes]
+    assert stats.copied + stats.invented == sum(int(f.hole.area.sum()) for f in holes if f.hole and not f.passes)
+    assert set(stats.doubtful) <= set(range(6, 14))
+    assert _psnr(result[6:14], as_frames(truth)[6:14], masks[6:14]) > 27  # the thing in the others is not copied
+
+
 def test_an_integer_pan_comes_back_exactly() -> None:
     world = texture(120, 260, 5)
     truth = [np.ascontiguousarray(world[:, 40 + 4 * t : 200 + 4 * t]) for t in range(16)]

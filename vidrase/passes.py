@@ -29,7 +29,7 @@ from vidrase.select import Selection, explained, joined, select
 from vidrase.selectionfile import Clip, Detection, SavedSelection
 from vidrase.source import Source, open_source
 from vidrase.store import InstanceStore
-from vidrase.streams import closing_all, prefetch
+from vidrase.streams import prefetch
 from vidrase.survey import Survey, SurveyBuilder
 from vidrase.track import frames_held, track
 
@@ -247,8 +247,6 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
 
 def fill_frames(holes: Iterable[HoleFrame], run: Run, survey: Survey | None) -> Generator[Frame, None, None]:
     """The fill stage with this run's models: one frame out for each in."""
-    untouched: dict[int, Frame] = {}  # frames in the fill that leave as they came
-
     options = run.options.fill
     if options.shadows is None:  # a drawn mask is taken at its word; what a detector found is seldom all of the thing
         options = replace(options, shadows=run.models.segmenter is not None)
@@ -256,16 +254,8 @@ def fill_frames(holes: Iterable[HoleFrame], run: Run, survey: Survey | None) -> 
     if options.shadows:
         whole = prefetch(run.clock.stage("shadows", whole), depth=DEPTH, name="shadows")
 
-    def remembered() -> Iterator[HoleFrame]:
-        with closing_all(whole) as source:
-            for found in source:
-                if found.passes and found.hole is not None:
-                    untouched[found.frame.index] = found.frame
-                yield found
-                del found
-
     filled = fill_stage.fill(
-        remembered(),
+        whole,
         options=options,
         flow=run.models.flow,
         inpainter=run.models.inpainter,
@@ -274,9 +264,7 @@ def fill_frames(holes: Iterable[HoleFrame], run: Run, survey: Survey | None) -> 
         note=run.notes,
     )
     with closing(run.clock.stage("fill", filled)) as ready:
-        for frame in ready:
-            yield untouched.pop(frame.index, frame)
-            del frame
+        yield from ready
 
 
 def near(run: Run, info: SourceInfo | None) -> tuple[tuple[float, float], ...]:

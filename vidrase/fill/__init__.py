@@ -1,7 +1,7 @@
 """The fill stage: the true background where any frame shows it, elsewhere an invention carried through time.
 
-Invariants: planes outside a hole are bit-identical; a frame without a hole leaves as the same object; at most
-`frames_held` frames are held; nothing is taken from the other side of a scene cut.
+Invariants: planes outside a hole are bit-identical; a frame without a hole, or that passes, leaves as the same object and is not
+counted; at most `frames_held` frames are held; nothing is taken from the other side of a scene cut.
 """
 
 from __future__ import annotations

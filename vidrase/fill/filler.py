@@ -99,7 +99,7 @@ class Filler:
         if hole is not None and not hole.area.any():
             hole = None
         now = Moment.of(self._pushed, frame, hole, self._shot, self._grid)
-        now.kept = found.kept
+        now.passes, now.kept = found.passes, found.kept
         if found.kept is not None:
             now.stays = self._grid.shrink(found.kept.full_area())
         # where nobody looked for it the thing may stand unmasked: nothing is taken from there, as from beyond a cut
@@ -169,7 +169,7 @@ class Filler:
         if here is None:
             return False
         return (
-            here.hole is None
+            here.stays_as_it_is
             or not self._looks_around(here)
             or self._last().shot != here.shot
             or self._pushed - 1 - self._popped >= self._reach
@@ -182,7 +182,7 @@ class Filler:
     def pop(self) -> Frame:
         """The next frame, filled."""
         here = self._moments[self._popped]
-        result = here.frame if here.hole is None else self._filled(here)
+        result = here.frame if here.stays_as_it_is else self._filled(here)
         self._popped += 1
         if here.link is not None:
             here.link.measured_ahead = None  # nobody looks back to before what has left
