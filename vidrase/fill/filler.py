@@ -76,10 +76,10 @@ class Filler:
         self._linker = Linker(self._flow, rough(flow) if fast else None)
         self._grid: Grid | None = None
         self._cut = CutDetector()
-        self._shot = 0
+        self._shot = self._begun = 0
         self._pushed = self._popped = 0
         self._most = self._reach = reach_of(options)
-        self._looked_back = -1
+        self._looked_back = -1  # in which shot
         self._still: StillShot | None = None
         self._moving: Lively | None = None
         self._check = SelfCheck()
@@ -94,7 +94,7 @@ class Filler:
             self._grid = Grid.of(*frame.size, GRID_SIDE[self._options.quality])
             size = sum(plane.nbytes for plane in frame.planes)
             self._most = self._reach = min(reach_of(self._options), max(MEMORY // (2 * max(size, 1)), 2))
-            self._shot += 1
+            self._shot, self._begun = self._shot + 1, self._pushed
         hole = found.hole
         if hole is not None and not hole.area.any():
             hole = None
@@ -103,10 +103,13 @@ class Filler:
         if found.kept is not None:
             now.stays = self._grid.shrink(found.kept.full_area())
         # where nobody looked for it the thing may stand unmasked: nothing is taken from there, as from beyond a cut
-        if self._cut(now.luma) or found.searched != self._searched:
+        cut = self._cut(now.luma)
+        if cut:
+            self._begun = now.number
+        if cut or found.searched != self._searched:
             self._shot += 1
             now.shot = self._shot
-        self._searched = found.searched
+        now.nth, self._searched = now.number - self._begun, found.searched
         album = self._album(now)
         if album is not None:
             album.learn(frame, hole)
@@ -199,9 +202,10 @@ class Filler:
         """`here` with its hole filled."""
         assert here.hole is not None
         assert self._grid is not None
-        if self._reach and (here.number % LOOK_BACK_EVERY == 0 or self._looked_back < 0):
-            look_back([self._moments[number] for number in range(self._popped, self._pushed)])
-            self._looked_back = here.number
+        if self._reach and (here.nth % LOOK_BACK_EVERY == 0 or self._looked_back != here.shot):
+            ahead = (self._moments[number] for number in range(self._popped, self._pushed))
+            look_back([moment for moment in ahead if moment.shot == here.shot])
+            self._looked_back = here.shot
         plate = plate_of(self._survey, self._options, here.frame)
         if plate is not None:
             whole = with_traces(here.frame, here.hole, plate, here.kept) if self._options.shadows else here.hole
@@ -237,7 +241,7 @@ class Filler:
         layers = lively.layers(here, holes[0], self._moments, self._grid) if lively is not None else []
         values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(holes)
         for hole, planes in by_grid(holes):
-            colours, seen = shot.colours(here.frame, hole, planes, layers)
+            colours, seen = shot.colours(here.frame, hole, planes, layers, here.nth)
             for plane, value in zip(planes, colours, strict=True):
                 values[plane] = value
             if 0 in planes:

@@ -156,6 +156,8 @@ class Moment:
     """`hole` on every component, once asked for."""
     picture: Picture | None = None
     """The frame's planes without what must not be taken, once asked for."""
+    nth: int = 0
+    """Counted from where the shot begins: schedules and noise go by it, so that they do not hang on what comes before."""
     passes: bool = False
     """Nobody wants this frame filled: its hole only says what others must not take from it."""
     kept: Hole | None = None
