@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from synth import YUV420, as_frames, clip, texture
 
 from vidrase.colour import PixelLayout, chroma_hole
-from vidrase.fill import fill, frames_held
+from vidrase.fill import fill, frames_held, shadowed
 from vidrase.flow import load_flow
 from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.inpaint import load_inpainter
@@ -47,6 +47,10 @@ def _run(
         stats=stats or FillStats(),
         note=print,
     )
+
+
+def _complete(found: list[HoleFrame], survey: Survey) -> Iterator[HoleFrame]:
+    return shadowed(found, options=FillOptions(shadows=True), flow=load_flow(note=print), survey=survey)
 
 
 def _grown(mask: NDArray[np.bool_], by: int = 2) -> NDArray[np.bool_]:
@@ -250,7 +254,7 @@ def test_a_shadow_goes_with_its_thing_when_asked() -> None:
     frames, wanted = as_frames(shaded), as_frames(truth)
     survey = _surveyed(frames, masks)
     left = _psnr(list(_run(_with_holes(frames, masks), survey=survey)), wanted, shadows)
-    gone = _psnr(list(_run(_with_holes(frames, masks), FillOptions(shadows=True), survey)), wanted, shadows)
+    gone = _psnr(list(_run(_complete(_with_holes(frames, masks), survey), survey=survey)), wanted, shadows)
     assert left < 20
     assert gone > 30
 
@@ -264,14 +268,13 @@ def test_a_neighbour_that_was_to_stay_is_no_trace() -> None:
         both.append(picture)
     frames = as_frames(both)
     survey = _surveyed(frames, [a | b for a, b in zip(masks, friends, strict=True)])
-    options = FillOptions(shadows=True)
     stays = [np.roll(friend, 6, 1) & friend for friend in friends]  # clear of the hole's own ring
-    without = list(_run(_with_holes(frames, masks), options, survey))
+    without = list(_run(_complete(_with_holes(frames, masks), survey), survey=survey))
     holes = [
         replace(found, kept=Hole.of(friend, friend))
         for found, friend in zip(_with_holes(frames, masks), friends, strict=True)
     ]
-    kept = list(_run(holes, options, survey))
+    kept = list(_run(_complete(holes, survey), survey=survey))
     assert _psnr(without, frames, stays) < 20
     assert _psnr(kept, frames, stays) > 40
     assert _psnr(kept, as_frames(truth), masks) > 25

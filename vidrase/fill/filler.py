@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.cuts import CutDetector
-from vidrase.fill.composite import PlaneHole, by_grid, composite, plane_holes
+from vidrase.cuts import Shots
+from vidrase.fill.composite import PlaneHole, by_grid, composite
 from vidrase.fill.distant import Distant
 from vidrase.fill.links import Linker, look_back
 from vidrase.fill.lively import Lively
@@ -16,7 +16,6 @@ from vidrase.fill.moment import GRID_SIDE, Grid, Moment
 from vidrase.fill.seen import Seen, look
 from vidrase.fill.selfcheck import EVERY, SelfCheck
 from vidrase.fill.still import StillShot
-from vidrase.fill.traces import with_traces
 from vidrase.fill.unseen import Unseen
 from vidrase.flow import FlowModel, rough, swift
 from vidrase.frames import Frame, HoleFrame
@@ -66,6 +65,7 @@ class Filler:
         survey: Survey | None,
         stats: FillStats,
         note: Callable[[str], None],
+        shots: Shots,
     ) -> None:
         fast = options.quality == "fast"
         self._options, self._flow, self._inpainter = options, swift(flow) if fast else flow, inpainter
@@ -75,7 +75,7 @@ class Filler:
         self._distant: dict[int, Distant] = {}  # by the start of the shot
         self._linker = Linker(self._flow, rough(flow) if fast else None)
         self._grid: Grid | None = None
-        self._cut = CutDetector()
+        self._number_of, self._run = shots, (-1, True)
         self._shot = self._begun = 0
         self._pushed = self._popped = 0
         self._most = self._reach = reach_of(options)
@@ -84,7 +84,6 @@ class Filler:
         self._moving: Lively | None = None
         self._check = SelfCheck()
         self._with_hole = 0
-        self._searched = True
         self._counted_shot = 0
 
     def push(self, found: HoleFrame) -> None:
@@ -94,22 +93,19 @@ class Filler:
             self._grid = Grid.of(*frame.size, GRID_SIDE[self._options.quality])
             size = sum(plane.nbytes for plane in frame.planes)
             self._most = self._reach = min(reach_of(self._options), max(MEMORY // (2 * max(size, 1)), 2))
-            self._shot, self._begun = self._shot + 1, self._pushed
         hole = found.hole
         if hole is not None and not hole.area.any():
             hole = None
+        # where nobody looked for it the thing may stand unmasked: nothing is taken from there, as from beyond a cut
+        before_that, self._run = self._run, (self._number_of(frame), found.searched)
+        self._shot += self._run != before_that
+        if self._run[0] != before_that[0]:
+            self._begun = self._pushed
         now = Moment.of(self._pushed, frame, hole, self._shot, self._grid)
+        now.nth = now.number - self._begun
         now.passes, now.kept = found.passes, found.kept
         if found.kept is not None:
             now.stays = self._grid.shrink(found.kept.full_area())
-        # where nobody looked for it the thing may stand unmasked: nothing is taken from there, as from beyond a cut
-        cut = self._cut(now.luma)
-        if cut:
-            self._begun = now.number
-        if cut or found.searched != self._searched:
-            self._shot += 1
-            now.shot = self._shot
-        now.nth, self._searched = now.number - self._begun, found.searched
         album = self._album(now)
         if album is not None:
             album.learn(frame, hole)
@@ -208,8 +204,9 @@ class Filler:
             self._looked_back = here.shot
         plate = plate_of(self._survey, self._options, here.frame)
         if plate is not None:
-            whole = with_traces(here.frame, here.hole, plate, here.kept) if self._options.shadows else here.hole
-            return self._from_plate(here, plane_holes(whole, here.frame.layout), plate)
+            holes = here.plane_holes
+            assert holes is not None
+            return self._from_plate(here, holes, plate)
         seen = self._look(here)
         self._count_mode(here, "flow" if self._reach else "image")
         if seen.chains and self._with_hole % EVERY == 0:

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 
 from vidrase.closable import Closable
-from vidrase.cuts import CutDetector
+from vidrase.cuts import Shots
 from vidrase.errors import OptionError
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
 from vidrase.options import Rectangle
 from vidrase.streams import closing_all
-from vidrase.thing.cutout import Mask, Picture, bounds, cut_out, luma_of
+from vidrase.thing.cutout import Mask, Picture, bounds, cut_out
 from vidrase.thing.follower import LONG_SIDE, Follower
 
 LABEL = "thing"
@@ -173,14 +173,13 @@ def _walk(
 
 def _pictures(frames: Iterable[Frame]) -> Iterator[tuple[int, Picture, bool]]:
     """(index, reduced picture as displayed, whether it begins another shot)."""
-    cuts, last = CutDetector(), None
+    number_of, last = Shots(), 0
     for frame in frames:
         height, width = frame.displayed_size
         scale = min(LONG_SIDE / max(height, width), 1.0)
         picture = frame.rgb(size=(max(round(height * scale), 1), max(round(width * scale), 1)))
-        other = last is not None and last != picture.shape  # pictures of another size are another shot
-        last = picture.shape
-        yield frame.index, picture, cuts(luma_of(picture)) or other
+        before, last = last, number_of(frame)
+        yield frame.index, picture, last != before
         del frame
 
 
