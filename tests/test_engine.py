@@ -115,6 +115,34 @@ def test_a_detector_drives_it(tmp_path: Path, clip: tuple[Path, Path, list]) -> 
         assert psnr(frame.rgb()[mask], clean[mask]) > 24
 
 
+@pytest.mark.parametrize("pan", [(0.0, 0.0), (0.2, 1.5)])
+def test_the_hole_that_is_saved_counted_and_shown_has_the_shadow_in_it(
+    tmp_path: Path, pan: tuple[float, float]
+) -> None:
+    shown, masks, _ = synth.clip(24, 120, 200, pan=pan, step=(0, 5), size=30, seed=3)
+    shadows = [np.roll(mask, (18, 6), (0, 1)) & ~mask for mask in masks]
+    for picture, shadow in zip(shown, shadows, strict=True):
+        picture[shadow] = picture[shadow] * 0.55
+    write_clip(tmp_path / "in.mp4", shown, options={"qp": "0"}, pix_fmt="yuv420p")
+    made, shares = models(fakes.FakeSegmenter(masks)), {}
+    for shadow in (False, True):
+        options = options_from({"remove": "person", "shadows": shadow, "quality": "fast"})
+        wishes = engine.Wishes(masks=tmp_path / f"masks-{shadow}", sheet=tmp_path / f"sheet-{shadow}.png")
+        report = engine.erase(tmp_path / "in.mp4", tmp_path / f"{shadow}.mp4", options, models=made, wishes=wishes)
+        saved = [cv2.imread(str(p), 0) > 127 for p in sorted((tmp_path / f"masks-{shadow}").iterdir())]
+        covered = float(np.mean([mask[s].mean() for mask, s in zip(saved[6:18], shadows[6:18], strict=True)]))
+        assert covered > 0.4 if shadow else covered < 0.2
+        shares[shadow] = report.hole_share
+        # all of the hole, and nothing else, is filled
+        assert report.fill.copied + report.fill.invented == pytest.approx(
+            report.hole_share * report.frames_with_hole * 120 * 200, rel=1e-3
+        )
+    assert shares[True] > 1.15 * shares[False]
+    sheets = [cv2.imread(str(tmp_path / f"sheet-{shadow}.png")) for shadow in (False, True)]
+    marked = [np.count_nonzero((sheet[..., 2] > sheet[..., 0] + 60) & (sheet[..., 2] > 120)) for sheet in sheets]
+    assert marked[1] > 1.01 * marked[0]
+
+
 def test_a_still_is_a_clip_of_one_frame(tmp_path: Path) -> None:
     shown, masks, _ = synth.clip(1)
     cv2.imwrite(str(tmp_path / "in.png"), shown[0][..., ::-1])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from synth import YUV420, as_frames, clip, texture
 
 from vidrase.colour import PixelLayout, chroma_hole
-from vidrase.fill import fill, frames_held
+from vidrase.fill import fill, frames_held, shadowed
 from vidrase.flow import load_flow
 from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.inpaint import load_inpainter
@@ -47,6 +47,10 @@ def _run(
         stats=stats or FillStats(),
         note=print,
     )
+
+
+def _complete(found: list[HoleFrame], survey: Survey) -> Iterator[HoleFrame]:
+    return shadowed(found, options=FillOptions(shadows=True), flow=load_flow(note=print), survey=survey)
 
 
 def _grown(mask: NDArray[np.bool_], by: int = 2) -> NDArray[np.bool_]:
@@ -111,6 +115,19 @@ def test_frames_without_a_hole_leave_as_they_came() -> None:
     assert [after is before for before, after in zip(frames, result, strict=True)] == [
         not 3 <= n < 6 for n in range(10)
     ]
+
+
+@pytest.mark.parametrize("pan", [(0.0, 0.0), (0.0, 1.5)])
+def test_frames_that_pass_are_known_but_neither_filled_nor_counted(pan: tuple[float, float]) -> None:
+    shown, masks, truth = clip(20, 96, 160, pan=pan, step=(0, 7))
+    frames = as_frames(shown)
+    holes = [replace(found, passes=not 6 <= t < 14) for t, found in enumerate(_with_holes(frames, masks))]
+    stats = FillStats()
+    result = list(_run(holes, survey=_surveyed(frames, masks), stats=stats))
+    assert [after is before for before, after in zip(frames, result, strict=True)] == [f.passes for f in holes]
+    assert stats.copied + stats.invented == sum(int(f.hole.area.sum()) for f in holes if f.hole and not f.passes)
+    assert set(stats.doubtful) <= set(range(6, 14))
+    assert _psnr(result[6:14], as_frames(truth)[6:14], masks[6:14]) > 27  # the thing in the others is not copied
 
 
 def test_an_integer_pan_comes_back_exactly() -> None:
@@ -237,7 +254,7 @@ def test_a_shadow_goes_with_its_thing_when_asked() -> None:
     frames, wanted = as_frames(shaded), as_frames(truth)
     survey = _surveyed(frames, masks)
     left = _psnr(list(_run(_with_holes(frames, masks), survey=survey)), wanted, shadows)
-    gone = _psnr(list(_run(_with_holes(frames, masks), FillOptions(shadows=True), survey)), wanted, shadows)
+    gone = _psnr(list(_run(_complete(_with_holes(frames, masks), survey), survey=survey)), wanted, shadows)
     assert left < 20
     assert gone > 30
 
@@ -251,14 +268,13 @@ def test_a_neighbour_that_was_to_stay_is_no_trace() -> None:
         both.append(picture)
     frames = as_frames(both)
     survey = _surveyed(frames, [a | b for a, b in zip(masks, friends, strict=True)])
-    options = FillOptions(shadows=True)
     stays = [np.roll(friend, 6, 1) & friend for friend in friends]  # clear of the hole's own ring
-    without = list(_run(_with_holes(frames, masks), options, survey))
+    without = list(_run(_complete(_with_holes(frames, masks), survey), survey=survey))
     holes = [
         replace(found, kept=Hole.of(friend, friend))
         for found, friend in zip(_with_holes(frames, masks), friends, strict=True)
     ]
-    kept = list(_run(holes, options, survey))
+    kept = list(_run(_complete(holes, survey), survey=survey))
     assert _psnr(without, frames, stays) < 20
     assert _psnr(kept, frames, stays) > 40
     assert _psnr(kept, as_frames(truth), masks) > 25

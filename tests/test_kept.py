@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,6 +76,19 @@ def test_a_region_keeps_shadows_inside_it_too() -> None:
     region = Rectangle(0, 0, 200, 72)
     frames = [HoleFrame(f.frame, f.hole, kept=kept_beyond(f, region)) for f in clip]
     assert all(not found.hole.full_area()[72:].any() for found in _found(frames) if found.hole is not None)
+
+
+def test_what_a_stage_does_not_change_it_hands_on() -> None:
+    clip, _ = _clip(0.55)
+    place = Hole.of(_box(0, 0, 9, 9))
+    frames = [replace(f, place=place, searched=False, passes=True) for f in clip]
+    out = _found(frames)
+    assert any(after.hole is not before.hole for before, after in zip(frames, out, strict=True))
+    assert all(after.place is place and not after.searched and after.passes for after in out)
+    nothing = select(SelectOptions(remove=("cat",)), None, NAMES)
+    empty = fakes.instances([np.zeros(SIZE, bool)])
+    out = list(with_kept(frames, lambda _: empty, nothing))
+    assert all(not after.searched and after.passes for after in out)
 
 
 def test_the_place_is_what_nobody_asks_for() -> None:

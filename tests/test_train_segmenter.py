@@ -213,24 +213,6 @@ def test_orthogonal_evens_the_singular_values() -> None:
         assert float(values.max()) < 1.4
 
 
-def test_average_precision_of_known_finds() -> None:
-    def mask(x: int) -> np.ndarray:
-        canvas = np.zeros((1, 20, 20), bool)
-        canvas[0, :10, x : x + 5] = True
-        return canvas
-
-    truth = [np.concatenate([mask(0), mask(10)]), mask(5)]
-    right = [(np.float32([0.9, 0.8]), np.concatenate([mask(0), mask(10)])), (np.float32([0.7]), mask(5))]
-    assert evaluate.average_precision(right, truth) == pytest.approx(1.0)
-    half = [right[0], (np.float32([0.95]), mask(12))]
-    assert evaluate.average_precision(half, truth) == pytest.approx(
-        2 / 3 * 67 / 101
-    )  # 2 of 3 things found, 1 claim in 3 wrong
-    assert evaluate.average_precision([(np.zeros(0, np.float32), np.zeros((0, 20, 20), bool))], [mask(0)]) == 0.0
-    iou, recall = evaluate.coverage([(mask(0)[0], mask(0)[0]), (mask(0)[0], mask(10)[0])])
-    assert (iou, recall) == (0.5, 0.5)
-
-
 def test_masks_come_back_at_the_pictures_size(teacher: torch.nn.Module) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (50, 90, 3), np.uint8)
     found = evaluate.find(teacher, rgb, imgsz=128, conf=0.01)

@@ -21,7 +21,6 @@ from vidrase.errors import ShapeError
 
 UNSPECIFIED = 2  # of AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic alike
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
-RGB_MATRIX = 0  # AVCOL_SPC_RGB: tagged on planar RGB, and by mistake on YCbCr
 
 _MATRICES: dict[int, Matrix] = {
     1: "bt709",

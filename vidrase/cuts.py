@@ -1,15 +1,21 @@
-"""Scene cuts: is the next picture another shot?
+"""Scene cuts: is the next picture another shot? And the one answer to it that all stages of a run share.
 
 Invariant: decides from two tiny pictures and the recent past only, so the answer does not depend on what comes later.
 """
 
 from __future__ import annotations
 
+import threading
+from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from vidrase.frames import Frame
 
 THUMB = (36, 64)  # height, width: small enough that motion of a few per cent of the frame hardly shows
 
@@ -42,6 +48,32 @@ class CutDetector:
         else:
             self._steps.append(step)
         return cut
+
+
+class Shots:
+    """The number of the shot that a frame belongs to, 0, 1, ...
+
+    Decided once: by whoever asks first for a frame, which has to be in order; all who ask for it later, from any thread, hear the
+    same. Frames of another size are another shot.
+    """
+
+    def __init__(self, starts: Sequence[int] | None = None) -> None:
+        """starts: indices of the frames that shots begin with, in order, where a first pass has decided; None: nobody has."""
+        self._starts = starts
+        self._cut, self._size, self._now = CutDetector(), (0, 0), 0
+        self._numbers: WeakKeyDictionary[Frame, int] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def __call__(self, frame: Frame) -> int:
+        """The number of the shot of `frame`."""
+        if self._starts is not None:
+            return max(bisect_right(self._starts, frame.index) - 1, 0)
+        with self._lock:
+            if frame not in self._numbers:
+                cut = self._cut(frame.luma(size=THUMB))
+                self._now += cut or self._size not in ((0, 0), frame.size)
+                self._size, self._numbers[frame] = frame.size, self._now
+            return self._numbers[frame]
 
 
 def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

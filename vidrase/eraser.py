@@ -17,7 +17,7 @@ from vidrase.colour import PixelLayout
 from vidrase.errors import OptionError, ShapeError
 from vidrase.frames import Frame, HoleFrame
 from vidrase.options import Choices, Options, options_from
-from vidrase.passes import fill_frames, hole_of, one_pass, recall
+from vidrase.passes import complete, fill_frames, hole_of, one_pass, recall
 from vidrase.report import FillStats, Note, Notes, Report
 from vidrase.run import Models, Progress, Run
 from vidrase.sink import default_output
@@ -116,9 +116,8 @@ class Eraser:
             found = hole_of(frame, mask.astype(bool), self.options)
             run = self._run()  # the mask is taken at its word, whatever else `remove` would find
             fill = replace(run.options.fill, shadows=bool(run.options.fill.shadows))
-            results = fill_frames(
-                [HoleFrame(frame, found)], replace(run, options=replace(run.options, fill=fill)), None
-            )
+            run = replace(run, options=replace(run.options, fill=fill))
+            results = fill_frames(complete([HoleFrame(frame, found)], run, None), run, None)
         with closing(results):
             result = next(results)
         return np.stack(result.planes, axis=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -43,7 +44,7 @@ def with_kept(
             if np.count_nonzero(mask & goes[here]) < ITSELF * np.count_nonzero(mask):
                 area[here] |= mask
         kept, fixed = (Hole.of(np.ascontiguousarray(turn.to_stored(mask))) for mask in (area, ground))
-        yield HoleFrame(found.frame, found.hole, found.passes, kept, place=fixed)
+        yield replace(found, kept=kept, place=fixed)
         del found
 
 

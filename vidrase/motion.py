@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.cuts import CutDetector
+from vidrase.cuts import Shots
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame
 
@@ -28,15 +28,16 @@ class Motion:
     A frame is named by its place in the stream (0, 1, ...). Nothing is carried across a scene cut.
     """
 
-    def __init__(self, flow: FlowModel | None, *, reach: int) -> None:
+    def __init__(self, flow: FlowModel | None, *, reach: int, shots: Shots | None = None) -> None:
+        """shots: the numbers of the shots, where they are known or others ask as well."""
         self._flow = flow
         self._reach = reach
         self._small: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         self._steps: OrderedDict[tuple[int, int], NDArray[np.float32]] = OrderedDict()
         self._agreements: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._shots: OrderedDict[int, int] = OrderedDict()
-        self._cuts = CutDetector()
-        self._shot = 0
+        self._number_of = shots or Shots()
+        self._shot = -1
         self._regions: OrderedDict[int, Box | None] = OrderedDict()
         self._size = (0, 0)
 
@@ -49,8 +50,7 @@ class Motion:
         scale = min(LONG_SIDE / max(frame.size), 1.0)
         size = (max(round(frame.height * scale), 1), max(round(frame.width * scale), 1))
         luma = np.ascontiguousarray(frame.orientation.to_display(frame.luma(size=size)))
-        cut = self._cuts(luma)
-        self._shot += cut
+        before, self._shot = self._shot, self._number_of(frame)
         self._shots[place], self._small[place] = self._shot, luma
         self.focus(place, region)
         oldest = place - 2 * self._reach - 1
@@ -61,7 +61,7 @@ class Motion:
             del self._steps[pair]
         for pair in [pair for pair in self._agreements if min(pair) < oldest]:
             del self._agreements[pair]
-        return cut
+        return before not in (-1, self._shot)
 
     def focus(self, place: int, region: Box | None) -> None:
         """Say later what `add` was not told: where in that frame there is anything to be carried."""

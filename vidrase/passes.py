@@ -17,20 +17,21 @@ from numpy.typing import NDArray
 from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
 from vidrase import masktrack, prompts, selectionfile
+from vidrase.cuts import Shots
 from vidrase.errors import OptionError, SourceError
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
 from vidrase.kept import kept_beyond, limited, union, with_kept
 from vidrase.labels import alike, scenery
-from vidrase.options import Options
+from vidrase.options import FillOptions, Options
 from vidrase.run import Run, Seen
 from vidrase.segment import Segmenter
 from vidrase.select import Selection, combine_choices, explain, select
 from vidrase.selectionfile import Clip, Detection, SavedSelection
 from vidrase.source import Source, open_source
 from vidrase.store import InstanceStore
-from vidrase.streams import closing_all, prefetch
-from vidrase.survey import Survey, SurveyBuilder
+from vidrase.streams import prefetch
+from vidrase.survey import Survey, SurveyBuilder, shots_of
 from vidrase.track import frames_held, track
 
 DEPTH = 4  # frames a prefetch runs ahead: enough to even out the encoder's and detector's bursts
@@ -200,16 +201,17 @@ def _detection(run: Run) -> Detection:
 
 
 def find_holes(source: Source, run: Run, seen: Seen, selection: Selection | None) -> Generator[HoleFrame, None, None]:
-    """Second pass, first half: every frame of the source with what is to be filled in it."""
-    store = seen.store
+    """Second pass, first half: every frame of the source with all that is to be filled in it, shadows too."""
+    store, shots = seen.store, shots_of(seen.survey)
     with ExitStack() as stack:
         frames: Iterable[Frame] = stack.enter_context(closing(_decoded(source, run)))
         holes: Iterable[HoleFrame] = (HoleFrame(frame) for frame in frames)
         if store is not None and selection is not None:
             found = ((frame, store.get(frame.index)) for frame in frames)
             labels = {track.id: track.label for track in store.tracks()}
-            holes = with_kept(_masked(stack, found, selection, run), store.get, selection, seen.scenery, labels)
-        yield from _wanted(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
+            holes = with_kept(_masked(stack, found, selection, run, shots), store.get, selection, seen.scenery, labels)
+        wanted = _wanted(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
+        yield from stack.enter_context(closing(complete(wanted, run, seen.survey, shots)))
 
 
 def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
@@ -219,6 +221,7 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
     """
     if run.options.select.selection is not None:
         raise OptionError("a selection file needs the whole clip; give its file name instead of single frames")
+    shots = Shots()
     with ExitStack() as stack:
         holes: Iterable[HoleFrame]
         if run.models.segmenter is not None:
@@ -232,7 +235,7 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
                     del frame, instances
 
             place = scenery(run.options.select.remove, run.models.segmenter.names)
-            holes = with_kept(_masked(stack, seen(), chosen, run), waiting.pop, chosen, place)
+            holes = with_kept(_masked(stack, seen(), chosen, run, shots), waiting.pop, chosen, place)
         else:
             holes = (HoleFrame(frame) for frame in frames)
         first = next(iter_holes := iter(holes), None)
@@ -246,41 +249,42 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
             yield first
             yield from iter_holes
 
-        yield from fill_frames(_wanted(again(), masks, run, near(run, None)), run, None)
+        whole = complete(_wanted(again(), masks, run, near(run, None)), run, None, shots)
+        yield from fill_frames(whole, run, None, shots)
 
 
-def fill_frames(holes: Iterable[HoleFrame], run: Run, survey: Survey | None) -> Generator[Frame, None, None]:
-    """The fill stage with this run's models: one frame out for each in."""
-    untouched: dict[int, Frame] = {}  # frames in the fill that leave as they came
+def complete(
+    holes: Iterable[HoleFrame], run: Run, survey: Survey | None, shots: Shots | None = None
+) -> Generator[HoleFrame, None, None]:
+    """Holes with the shadows and traces of what is in them, as the options want it: nothing is added to them later."""
+    options = _fill_options(run)
+    whole = fill_stage.shadowed(holes, options=options, flow=run.models.flow, survey=survey, shots=shots)
+    return prefetch(run.clock.stage("shadows", whole), depth=DEPTH, name="shadows") if options.shadows else whole
 
+
+def _fill_options(run: Run) -> FillOptions:
     options = run.options.fill
     if options.shadows is None:  # a drawn mask is taken at its word; what a detector found is seldom all of the thing
         options = replace(options, shadows=run.models.segmenter is not None)
-    whole = fill_stage.shadowed(holes, options=options, flow=run.models.flow, survey=survey)
-    if options.shadows:
-        whole = prefetch(run.clock.stage("shadows", whole), depth=DEPTH, name="shadows")
+    return options
 
-    def remembered() -> Iterator[HoleFrame]:
-        with closing_all(whole) as source:
-            for found in source:
-                if found.passes and found.hole is not None:
-                    untouched[found.frame.index] = found.frame
-                yield found
-                del found
 
+def fill_frames(
+    holes: Iterable[HoleFrame], run: Run, survey: Survey | None, shots: Shots | None = None
+) -> Generator[Frame, None, None]:
+    """The fill stage with this run's models, of holes that are `complete`: one frame out for each in."""
     filled = fill_stage.fill(
-        remembered(),
-        options=options,
+        holes,
+        options=_fill_options(run),
         flow=run.models.flow,
         inpainter=run.models.inpainter,
         survey=survey,
         stats=run.stats,
         note=run.notes,
+        shots=shots,
     )
     with closing(run.clock.stage("fill", filled)) as ready:
-        for frame in ready:
-            yield untouched.pop(frame.index, frame)
-            del frame
+        yield from ready
 
 
 def near(run: Run, info: SourceInfo | None) -> tuple[tuple[float, float], ...]:
@@ -300,9 +304,9 @@ def _decoded(source: Source, run: Run) -> Generator[Frame, None, None]:
 
 
 def _masked(
-    stack: ExitStack, seen: Iterable[tuple[Frame, Instances]], selection: Selection, run: Run
+    stack: ExitStack, seen: Iterable[tuple[Frame, Instances]], selection: Selection, run: Run, shots: Shots
 ) -> Iterable[HoleFrame]:
-    holes = mask_stage.mask(seen, chosen=selection.chosen, options=run.options.masks, flow=run.models.flow)
+    holes = mask_stage.mask(seen, chosen=selection.chosen, options=run.options.masks, flow=run.models.flow, shots=shots)
     return stack.enter_context(closing(prefetch(run.clock.stage("mask", holes), depth=DEPTH, name="mask")))
 
 
@@ -325,7 +329,7 @@ def _wanted(
             wanted = within(since, run.options.select.times)
             inside = limited(hole, found.frame, run.options.select.region) if wanted else hole
             kept = kept_beyond(found, run.options.select.region) if wanted and inside is not None else found.kept
-            yield HoleFrame(found.frame, inside, passes=not wanted, kept=kept, place=found.place)
+            yield replace(found, hole=inside, passes=not wanted, kept=kept)
         else:
             yield HoleFrame(found.frame, passes=True, searched=False)
         del found, hole

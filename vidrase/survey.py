@@ -16,12 +16,12 @@ from vidrase import album
 from vidrase.album import Album, AlbumBuilder
 from vidrase.camera import fit_camera
 from vidrase.colour import chroma_hole
-from vidrase.cuts import THUMB, CutDetector
+from vidrase.cuts import Shots
 from vidrase.flow import DisFlow
 from vidrase.frames import Frame
 from vidrase.plate import Plate, PlateBuilder
 
-Camera = Literal["still", "turning", "free"]
+Camera = Literal["still", "free"]
 
 SIDE = 320  # px: long side of the luma on which the camera's motion is judged
 STILL = 0.2 / 320
@@ -67,6 +67,11 @@ class Survey:
         return self.shots[low] if low < len(self.shots) and self.shots[low].start <= index else None
 
 
+def shots_of(survey: Survey | None) -> Shots:
+    """The numbers of a clip's shots: as the first pass saw them; without one they are decided while frames pass."""
+    return Shots([shot.start for shot in survey.shots] if survey is not None and survey.shots else None)
+
+
 class SurveyBuilder:
     """Sees every frame of the first pass once, in order."""
 
@@ -76,7 +81,7 @@ class SurveyBuilder:
     """Bytes of albums kept, again those of the longest shots."""
 
     def __init__(self) -> None:
-        self._cut = CutDetector()
+        self._number_of, self._number = Shots(), 0
         self._flow = DisFlow(finest_scale=1, iterations=12, refinements=0)
         self._shots: list[Shot] = []
         self._start = self._count = 0
@@ -91,8 +96,10 @@ class SurveyBuilder:
 
         searched: False when nobody looked for things in it: it is no background, and whoever stands in it looks like motion.
         """
-        if self._cut(frame.luma(size=THUMB)):
+        number = self._number_of(frame)
+        if number != self._number:
             self._close()
+            self._number = number
         if (self._count - self._start) % LOOK_EVERY == 0 and searched:
             self._look(frame, hole)
         self._count += 1

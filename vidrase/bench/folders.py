@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.bench.case import Mask, Rgb
-from vidrase.errors import OptionError, ShapeError, SourceNotFound, UnsupportedSource
+from vidrase.errors import OptionError, SourceNotFound, UnsupportedSource
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
@@ -92,13 +92,6 @@ def read_mask(path: Path, size: tuple[int, int] | None = None) -> Mask:
     if size is not None and grey.shape != size:
         lit = cv2.resize(lit, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     return lit >= 0.5
-
-
-def same_size(name: str, pictures: Sequence[Rgb], masks: Sequence[Mask]) -> None:
-    """Raises when frames and annotations of a clip are not of one size."""
-    sizes = {picture.shape[:2] for picture in pictures} | {mask.shape for mask in masks}
-    if len(sizes) != 1:
-        raise ShapeError(f"{name}: frames and annotations are of several sizes {sorted(sizes)}; expected one")
 
 
 def chosen(names: Sequence[str], wanted: Sequence[str]) -> list[str]:

@@ -26,15 +26,13 @@ from vidrase.bench.shadowclips import shadow_cases
 from vidrase.bench.strips import GAIN, around, difference, marked, scaled, worst_moment
 from vidrase.errors import VidraseError
 from vidrase.fill import fill, shadowed
-from vidrase.fill.filler import plate_of
-from vidrase.fill.traces import with_traces
 from vidrase.flow import FlowModel, load_flow
 from vidrase.frames import HoleFrame
 from vidrase.inpaint import Inpainter, load_inpainter
 from vidrase.mask import holes_from_masks
 from vidrase.options import FillOptions, MaskOptions
 from vidrase.report import FillStats, Notes
-from vidrase.survey import Survey, SurveyBuilder
+from vidrase.survey import SurveyBuilder
 
 __all__ = [
     "SHADOW_MEASURES",
@@ -165,7 +163,6 @@ def shadow_stage(case: Removal, models: StageModels | None = None, *, filling: b
     asked = list(holes_from_masks(frames, case.masks, MaskOptions()))
     begun, worked = time.perf_counter(), _worked()
     found = list(shadowed(iter(asked), options=models.options, flow=models.flow, survey=survey))
-    traced = [_traced(one, models.options, survey) for one in found]
     seconds, work = time.perf_counter() - begun, _worked() - worked
     filled: list[Rgb] = []
     if filling:
@@ -180,7 +177,7 @@ def shadow_stage(case: Removal, models: StageModels | None = None, *, filling: b
         )
         filled = [frame.rgb() for frame in passed]
     shown, truth = [frame.rgb() for frame in frames], [frame.rgb() for frame in as_video_frames(case.truth)]
-    return Staged([_full(one) for one in asked], traced, filled, shown, truth, seconds, work)
+    return Staged([_full(one) for one in asked], [_full(one) for one in found], filled, shown, truth, seconds, work)
 
 
 def stage_numbers(case: Removal, staged: Staged) -> dict[str, float]:
@@ -258,14 +255,6 @@ class _Pooled:
     def psnr(self) -> float:
         """dB, `INVISIBLE` at most; NaN when there was no pixel."""
         return min(metrics.psnr_of(self._error / self._count), INVISIBLE) if self._count else math.nan
-
-
-def _traced(found: HoleFrame, options: FillOptions, survey: Survey | None) -> Mask:
-    """The hole as the fill takes it: behind a still camera that sees to shadows itself."""
-    plate = plate_of(survey, options, found.frame)
-    if plate is None or found.hole is None or not options.shadows:
-        return _full(found)
-    return with_traces(found.frame, found.hole, plate, found.kept).full_area()
 
 
 def _full(found: HoleFrame) -> Mask:

@@ -220,8 +220,3 @@ def carried(what: Origins | None, previous: Moment, now: Moment, reach: float = 
     out.dy[rows, columns] = y + dy - y0
     out.cost[rows, columns] = cost
     return out
-
-
-def region(box: Box, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of `box`, clipped."""
-    return slice(max(box.top, 0), min(box.bottom, height)), slice(max(box.left, 0), min(box.right, width))

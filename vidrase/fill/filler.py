@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
-from vidrase.cuts import CutDetector
-from vidrase.fill.composite import PlaneHole, by_grid, composite, plane_holes
+from vidrase.cuts import Shots
+from vidrase.fill.composite import PlaneHole, by_grid, composite
 from vidrase.fill.distant import Distant
 from vidrase.fill.links import Linker, look_back
 from vidrase.fill.lively import Lively
@@ -17,7 +17,6 @@ from vidrase.fill.moment import GRID_SIDE, Grid, Moment
 from vidrase.fill.seen import Seen, look
 from vidrase.fill.selfcheck import EVERY, SelfCheck
 from vidrase.fill.still import StillShot
-from vidrase.fill.traces import with_traces
 from vidrase.fill.unseen import Unseen
 from vidrase.flow import FlowModel, rough, swift
 from vidrase.frames import Frame, HoleFrame
@@ -67,6 +66,7 @@ class Filler:
         survey: Survey | None,
         stats: FillStats,
         note: Callable[[str], None],
+        shots: Shots,
     ) -> None:
         fast = options.quality == "fast"
         self._options, self._flow, self._inpainter = options, swift(flow) if fast else flow, inpainter
@@ -76,16 +76,15 @@ class Filler:
         self._distant: dict[int, Distant] = {}  # by the start of the shot
         self._linker = Linker(self._flow, rough(flow) if fast else None)
         self._grid: Grid | None = None
-        self._cut = CutDetector()
-        self._shot = 0
+        self._number_of, self._run = shots, (-1, True)
+        self._shot = self._begun = 0
         self._pushed = self._popped = 0
         self._most = self._reach = reach_of(options)
-        self._looked_back = -1
+        self._looked_back = -1  # in which shot
         self._still: StillShot | None = None
         self._moving: Lively | None = None
         self._check = SelfCheck()
         self._with_hole = 0
-        self._searched = True
         self._counted_shot = 0
 
     def push(self, found: HoleFrame) -> None:
@@ -95,19 +94,19 @@ class Filler:
             self._grid = Grid.of(*frame.size, GRID_SIDE[self._options.quality])
             size = sum(plane.nbytes for plane in frame.planes)
             self._most = self._reach = min(reach_of(self._options), max(MEMORY // (2 * max(size, 1)), 2))
-            self._shot += 1
         hole = found.hole
         if hole is not None and not hole.area.any():
             hole = None
+        # where nobody looked for it the thing may stand unmasked: nothing is taken from there, as from beyond a cut
+        before_that, self._run = self._run, (self._number_of(frame), found.searched)
+        self._shot += self._run != before_that
+        if self._run[0] != before_that[0]:
+            self._begun = self._pushed
         now = Moment.of(self._pushed, frame, hole, self._shot, self._grid)
-        now.kept = found.kept
+        now.nth = now.number - self._begun
+        now.passes, now.kept = found.passes, found.kept
         if found.kept is not None:
             now.stays = self._grid.shrink(found.kept.full_area())
-        # where nobody looked for it the thing may stand unmasked: nothing is taken from there, as from beyond a cut
-        if self._cut(now.luma) or found.searched != self._searched:
-            self._shot += 1
-            now.shot = self._shot
-        self._searched = found.searched
         album = self._album(now)
         if album is not None:
             album.learn(frame, hole)
@@ -172,7 +171,7 @@ class Filler:
         if here is None:
             return False
         return (
-            here.hole is None
+            here.stays_as_it_is
             or not self._looks_around(here)
             or self._last().shot != here.shot
             or self._pushed - 1 - self._popped >= self._reach
@@ -185,7 +184,7 @@ class Filler:
     def pop(self) -> Frame:
         """The next frame, filled."""
         here = self._moments[self._popped]
-        result = here.frame if here.hole is None else self._filled(here)
+        result = here.frame if here.stays_as_it_is else self._filled(here)
         self._popped += 1
         if here.link is not None:
             here.link.measured_ahead = None  # nobody looks back to before what has left
@@ -202,17 +201,15 @@ class Filler:
         """`here` with its hole filled."""
         assert here.hole is not None
         assert self._grid is not None
-        if self._reach and (here.number % LOOK_BACK_EVERY == 0 or self._looked_back < 0):
-            look_back([self._moments[number] for number in range(self._popped, self._pushed)])
-            self._looked_back = here.number
+        if self._reach and (here.nth % LOOK_BACK_EVERY == 0 or self._looked_back != here.shot):
+            ahead = (self._moments[number] for number in range(self._popped, self._pushed))
+            look_back([moment for moment in ahead if moment.shot == here.shot])
+            self._looked_back = here.shot
         plate = plate_of(self._survey, self._options, here.frame)
         if plate is not None:
-            whole = (
-                with_traces(here.frame, here.hole, plate, here.kept)
-                if self._options.shadows and rules.enabled("residual.plate")
-                else here.hole
-            )
-            return self._from_plate(here, plane_holes(whole, here.frame.layout), plate)
+            holes = here.plane_holes
+            assert holes is not None
+            return self._from_plate(here, holes, plate)
         seen = self._look(here)
         self._count_mode(here, "flow" if self._reach else "image")
         if seen.chains and self._with_hole % EVERY == 0:
@@ -244,7 +241,7 @@ class Filler:
         layers = lively.layers(here, holes[0], self._moments, self._grid) if lively is not None else []
         values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(holes)
         for hole, planes in by_grid(holes):
-            colours, seen = shot.colours(here.frame, hole, planes, layers)
+            colours, seen = shot.colours(here.frame, hole, planes, layers, here.nth)
             for plane, value in zip(planes, colours, strict=True):
                 values[plane] = value
             if 0 in planes:

@@ -1,6 +1,6 @@
 """Noise of the filled area like that of its surroundings: a clean patch in a noisy picture shows in motion.
 
-Invariant: the same frame always gets the same grain, whatever is processed before it.
+Invariant: the same frame of a shot always gets the same grain, whatever comes before.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ def measured_grain(
     return float(1.4826 * np.median(np.abs(steps - np.median(steps))) / np.sqrt(2))
 
 
-def grain(area: NDArray[np.bool_], strength: float, index: int, plane: int) -> NDArray[np.float32]:
-    """float32 [N]: noise of standard deviation `strength` for the True samples of `area`, new for each frame index."""
+def grain(area: NDArray[np.bool_], strength: float, nth: int, plane: int) -> NDArray[np.float32]:
+    """float32 [N]: noise of standard deviation `strength` for the True samples of `area`, new for each frame, which is
+    the `nth` of its shot."""
     if strength < 0.3 or not rules.enabled("blend.grain"):
         return np.zeros(int(area.sum()), np.float32)
-    random = np.random.default_rng((index, plane))
+    random = np.random.default_rng((nth, plane))
     field = cv2.GaussianBlur(random.standard_normal(area.shape, np.float32), (0, 0), SOFTNESS)
     return strength / max(float(field.std()), 1e-6) * field[area]

@@ -48,7 +48,8 @@ def choose(moments: Mapping[int, Moment], here: Moment, lacking: NDArray[np.bool
     last = here.number
     while last + 1 in moments and moments[last + 1].shot == here.shot and last - here.number < reach:
         last += 1
-    for number in np.unique(np.linspace(here.number, last, CANDIDATES + 1).astype(int)[1:]).tolist():
+    steps = np.linspace(0, last - here.number, CANDIDATES + 1).astype(int)[1:]
+    for number in (here.number + np.unique(steps)).tolist():
         there = moments[number]
         motion = way(moments, here.number, number)
         if number == here.number or there.wanted is None or there.blocked is None or motion is None:

@@ -156,6 +156,10 @@ class Moment:
     """`hole` on every component, once asked for."""
     picture: Picture | None = None
     """The frame's planes without what must not be taken, once asked for."""
+    nth: int = 0
+    """Counted from where the shot begins: schedules and noise go by it, so that they do not hang on what comes before."""
+    passes: bool = False
+    """Nobody wants this frame filled: its hole only says what others must not take from it."""
     kept: Hole | None = None
     """Things beside the hole that must stay."""
     stays: NDArray[np.bool_] | None = None
@@ -164,6 +168,11 @@ class Moment:
     """[h, w] working grid: what of it moves before the background; None: nothing, or not known yet."""
     touched: NDArray[np.uint8] | None = None
     """[h, w] see `_touched`, once asked for."""
+
+    @property
+    def stays_as_it_is(self) -> bool:
+        """Whether the frame leaves as the same object."""
+        return self.hole is None or self.passes
 
     @property
     def plane_holes(self) -> list[PlaneHole] | None:

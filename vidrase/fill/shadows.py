@@ -4,7 +4,7 @@ And whatever else its mask left of the thing: see `foreign` and `contact`.
 
 A shadow overlaps itself from frame to frame, so moments are compared that lie further apart, brought together by the camera's
 motion. It leaves less light but the same colours; that, and that it touches the hole, tells it from other things that moved.
-Where the camera stands still, `traces` knows the background better.
+Where the camera stands still and there is a plate, `traces` knows the background better.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vidrase import rules
 from vidrase.album import Album
 from vidrase.camera import CameraMotion, fit_camera
-from vidrase.cuts import CutDetector
+from vidrase.cuts import Shots
 from vidrase.fill.cast import AROUND, Carry, cast, with_gaps
 from vidrase.fill.complete import grown
 from vidrase.fill.contact import Foot
@@ -37,8 +37,10 @@ from vidrase.fill.lit import (
     small_mask,
     small_size,
 )
+from vidrase.fill.traces import with_traces
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, HoleFrame, Orientation
+from vidrase.plate import Plate
 from vidrase.streams import closing_all
 
 LOOK = 32  # frames ahead
@@ -97,29 +99,29 @@ def look_of(frame: Frame) -> int:
 def with_shadows(
     upstream: Iterable[HoleFrame],
     flow: FlowModel,
-    still: Callable[[Frame], bool],
+    plate_of: Callable[[Frame], Plate | None],
     album_of: Callable[[Frame], Album | None] = lambda _: None,
+    shots: Shots | None = None,
 ) -> Generator[HoleFrame, None, None]:
     """Each frame, its hole with the shadows of what is in it: one out for each in.
 
-    still: frame -> whether its shot has a background plate; it passes as it is.
+    plate_of: frame -> the background plate of its shot, if there is one.
     album_of: frame -> what the first pass kept of its shot, if anything.
+    shots: the numbers of the shots, where they are known or others ask as well.
     """
-    cut, shot = CutDetector(), 0
-    finder = _Finder(flow, still, album_of)
+    number_of, run, shot = shots or Shots(), None, 0
+    finder = _Finder(flow, plate_of, album_of)
     waiting: deque[HoleFrame] = deque()
     look = LOOK
     with closing_all(upstream) as source:
         for number, found in enumerate(source):
             look = look_of(found.frame)
-            now = _moment(number, shot, found, still=still(found.frame))
-            last = finder.moments.get(number - 1)
-            if cut(now.luma) or (last is not None and last.luma.shape != now.luma.shape):
-                shot += 1
-                now.shot = shot
-            finder.moments[number] = now
+            # where nobody looked for it the thing may stand in the light: nothing is taken from there, as from beyond a cut
+            before, run = run, (number_of(found.frame), found.searched)
+            shot += run != before
+            finder.moments[number] = _moment(number, shot, found, still=plate_of(found.frame) is not None)
             waiting.append(found)
-            del found, now, last
+            del found
             while len(waiting) > look + 1:  # one more: neighbours' shadows are compared
                 yield finder.leave(number + 1 - len(waiting), waiting.popleft())
         for number in range(max(finder.moments, default=-1) + 1 - len(waiting), max(finder.moments, default=-1) + 1):
@@ -130,19 +132,23 @@ class _Finder:
     """The moments at hand, and how they hang together."""
 
     def __init__(
-        self, flow: FlowModel, still: Callable[[Frame], bool], album_of: Callable[[Frame], Album | None]
+        self, flow: FlowModel, plate_of: Callable[[Frame], Plate | None], album_of: Callable[[Frame], Album | None]
     ) -> None:
         self.moments: dict[int, _Moment] = {}
-        self._flow, self._still, self._album_of = flow, still, album_of
+        self._flow, self._plate_of, self._album_of = flow, plate_of, album_of
         self._anchor: tuple[_Moment, Extremes] | None = None
         self._last: _Moment | None = None  # that had a shadow
         self._proven = 0  # moments that had one
 
     def leave(self, number: int, found: HoleFrame) -> HoleFrame:
         """The moment `number`, `found`, with its shadows; forgets what nobody needs any more."""
-        here = self.moments[number]
-        if found.hole is None or self._still(found.frame):
+        here, plate = self.moments[number], self._plate_of(found.frame)
+        if found.hole is None:
             result = found
+        elif plate is not None:
+            known = rules.enabled("residual.plate")
+            traced = with_traces(found.frame, found.hole, plate, found.kept) if known else found.hole
+            result = found if traced is found.hole else replace(found, hole=traced)
         else:
             album = self._album_of(found.frame)
             beside = [self._asked(here, number + step, album) for step in (0, -1, 1)]
@@ -155,7 +161,7 @@ class _Finder:
             more = lasting(here.foreign, [moment.foreign for moment in beside[1:] if moment is not None])
             steady = self._agreed(here)
             whole = joined(found, [mask for mask in (shadow, more, here.dark, steady) if mask is not None])
-            result = found if whole is None else HoleFrame(found.frame, whole, found.passes, found.kept)
+            result = found if whole is None else replace(found, hole=whole)
             here.dark = None
         for old in [old for old in self.moments if old < number - max(OFFSETS)]:
             del self.moments[old]

@@ -64,11 +64,11 @@ class StillShot:
         return cls(plate, planes)
 
     def colours(
-        self, frame: Frame, hole: PlaneHole, planes: list[int], layers: list[Layer]
+        self, frame: Frame, hole: PlaneHole, planes: list[int], layers: list[Layer], nth: int
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.bool_]]:
         """(values [N] of each of `planes` in the hole, bool [N] where a moment of the shot shows them).
 
-        layers: what to lay over the plate where it moves.
+        layers: what to lay over the plate where it moves. nth: which frame of the shot it is, for the noise.
         """
         shape = frame.planes[planes[0]].shape
         places = Places.of(hole, (shape[0], shape[1]), RIM)
@@ -105,7 +105,7 @@ class StillShot:
                 moved = moved * (1 - weight) + weight * (other[:, k] - base)
                 bare *= 1 - weight  # what is copied has its own grain
             value = candidate.values[k][: places.count] + moved
-            out.append(value + bare * grain(hole.area, strengths[k], frame.index, plane))
+            out.append(value + bare * grain(hole.area, strengths[k], nth, plane))
         return out, seen[: places.count]
 
     def _calm(self, plane: int, rim: tuple[NDArray[np.intp], NDArray[np.intp]], full: int) -> NDArray[np.bool_]:

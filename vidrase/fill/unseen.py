@@ -51,7 +51,7 @@ class Unseen:
         self._painted, self._fresh = 0, -1  # how many were; the one of the moment at hand
         self._ways: dict[int, CameraMotion] = {}  # from the moment `_at` to those of the canvases, where known
         self._at, self._alone = 0, True
-        self._chosen = self._renewed = -RENEW
+        self._shot, self._chosen, self._renewed = -1, -RENEW, -RENEW  # the last two count within the shot
         self._waiting: NDArray[np.bool_] | None = None  # what is guessed for now
         self._fading: Origins | None = None  # what a new invention has replaced
         self._picture = _Pictures(self._canvases, None)
@@ -73,7 +73,9 @@ class Unseen:
         """
         assert here.box is not None
         before, self._fresh = moments.get(here.number - 1), -1
-        self._alone = not reach or len(moments) == 1
+        self._alone = not reach or not any(m.shot == here.shot for n, m in moments.items() if n != here.number)
+        if here.shot != self._shot:
+            self._shot, self._chosen, self._renewed = here.shot, -RENEW, -RENEW
         another = distant is not self._picture.distant
         self._picture, self._waiting = _Pictures(self._canvases, distant), None
         memory, fading = Origins.empty(here.box), self._fading if self._at == here.number - 1 else None
@@ -89,7 +91,7 @@ class Unseen:
         if distant is not None:
             shown = self._from_distant(memory, here, seen, grid, distant)
         learned = int(seen.known[0].sum()) - before_that
-        if here.number % AGAIN == 0 and rules.enabled("synthesis.refocus"):
+        if here.nth % AGAIN == 0 and rules.enabled("synthesis.refocus"):
             for number in set(np.unique(memory.source).tolist()) & self._ways.keys():
                 self._canvases[number].refocus(here, self._ways[number], grid)
         renewed = self._renew(memory, here, grid)
@@ -99,7 +101,7 @@ class Unseen:
         self._recalled(memory, here, seen, grid, IDENTITY, renewed)
         missing = seen.missing(here.frame.size)
         if self._worth_choosing(here, missing):
-            self._chosen = here.number
+            self._chosen = here.nth
             number = choose(moments, here, grid.shrink(missing), reach)
             ahead = way(moments, here.number, number)
             if number != here.number and ahead is not None:
@@ -135,8 +137,8 @@ class Unseen:
         """Take out of `memory` canvases that do not look like their surroundings any more, and what was guessed beyond the border
         of the frame they were painted on. It fades out. Returns where there was any, bool [h, w].
         """
-        goes, rest = np.zeros(memory.source.shape, bool), here.number - self._renewed
-        if here.number % AGAIN or rest <= FADE or not rules.enabled("synthesis.renew"):
+        goes, rest = np.zeros(memory.source.shape, bool), here.nth - self._renewed
+        if here.nth % AGAIN or rest <= FADE or not rules.enabled("synthesis.renew"):
             return goes
         goes |= self._guessed(memory, grid)
         if rest >= RENEW:
@@ -149,7 +151,7 @@ class Unseen:
             kept = memory.dx.copy(), memory.dy.copy(), memory.cost.copy()
             self._fading = Origins(memory.box, np.where(goes, memory.source, -1), *kept)
             memory.source[goes] = -1
-            self._renewed, self._chosen = here.number, -AGAIN
+            self._renewed, self._chosen = here.nth, -AGAIN
         return goes
 
     def _guessed(self, memory: Origins, grid: Grid) -> NDArray[np.bool_]:
@@ -162,7 +164,7 @@ class Unseen:
 
     def _fade(self, here: Moment, seen: Seen, copied: list[NDArray[np.bool_]], grid: Grid) -> None:
         """Mix in what fades out, where nothing is `copied`."""
-        left = self._renewed + FADE - here.number
+        left = self._renewed + FADE - here.nth
         if self._fading is None or left <= 0 or not rules.enabled("synthesis.fade"):
             self._fading = None
             return
@@ -220,7 +222,7 @@ class Unseen:
 
     def _worth_choosing(self, here: Moment, missing: NDArray[np.bool_]) -> bool:
         """Whether to look for a better frame to invent on. Slivers are no matter."""
-        if not missing.any() or here.number < self._chosen + AGAIN or not rules.enabled("synthesis.key_frame"):
+        if not missing.any() or here.nth < self._chosen + AGAIN or not rules.enabled("synthesis.key_frame"):
             return False
         return not thin(missing)
 
@@ -282,8 +284,8 @@ class Unseen:
         assert here.area is not None
         known = seen.known
         sure = replace(seen, known=[k & ~w for k, w in zip(known, seen.weak, strict=True)])
-        if here.number % REALIGN == 0 and (memory.source >= FIRST).any() and rules.enabled("sources.realign"):
-            distant.realigned(here, memory, PULL, here.number // REALIGN)
+        if here.nth % REALIGN == 0 and (memory.source >= FIRST).any() and rules.enabled("sources.realign"):
+            distant.realigned(here, memory, PULL, here.nth // REALIGN)
         unknown = grid.shrink(seen.missing(here.frame.size))[here.box.span]
         distant.extend(here, memory, grown(unknown, RIM + 1))
         distant.forget_hidden(memory)
@@ -294,7 +296,7 @@ class Unseen:
             # what was invented stays as it is: it would change under the eyes
             lacking = grid.shrink(sure.missing(here.frame.size))[here.box.span] & (memory.source < FIRST)
             lacking &= ~(unknown & (memory.source >= 0))
-            if patient and here.number % LOOK:  # what chains show can wait, and so can a few pixels
+            if patient and here.nth % LOOK:  # what chains show can wait, and so can a few pixels
                 lacking &= unknown
                 self._waiting = lacking if np.count_nonzero(lacking) < FEW * np.count_nonzero(here.area) else None
             if lacking.any() and not (patient and self._waiting is not None):

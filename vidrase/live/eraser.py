@@ -209,7 +209,6 @@ class LiveEraser:
             raise ShapeError(f"expected pictures of at least 16x16, got {size[1]}x{size[0]}")
         self._size, self._small = size, small_size(size)
         self._pending: deque[LiveFrame] = deque()
-        self._early: list[Detection] = []
         self._masks = MaskPropagator(self._small)
         if self._compositor is not None:
             self._compositor.texture.close()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
+from vidrase.cuts import Shots
 from vidrase.errors import ShapeError
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Hole, HoleFrame, Instances
@@ -33,13 +34,19 @@ def frames_held(options: MaskOptions) -> int:  # noqa: ARG001 - the same for all
 
 
 def mask(
-    seen: Iterable[tuple[Frame, Instances]], *, chosen: Chosen = None, options: MaskOptions, flow: FlowModel | None
+    seen: Iterable[tuple[Frame, Instances]],
+    *,
+    chosen: Chosen = None,
+    options: MaskOptions,
+    flow: FlowModel | None,
+    shots: Shots | None = None,
 ) -> Generator[HoleFrame, None, None]:
     """Each frame with the hole that the chosen things make in it: one out for each in.
 
     chosen: instances -> bool [K], or ids, or None for all. flow: None carries masks as if nothing moved.
+    shots: the numbers of the shots, where they are known or others ask as well.
     """
-    bridge = Bridge(flow, reach=REACH)
+    bridge = Bridge(flow, reach=REACH, shots=shots)
 
     def entries() -> Generator[Seen, None, None]:
         with closing_all(seen) as source:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vidrase import rules
 from vidrase.crops import Crop, area, placed, shared, trimmed, united
+from vidrase.cuts import Shots
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
 from vidrase.mask.grow import grown, shrunk
@@ -82,9 +83,9 @@ class Thing:
 class Bridge:
     """Reads a stream once, frame by frame; `things` then says what is where, with the frames around it at hand."""
 
-    def __init__(self, flow: FlowModel | None, *, reach: int) -> None:
+    def __init__(self, flow: FlowModel | None, *, reach: int, shots: Shots | None = None) -> None:
         self._reach = reach
-        self._motion = Motion(flow, reach=reach)
+        self._motion = Motion(flow, reach=reach, shots=shots)
         self._trace = Trace(self._motion, reach=reach)
         # (thing, from, to) -> its mask there, carried: asked for by the frame itself and by those beside it
         self._moved: dict[tuple[int, int, int], tuple[Piece, tuple[NDArray[np.float32], tuple[int, int]] | None]] = {}

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from vidrase.closable import Closable
-from vidrase.cuts import CutDetector
+from vidrase.cuts import Shots
 from vidrase.errors import OptionError
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
-from vidrase.masktrack.segment import Mask, Picture, bounds, luma_of, segment_box
+from vidrase.masktrack.segment import Mask, Picture, bounds, segment_box
 from vidrase.masktrack.tracker import LONG_SIDE, MaskTracker
 from vidrase.options import Rectangle
 from vidrase.streams import closing_all
@@ -175,14 +175,13 @@ def _track(
 
 def _pictures(frames: Iterable[Frame]) -> Iterator[tuple[int, Picture, bool]]:
     """(index, reduced image as displayed, whether a shot begins)."""
-    cuts, last = CutDetector(), None
+    number_of, last = Shots(), 0
     for frame in frames:
         height, width = frame.displayed_size
         scale = min(LONG_SIDE / max(height, width), 1.0)
         picture = frame.rgb(size=(max(round(height * scale), 1), max(round(width * scale), 1)))
-        other = last is not None and last != picture.shape  # a change of size begins a shot
-        last = picture.shape
-        yield frame.index, picture, cuts(luma_of(picture)) or other
+        before, last = last, number_of(frame)
+        yield frame.index, picture, last != before
         del frame
 
 

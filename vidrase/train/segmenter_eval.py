@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +27,6 @@ class Found:
     scores: NDArray[np.float32]
     boxes: NDArray[np.float32]
     masks: Mask
-
-    def union(self, label: int, conf: float = 0.0) -> Mask:
-        """All pixels of one class at or above a confidence, [H,W]."""
-        chosen = (self.labels == label) & (self.scores >= conf)
-        return self.masks[chosen].any(0) if chosen.any() else np.zeros(self.masks.shape[1:], bool)
 
 
 def letterbox(rgb: Image, imgsz: int, stride: int = 32) -> tuple[Tensor, float, int, int]:
@@ -121,78 +115,6 @@ def mask_iou(a: Mask, b: Mask) -> NDArray[np.float64]:
     shared = flat_a @ flat_b.T
     total = flat_a.sum(1)[:, None] + flat_b.sum(1)[None] - shared
     return (shared / np.maximum(total, 1)).astype(np.float64)
-
-
-def average_precision(
-    found: Sequence[tuple[NDArray[np.float32], Mask]], truth: Sequence[Mask], at: float = 0.5
-) -> float:
-    """AP of one class at a mask IoU: per picture (scores [K], masks [K,H,W]) against masks [L,H,W]; nan without truth."""
-    scores: list[float] = []
-    hits: list[bool] = []
-    for (score, masks), wanted in zip(found, truth, strict=True):
-        overlap = mask_iou(masks, wanted) if len(masks) and len(wanted) else np.zeros((len(masks), len(wanted)))
-        taken = np.zeros(len(wanted), bool)
-        for index in np.argsort(-score):
-            free = np.where(taken, 0.0, overlap[index])
-            best = int(free.argmax()) if len(free) else -1
-            hit = best >= 0 and free[best] >= at
-            if hit:
-                taken[best] = True
-            scores.append(float(score[index]))
-            hits.append(bool(hit))
-    total = sum(len(wanted) for wanted in truth)
-    if not total:
-        return float("nan")
-    order = np.argsort(-np.asarray(scores), kind="stable")
-    hit_sum = np.cumsum(np.asarray(hits, float)[order])
-    if not len(hit_sum):
-        return 0.0
-    recall = hit_sum / total
-    precision = np.maximum.accumulate((hit_sum / np.arange(1, len(hit_sum) + 1))[::-1])[::-1]
-    grid = np.linspace(0, 1, 101)  # COCO's 101 points
-    reached = np.searchsorted(recall, grid, side="left")
-    return float(np.where(reached < len(precision), precision[np.minimum(reached, len(precision) - 1)], 0.0).mean())
-
-
-def coverage(pairs: Iterable[tuple[Mask, Mask]]) -> tuple[float, float]:
-    """(mean union-mask IoU over pictures, share of all annotated pixels covered) of (found, truth) pairs."""
-    ious: list[float] = []
-    shared_sum = truth_sum = 0
-    for found, truth in pairs:
-        shared, either = int((found & truth).sum()), int((found | truth).sum())
-        ious.append(shared / either if either else 1.0)
-        shared_sum += shared
-        truth_sum += int(truth.sum())
-    return float(np.mean(ious)) if ious else float("nan"), shared_sum / truth_sum if truth_sum else float("nan")
-
-
-def person_ap(network: nn.Module, images: Path, labels: Path, names: Iterable[str], imgsz: int = 640) -> float:
-    """Mask AP50 of persons over `names` in `images`, against the YOLO polygons of the same names in `labels`."""
-    found: list[tuple[NDArray[np.float32], Mask]] = []
-    truth: list[Mask] = []
-    for name in names:
-        rgb = read_rgb(images / name)
-        seen = find(network, rgb, imgsz, conf=0.01)
-        persons = seen.labels == PERSON
-        found.append((seen.scores[persons], seen.masks[persons]))
-        wanted = polygon_masks((labels / name).with_suffix(".txt"), rgb.shape[:2])
-        truth.append(np.stack(wanted) if wanted else np.zeros((0, *rgb.shape[:2]), bool))
-    return average_precision(found, truth)
-
-
-def person_coverage(
-    network: nn.Module, pairs: Iterable[tuple[Path, Path]], conf: float = 0.25, imgsz: int = 640
-) -> tuple[float, float]:
-    """(mean union IoU, share of annotated pixels covered) of persons over (picture, mask picture) pairs."""
-
-    def each() -> Iterable[tuple[Mask, Mask]]:
-        for picture, annotation in pairs:
-            grey = cv2.imread(str(annotation), cv2.IMREAD_GRAYSCALE)
-            if grey is None:
-                raise UnsupportedSource(f"{annotation.name} is no picture; expected a mask, white where the person is")
-            yield find(network, read_rgb(picture), imgsz, conf).union(PERSON), np.asarray(grey > 127)
-
-    return coverage(each())
 
 
 def polygon_masks(label_file: Path, size: tuple[int, int], label: int = PERSON) -> list[Mask]:
