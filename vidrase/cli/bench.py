@@ -24,6 +24,7 @@ import click
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the JSON records and the HTML page.")
 @click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", help="Of the fill.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps; part of the record's name.")
 @click.option("--minutes", type=click.FloatRange(min=0.1), help="Of the live soak.  [10; --quick: 0.5]")
 @click.option("--all-pictures", is_flag=True, help="Put pictures on the page that may not be published.")
 @click.option(
@@ -41,6 +42,7 @@ def bench(
     data: Path | None,
     output: Path | None,
     quality: str,
+    device: str,
     minutes: float | None,
     all_pictures: bool,
     compare: tuple[Path, Path] | None,
@@ -64,7 +66,7 @@ def bench(
         click.echo(report(load(compare[0]), load(compare[1])))
         return
     words = tuple(word.strip() for word in cases.split(",") if word.strip())
-    options = BenchOptions(suite, words, quick, data, output, quality, all_pictures, minutes)
+    options = BenchOptions(suite, words, quick, data, output, quality, all_pictures, minutes, device)
     results = run(options, say=lambda text: click.echo(text, err=True))
     paths = write(results, options)
     click.echo(table(results))

@@ -15,6 +15,7 @@ from vidrase.live.capture import Picture
 from vidrase.live.eraser import LiveEraser
 from vidrase.live.outputs import Output, Showing
 from vidrase.live.stats import Stats
+from vidrase.options import ModelOptions
 from vidrase.segment import Segmenter
 
 BITS, CELL = 24, 12
@@ -47,12 +48,13 @@ def soak(
     rate: float = 30.0,
     person: NDArray[np.uint8] | None = None,
     segmenter: Segmenter | None = None,
+    models: ModelOptions | None = None,
 ) -> dict[str, Any]:
     """Run for `minutes` and tell what happened.
 
     size:      (height, width).  rate: pictures a second.
     person:    uint8 [h, w, 4] RGBA, walked through the scene; None: a scene without anybody.
-    segmenter: in place of the default detector.
+    segmenter: in place of the detector of `models`.
     Returns plain types: the figures of `Stats.as_dict` with its series (seconds, fps, latency_ms, dropped, memory_mib,
     level), `clock_ms`, the age of pictures at the output by the clock inside them, and `fps_by_view`: with somebody in view,
     with nobody.
@@ -87,7 +89,7 @@ def soak(
                 counts["made"] += 1
                 ready.notify()
 
-    with LiveEraser("person", segmenter=segmenter) as eraser:
+    with LiveEraser("person", segmenter=segmenter, models=models) as eraser:
         eraser.warm_up()
         producer = threading.Thread(target=produce, name="vidrase-live-soak", daemon=True)
         producer.start()
