@@ -108,8 +108,13 @@ def paste_row(
         if rival is not None and one.method not in (beside, FLOOR):
             ours, theirs = ([seconds.wall for seconds in found[key]] for key in (one, rival))
             numbers[measure], iqr[measure] = ratio(ours, theirs)
-    rounded = ({key: round(value, 3) for key, value in held.items()} for held in (numbers | dict(more), iqr))
-    return Row("speed", "paste", one.case(name), one.method, *rounded, len(found[one]))
+    return Row(
+        "speed", "paste", one.case(name), one.method, _rounded(numbers | dict(more)), _rounded(iqr), len(found[one])
+    )
+
+
+def _rounded(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in numbers.items()}
 
 
 def _checked(run: Callable[[Path, Path], Elapsed], clip: Path, to: Path, frames: int) -> Elapsed:

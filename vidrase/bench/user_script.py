@@ -8,6 +8,7 @@ It runs as a process of its own and knows nothing of vidrase. Sound and frame ti
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ GROW = np.ones((15, 15), np.uint8)
 
 def erase(clip: str, to: str, weights: str, what: str, device: str | None = None) -> None:
     """Write `clip` without the classes `what` ("person" or "car,bus") to `to`. device: None lets ultralytics choose."""
-    model = YOLO(weights)
+    model: Any = YOLO(weights)
     wanted = [number for number, label in model.names.items() if label in what.split(",")]
     capture = cv2.VideoCapture(clip)
     size = (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
