@@ -35,13 +35,13 @@ from vidrase.track import track
 COCO = "ultralytics, COCO weights"
 
 
-def run_holes(data: Path, results: Results, *, quick: bool) -> None:
+def run_holes(data: Path, results: Results, *, quick: bool, device: str = "auto") -> None:
     """Every clip with people, by ours as installed, ours with the weights that come along, and the detector alone."""
     for name in people_clips(data):
         davis, count = davis_root(data), 12 if quick else 80
         pictures, truths = read_clip(davis, name, count), read_annotations(davis, name, count)
         flows = flows_of(pictures)
-        for title, masks in _found(pictures, truths, results, f"holes/{name}"):
+        for title, masks in _found(pictures, truths, results, f"holes/{name}", device):
             numbers = hole_numbers(masks, truths, flows)
             results.add(Row("masks", "holes", f"holes/{name}", title, numbers))
 
@@ -105,7 +105,7 @@ def hole_numbers(
 
 
 def _found(
-    pictures: Sequence[Rgb], truths: Sequence[Mask], results: Results, case: str
+    pictures: Sequence[Rgb], truths: Sequence[Mask], results: Results, case: str, device: str
 ) -> Iterator[tuple[str, list[Mask]]]:
     """(method, its masks) of everything that can be compared here."""
     coco: Path | None = None
@@ -115,11 +115,12 @@ def _found(
         results.skipped.append(f"{case}: no COCO weights for the detector alone")
     for title, model in ((OURS, None), *((f"vidrase, {path.stem}", str(path)) for path in shipped_weights())):
         try:
-            yield title, erased(pictures, truths, load_segmenter(ModelOptions(model=model), note=Notes()))
+            segmenter = load_segmenter(ModelOptions(model=model, device=device), note=Notes())
+            yield title, erased(pictures, truths, segmenter)
         except VidraseError as error:
             results.fail("masks", case, title, error)
     if coco:
-        plain = PlainFinder(coco, None)
+        plain = PlainFinder(coco, device, None)
         yield COCO, [_on(plain(picture).masks, truth) for picture, truth in zip(pictures, truths, strict=True)]
 
 

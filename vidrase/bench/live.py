@@ -18,6 +18,7 @@ from vidrase.bench.results import Results, Row
 from vidrase.errors import SourceNotFound
 from vidrase.live.eraser import LiveEraser
 from vidrase.live.soak import soak
+from vidrase.options import ModelOptions
 
 POINTS = 60  # of each curve
 WALKER_FRAME = 70  # of samples/walk.mp4: the walker in full view
@@ -25,12 +26,12 @@ LEARNED = 3.0  # seconds after which the background counts as seen
 CURVES = (("memory_mib", "MiB"), ("fps", "fps"), ("latency_ms", "ms"), ("dropped", "pictures dropped"))
 
 
-def run_soak(results: Results, minutes: float, folder: Path | None) -> None:
+def run_soak(results: Results, minutes: float, folder: Path | None, device: str = "auto") -> None:
     """One row of the whole run and one for each point of its curves. folder: samples/, for the walker."""
     person = _walker(folder) if folder is not None else None
     if person is None:
         results.skip("somebody to walk through the live picture: no samples/ here, nobody is in view")
-    found = soak(minutes, person=person)
+    found = soak(minutes, person=person, models=ModelOptions(device=device))
     series = found["series"]
     numbers: dict[str, float] = {
         "minutes": minutes,
@@ -53,7 +54,7 @@ def run_soak(results: Results, minutes: float, folder: Path | None) -> None:
         results.rows.append(Row("live", "curve", f"{point['seconds']:.0f} s", OURS, dict(point)))
 
 
-def run_fixed(results: Results, data: Path, frames: int) -> None:
+def run_fixed(results: Results, data: Path, frames: int, device: str = "auto") -> None:
     """Fixed cameras frame by frame, as a machine that keeps up would: the hole against the clean plate."""
     for name, things in (("intel_one_by_one_person", "person"), ("intel_car", "car")):
         folder = data / "clips" / "fixed" / name
@@ -62,16 +63,16 @@ def run_fixed(results: Results, data: Path, frames: int) -> None:
             results.skip(f"live against a clean plate: no {folder}")
             continue
         truth = cv2.cvtColor(plate, cv2.COLOR_BGR2RGB).astype(np.float32)
-        numbers = _against(truth, read_rgb_frames(folder / "video.mp4", 0, frames), things)
+        numbers = _against(truth, read_rgb_frames(folder / "video.mp4", 0, frames), things, device)
         if numbers:
             results.add(Row("live", "fixed camera", name, OURS, numbers))
 
 
-def _against(truth: NDArray[np.float32], pictures: Iterator[Rgb], things: str) -> dict[str, float]:
+def _against(truth: NDArray[np.float32], pictures: Iterator[Rgb], things: str, device: str) -> dict[str, float]:
     """PSNR inside the holes and, for what the light alone does to it, outside them; both within the same pictures."""
     inside, outside = [0.0, 0], [0.0, 0]
     known: list[float] = []
-    with LiveEraser(things, level=1, threaded=False) as eraser:
+    with LiveEraser(things, level=1, threaded=False, models=ModelOptions(device=device)) as eraser:
         eraser.fixed_delay = 2
         for index, picture in enumerate(pictures):
             eraser.step(picture, index / 25)

@@ -49,10 +49,10 @@ Finder = Callable[[Rgb], Found]
 class OurFinder:
     """Our segmenter."""
 
-    def __init__(self, model: str | None, conf: float | None) -> None:
+    def __init__(self, model: str | None, device: str, conf: float | None) -> None:
         from vidrase.segment import load_segmenter
 
-        self._segmenter = load_segmenter(ModelOptions(model=model, conf=conf), note=Notes())
+        self._segmenter = load_segmenter(ModelOptions(model=model, device=device, conf=conf), note=Notes())
         self.description: str = self._segmenter.description
 
     def __call__(self, picture: Rgb) -> Found:
@@ -66,13 +66,14 @@ class OurFinder:
 class PlainFinder:
     """`ultralytics.YOLO(...).predict` as in its tutorial: masks at letterbox size, scaled up by the nearest pixel."""
 
-    def __init__(self, weights: Path, conf: float | None) -> None:
+    def __init__(self, weights: Path, device: str, conf: float | None) -> None:
         self._model, self._conf = plain_yolo(weights), conf or 0.25
+        self._device = None if device == "auto" else device  # None: ultralytics chooses
 
     def __call__(self, picture: Rgb) -> Found:
         """Persons of at least the wanted confidence."""
         bgr = np.ascontiguousarray(picture[..., ::-1])
-        found = self._model.predict(bgr, classes=[0], conf=self._conf, verbose=False)[0]
+        found = self._model.predict(bgr, classes=[0], conf=self._conf, device=self._device, verbose=False)[0]
         if found.masks is None:
             return Found([], [])
         size = (picture.shape[1], picture.shape[0])
@@ -89,16 +90,16 @@ def _unboxed(mask: np.ndarray, picture: Rgb) -> np.ndarray:
     return mask[top : top + height, left : left + width]
 
 
-def finders() -> Iterator[tuple[str, Callable[[float | None], Finder]]]:
+def finders(device: str = "auto") -> Iterator[tuple[str, Callable[[float | None], Finder]]]:
     """(name, make(conf)) of everything that can be compared here: ours as installed, COCO weights, plain ultralytics."""
-    yield OURS, partial(OurFinder, None)
+    yield OURS, partial(OurFinder, None, device)
     for shipped in shipped_weights():
-        yield f"vidrase, {shipped.stem}", partial(OurFinder, str(shipped))
+        yield f"vidrase, {shipped.stem}", partial(OurFinder, str(shipped), device)
     try:
         coco = coco_weights()
     except VidraseError:
         return
-    yield "ultralytics, COCO weights", partial(PlainFinder, coco)
+    yield "ultralytics, COCO weights", partial(PlainFinder, coco, device)
 
 
 def shipped_weights() -> list[Path]:
@@ -106,9 +107,9 @@ def shipped_weights() -> list[Path]:
     return sorted(Path(str(resources.files("vidrase.weights"))).glob("*seg*.safetensors"))
 
 
-def run_masks(data: Path, results: Results, *, quick: bool) -> None:
+def run_masks(data: Path, results: Results, *, quick: bool, device: str = "auto") -> None:
     """All three sets with every finder; a set that is not there is said once and left out."""
-    makers = list(finders())
+    makers = list(finders(device))
     sets: list[tuple[str, Callable[[Callable[[float | None], Finder]], dict[str, float]]]] = [
         ("coco128 held-out", lambda make: coco_numbers(data, make(LOW))),
         ("human_seg_150", lambda make: portrait_numbers(data, make(None), 40 if quick else 150)),

@@ -17,6 +17,7 @@ from vidrase.bench.case import Rgb
 from vidrase.bench.live import CURVES
 from vidrase.bench.peers import OURS
 from vidrase.bench.rating import rating_sheet
+from vidrase.bench.ratios import RATIOS
 from vidrase.bench.results import Results, Row, Strip, mean_by
 from vidrase.bench.speed import growth
 from vidrase.bench.table import COLUMNS, HEADINGS, live_lines, weaknesses
@@ -89,6 +90,10 @@ def _tiles(rows: Sequence[Row]) -> str:
         if row.suite == "speed" and row.case.startswith(("person 480p", "mask 480p")):
             fps = row.numbers["fps"]
             tiles.append((f"{fps:.0f} fps", row.case, "good" if fps >= 30 else "bad"))
+    slower = [row.numbers["ratio_to_script"] for row in ours if "ratio_to_script" in row.numbers]
+    if slower:
+        tone = "bad" if max(slower) > 1 else "good"
+        tiles.append((f"{max(slower):.2f} x", "the user's script's time, worst real clip", tone))
     slope = growth(rows)
     if slope is not None:
         tiles.append((f"{slope:+.1f} MiB", "memory per 100 frames", "bad" if slope > 8 else "good"))
@@ -176,6 +181,13 @@ def _cell(direction: int, name: str, means: dict[str, float], method: str) -> st
 
 
 def _speed(rows: Sequence[Row]) -> str:
+    started = [row for row in rows if row.group == "start"]
+    beside = [row for row in rows if row.group == "paste"]
+    rows = [row for row in rows if row not in started and row not in beside]
+    lines = [_soft(f"{row.case}: {row.numbers['start_seconds']:.2f} s") for row in started]
+    parts = [_beside(beside), *lines]
+    if not rows:
+        return "".join(parts)
     stages = list(dict.fromkeys(name for row in rows for name in row.numbers if name.startswith("stage_")))
     names = [stage.removeprefix("stage_") for stage in stages]
     bars = [
@@ -189,7 +201,26 @@ def _speed(rows: Sequence[Row]) -> str:
     text = "Milliseconds of work a frame, by stage; the tick and the number are the wall clock (stages overlap on several cores)."
     cold = ", ".join(f"{row.case} {row.numbers['cold_seconds']:.1f} s" for row in rows[:4])
     plot = f'<div class="wide">{plots.stacks(bars, names, "ms a frame")}</div>'
-    return plots.legend(names, "s") + _soft(text) + plot + _soft(f"Cold start to the last frame: {cold}.")
+    parts += [plots.legend(names, "s"), _soft(text), plot, _soft(f"Cold start to the last frame: {cold}.")]
+    return "".join(parts)
+
+
+def _beside(rows: Sequence[Row]) -> str:
+    """Whole processes on real clips and the ratios of their times."""
+    if not rows:
+        return ""
+    heads = "".join(f"<th>time over {escape(words)}</th>" for words, _ in RATIOS.values())
+    lines = [f'<tr><th class="l">clip</th><th class="l">method</th><th>ms a frame</th>{heads}</tr>']
+    for row in rows:
+        n = row.numbers
+        cells = "".join(f"<td>{n[name]:.2f}</td>" if name in n else "<td>–</td>" for name in RATIOS)
+        tone = ' class="ours"' if row.method == OURS else ""
+        lines.append(
+            f'<tr{tone}><td class="l">{escape(row.case)}</td><td class="l">{escape(row.method)}</td>'
+            f"<td>{n['ms_per_frame']:.0f}</td>{cells}</tr>"
+        )
+    text = "Whole processes on real clips with a pasted person, in turn; the ratios count, lower is better."
+    return f'{_soft(text)}<div class="wide"><table>{"".join(lines)}</table></div>'
 
 
 def _memory(rows: Sequence[Row]) -> str:

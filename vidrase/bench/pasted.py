@@ -6,7 +6,7 @@ cut-out goes through its own motion, at the height of half the frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,10 @@ class Removal:
         return [mask | shadow for mask, shadow in zip(self.masks, self.shadows, strict=True)]
 
 
+RemovalRef = tuple[str, Callable[[], Removal]]
+"""(name, what makes the clip when its turn comes)."""
+
+
 def pasted_names(data: Path) -> list[tuple[str, str]]:
     """(background, person) pairs that a DAVIS-like folder can give. Raises when it holds none of the clips known by name."""
     davis = davis_root(data)
@@ -59,13 +63,13 @@ def pasted_names(data: Path) -> list[tuple[str, str]]:
     return [(background, people[k % len(people)]) for k, background in enumerate(backgrounds)]
 
 
-def pasted(data: Path, background: str, person: str, frames: int) -> Removal:
-    """The clip `background` with the person of the clip `person` in it."""
+def pasted(data: Path, background: str, person: str, frames: int, size: tuple[int, int] = SIZE) -> Removal:
+    """The clip `background`, scaled to `size` (height, width), with the person of the clip `person` in it."""
     davis = davis_root(data)
-    truth = read_clip(davis, background, frames, SIZE)
+    truth = read_clip(davis, background, frames, size)
     actor, outlines = read_clip(davis, person, frames), read_annotations(davis, person, frames)
     count = min(len(truth), len(actor))
-    scale = TALL * SIZE[0] / height_of(outlines)
+    scale = TALL * size[0] / height_of(outlines)
     given, masks = [], []
     for t in range(count):
         across = 0.15 + 0.7 * t / max(count - 1, 1)

@@ -78,7 +78,13 @@ class Vidrase:
     stills = videos = True
 
     def __init__(
-        self, quality: str = "default", mode: str = "auto", *, name: str = OURS, inpainter: str = "auto"
+        self,
+        quality: str = "default",
+        mode: str = "auto",
+        *,
+        name: str = OURS,
+        inpainter: str = "auto",
+        device: str = "auto",
     ) -> None:
         from vidrase.flow import load_flow
         from vidrase.inpaint import load_inpainter
@@ -87,7 +93,7 @@ class Vidrase:
         self.name = name
         self.options = FillOptions(mode=mode, quality=quality, shadows=False, inpainter=inpainter)  # type: ignore[arg-type]
         self._notes = Notes()
-        self._flow, self._inpainter = load_flow(note=self._notes), load_inpainter(self.options.inpainter)
+        self._flow, self._inpainter = load_flow(note=self._notes), load_inpainter(self.options.inpainter, device=device)
         self.stats = FillStats()
         """Of the last `complete`."""
 
@@ -122,15 +128,15 @@ class Vidrase:
         return [as_rgb(frame) for frame in filled]
 
 
-def peers(*, stills: bool = False) -> list[Peer]:
-    """The others, for clips or for single pictures."""
+def peers(*, stills: bool = False, device: str = "auto") -> list[Peer]:
+    """The others, for clips or for single pictures. device: of those with a network."""
     telea = OpenCv("telea", cv2.INPAINT_TELEA)
     stokes = OpenCv("navier-stokes", cv2.INPAINT_NS)
     if not stills:
         logo: list[Peer] = [RemoveLogo(), Delogo()] if LogoFilter.here() else []
         return [telea, stokes, NaiveChain(3), NaiveChain(10), *logo]
     smooth: list[Peer] = [Biharmonic()] if importlib.util.find_spec("skimage") else []
-    return [telea, stokes, *smooth, Vidrase(name="vidrase --inpainter fourier", inpainter="fourier")]
+    return [telea, stokes, *smooth, Vidrase(name="vidrase --inpainter fourier", inpainter="fourier", device=device)]
 
 
 def missing(*, stills: bool = False) -> list[str]:
@@ -145,9 +151,9 @@ def missing(*, stills: bool = False) -> list[str]:
     return lines
 
 
-def ours(quality: str = "default") -> Peer:
+def ours(quality: str = "default", device: str = "auto") -> Peer:
     """Our engine. Raises DependencyError when it cannot be loaded."""
     try:
-        return Vidrase(quality)
+        return Vidrase(quality, device=device)
     except ImportError as error:
         raise DependencyError(f"the engine does not load ({error}); try: pip install --upgrade vidrase") from error

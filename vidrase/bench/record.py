@@ -37,7 +37,7 @@ def make_record(suite: str, rows: Sequence[Row], results: Results, settings: dic
         "commit": commit,
         "dirty": dirty,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
+        "machine": machine(settings.get("device", "auto")),
         "versions": {"python": platform.python_version(), **_versions()},
         "settings": settings,
         "seconds": round(results.seconds.get(suite, 0.0), 1),
@@ -71,11 +71,11 @@ def load(path: Path) -> dict[str, Any]:
     return record
 
 
-def machine() -> dict[str, Any]:
-    """Name without anything personal (CPU and cores), device, memory, threads, load now."""
+def machine(asked: str = "auto") -> dict[str, Any]:
+    """Name without anything personal (CPU and cores), device, memory, threads, load now. asked: `--device`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cpu = _cpu()
-    device = gpu_name()
+    device = gpu_name(asked) or ("mps" if asked == "mps" else "")
     short = re.sub(
         r"\b(Intel|AMD|R|TM|CPU|Processor|Core|with|Graphics|@.*)\b", " ", cpu.replace("(R)", " ").replace("(TM)", " ")
     )
@@ -127,11 +127,13 @@ def _cpu() -> str:
 
 
 @cache
-def gpu_name() -> str:
-    """The CUDA device that `--device auto` takes; "" when there is none."""
+def gpu_name(asked: str = "auto") -> str:
+    """The CUDA device that `--device asked` takes; "" when it takes none."""
     import torch
 
-    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else ""
+    if asked in ("cpu", "mps") or not torch.cuda.is_available():
+        return ""
+    return str(torch.cuda.get_device_name(0 if asked == "auto" else torch.device(asked)))
 
 
 def _memory_gib() -> float:

@@ -19,10 +19,10 @@ OVERLAP = 0.3  # of the thing's pixels covered by one found instance
 class Redetector:
     """A segmenter that looks for the thing where it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "auto") -> None:
         from vidrase.segment import load_segmenter
 
-        self._segmenter = load_segmenter(ModelOptions(imgsz=IMGSZ), note=Notes())
+        self._segmenter = load_segmenter(ModelOptions(imgsz=IMGSZ, device=device), note=Notes())
 
     def rate(self, frames: Sequence[Rgb], case: Removal) -> float:
         """Share of the looked-at frames, with the thing in them, where one of its class is found on its place."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from vidrase.bench.case import Case, Mask, Rgb
 from vidrase.bench.clipfile import read_luma_frames, read_rgb_frames, write_clip
 from vidrase.bench.fixed import fixed, fixed_names
 from vidrase.bench.judge import Judge
-from vidrase.bench.pasted import Removal, pasted, pasted_names
+from vidrase.bench.pasted import Removal, RemovalRef, pasted, pasted_names
 from vidrase.bench.peers import OURS
 from vidrase.bench.redetect import Redetector
 from vidrase.bench.results import Results, Row, Strip
@@ -31,8 +31,6 @@ from vidrase.streamcheck import differing_tracks, frame_times
 
 FAR = 24  # px at 360p from the thing: there nothing but the encoder may change a pixel
 TELLS = 24  # grey levels that the thing must differ from the background by to count as visible
-
-RemovalRef = tuple[str, Callable[[], Removal]]
 
 
 def removal_refs(data: Path, frames: int) -> list[RemovalRef]:

@@ -1,15 +1,16 @@
 """Speed and memory: end to end in child processes, per stage, by size, hole, length and cores.
 
-"mask" rows remove a marked blob (no detector); "person" rows run the detector on the sample clip scaled to the size. Wall
-milliseconds are what a user waits; processor milliseconds (all threads) hardly change when the machine is busy.
-`bound` is what decoding, detecting and encoding alone take in that run: the work that nobody can avoid.
+"mask" rows remove a marked blob from a calm pan (no detector), "mask paste/..." rows a pasted person from a real clip by the
+truth's masks; "person" rows run the detector on the sample clip scaled to the size. Wall milliseconds are what a user waits;
+processor milliseconds (all threads) hardly change when the machine is busy. `bound` is what decoding, detecting and encoding
+alone take in that run: the work that nobody can avoid.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vidrase.bench.case import Rgb
+from vidrase.bench.case import Mask, Rgb
 from vidrase.bench.clipfile import read_rgb_frames, write_clip, write_masks
+from vidrase.bench.pasted import Removal, RemovalRef
 from vidrase.bench.record import gpu_name
 from vidrase.bench.results import Results, Row, median_iqr
 from vidrase.bench.scenes import HEIGHT, WIDTH, blob, moving_look
@@ -43,53 +45,112 @@ class Plan:
     """Frames, at 240p, for growth of time and memory: the first is warming up, the others exceed `FULL_WINDOWS`."""
     one_core: Sequence[str]
     """Sizes measured on one core too."""
+    real: tuple[int, int, int]
+    """Real clips: how many, frames of each, repetitions of every whole process."""
+    real_sizes: Sequence[str]
+    """Sizes at which the first real clip is erased with the truth's masks; the others at 480p."""
 
 
-QUICK = Plan(("240p", "480p", "720p"), 24, 2, (0.02, 0.2), (24, 208, 312), ("240p",))
-FULL = Plan(tuple(SIZES), 48, 5, (0.02, 0.05, 0.1, 0.2, 0.3), (50, 216, 432, 864), ("240p", "480p", "720p"))
+QUICK = Plan(("240p", "480p", "720p"), 24, 2, (0.02, 0.2), (24, 208, 312), ("240p",), (1, 16, 1), ("480p",))
+FULL = Plan(
+    tuple(SIZES),
+    48,
+    5,
+    (0.02, 0.05, 0.1, 0.2, 0.3),
+    (50, 216, 432, 864),
+    ("240p", "480p", "720p"),
+    (3, 40, 3),
+    ("480p", "1080p"),
+)
+
+SpeedCase = tuple[str, Callable[[Results], None]]
+"""(name, what measures it and adds its rows)."""
 
 
-def run_speed(results: Results, plan: Plan, sample: Path | None) -> None:
-    """Rows "speed": ms a frame (median and IQR), per stage, cold start."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with tempfile.TemporaryDirectory(prefix="vidrase-bench-") as folder:
-        here = Path(folder)
-        for size in plan.sizes:
-            clip, masks = _marked_clip(here, size, plan.frames, 0.06)
-            counts = (1, cores) if size in plan.one_core and cores > 1 else (cores,)
-            for threads in counts:
-                _row(results, "size", f"mask {size}", threads, clip, here, {"mask": str(masks)}, plan.runs)
-            if sample is None:
-                continue
+def speed_cases(plan: Plan, sample: Path | None, device: str, here: Path) -> list[SpeedCase]:
+    """Rows "speed" of calm clips: ms a frame (median and IQR), per stage, cold start. here: a folder for the clips."""
+    cores = core_count()
+    counts = {size: (1, cores) if size in plan.one_core and cores > 1 else (cores,) for size in plan.sizes}
+
+    def marked(
+        group: str, name: str, size: str, frames: int, share: float, threads: Sequence[int], runs: int
+    ) -> SpeedCase:
+        def measure(results: Results) -> None:
+            clip, masks = _marked_clip(here, size, frames, share)
+            for count in threads:
+                add_row(results, group, name, count, clip, {"mask": str(masks), "device": device}, runs)
+
+        return name, measure
+
+    def person(clip_of: Path, size: str) -> SpeedCase:
+        def measure(results: Results) -> None:
             clip = here / "person.mp4"
-            write_clip(clip, _sample(sample, size, plan.frames))
-            for threads in counts:
-                _row(results, "person", f"person {size}", threads, clip, here, {"remove": "person"}, plan.runs)
-            if gpu_name():  # the rows above used it
+            write_clip(clip, _sample(clip_of, size, plan.frames))
+            choices = {"remove": "person", "device": device}
+            for count in counts[size]:
+                add_row(results, "person", f"person {size}", count, clip, choices, plan.runs)
+            if device == "auto" and gpu_name():  # the rows above used it
                 choices = {"remove": "person", "device": "cpu"}
-                _row(results, "person", f"person {size} without GPU", cores, clip, here, choices, plan.runs)
-        for length in plan.lengths[1:-1]:
-            clip, masks = _marked_clip(here, plan.sizes[0], length, 0.06)
-            _row(results, "length", f"{length} frames {plan.sizes[0]}", cores, clip, here, {"mask": str(masks)}, 1)
-        for share in plan.shares:
-            clip, masks = _marked_clip(here, plan.sizes[0], plan.frames, share)
-            _row(
-                results, "hole", f"hole {share:.0%} {plan.sizes[0]}", cores, clip, here, {"mask": str(masks)}, plan.runs
-            )
-    if sample is None:
-        results.skip("speed with a detector: samples/walk.mp4 is not here (it comes with the sources, not with pip)")
+                add_row(results, "person", f"person {size} without GPU", cores, clip, choices, plan.runs)
+
+        return f"person {size}", measure
+
+    cases: list[SpeedCase] = []
+    first = plan.sizes[0]
+    for size in plan.sizes:
+        cases.append(marked("size", f"mask {size}", size, plan.frames, 0.06, counts[size], plan.runs))
+        if sample is not None:
+            cases.append(person(sample, size))
+    for length in plan.lengths[1:-1]:
+        cases.append(marked("length", f"{length} frames {first}", first, length, 0.06, (cores,), 1))
+    for share in plan.shares:
+        cases.append(marked("hole", f"hole {share:.0%} {first}", first, plan.frames, share, (cores,), plan.runs))
+    return cases
 
 
-def run_memory(results: Results, plan: Plan) -> None:
+def real_mask_cases(plan: Plan, refs: Sequence[RemovalRef], device: str, here: Path) -> list[SpeedCase]:
+    """Rows "paste mask": real clips with a pasted person, the truth's masks given, warm, ms a frame as in `speed_cases`."""
+
+    def real(name: str, build: Callable[[], Removal], size: str) -> SpeedCase:
+        title = f"mask {name} {size}"
+
+        def measure(results: Results) -> None:
+            try:
+                case = build()
+            except VidraseError as error:
+                results.fail("speed", title, "(case)", error)
+                return
+            height, width = SIZES[size]
+            clip, masks = here / "clip.mp4", here / "masks.mkv"
+            write_clip(clip, (_scaled(picture, height, width) for picture in case.given))
+            write_masks(masks, [_scaled_mask(mask, height, width) for mask in case.masks])
+            choices = {"mask": str(masks), "device": device}
+            add_row(results, "paste mask", title, core_count(), clip, choices, min(plan.runs, 3))
+
+        return title, measure
+
+    return [
+        real(name, build, size)
+        for k, (name, build) in enumerate(refs)
+        for size in (plan.real_sizes if k == 0 else plan.real_sizes[:1])
+    ]
+
+
+def core_count() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_memory(results: Results, plan: Plan, device: str = "auto") -> None:
     """Rows "memory": peak resident MiB against length and size; flat in length is the promise."""
     with tempfile.TemporaryDirectory(prefix="vidrase-bench-") as folder:
         here = Path(folder)
         for length in plan.lengths:
             clip, masks = _marked_clip(here, "240p", length, 0.06)
-            _memory_row(results, "length", f"{length} frames 240p", length, clip, here, masks)
+            _memory_row(results, "length", f"{length} frames 240p", length, clip, masks, device)
         for size in plan.sizes if plan is FULL else plan.sizes[1:2]:  # the first is among the lengths
             clip, masks = _marked_clip(here, size, FULL_WINDOWS, 0.06)
-            _memory_row(results, "size", f"{FULL_WINDOWS} frames {size}", FULL_WINDOWS, clip, here, masks)
+            _memory_row(results, "size", f"{FULL_WINDOWS} frames {size}", FULL_WINDOWS, clip, masks, device)
 
 
 def growth(rows: Sequence[Row]) -> float | None:
@@ -102,11 +163,12 @@ def growth(rows: Sequence[Row]) -> float | None:
     return float(np.polyfit(x, y, 1)[0] * 100)
 
 
-def _row(
-    results: Results, group: str, case: str, threads: int, clip: Path, here: Path, choices: dict[str, Any], runs: int
+def add_row(
+    results: Results, group: str, case: str, threads: int, clip: Path, choices: dict[str, Any], runs: int
 ) -> None:
+    """One row of warm runs on `threads` cores; the result lies beside the clip."""
     try:
-        found = measured(clip, here / "out.mp4", choices, runs=runs, threads=threads)
+        found = measured(clip, clip.with_name("out.mp4"), choices, runs=runs, threads=threads)
     except VidraseError as error:
         results.fail("speed", case, "vidrase", error)
         return
@@ -126,6 +188,8 @@ def _row(
     if bound:
         numbers["over_bound"] = round(ms / bound, 3)
     numbers |= {"threads": float(threads), "hole_share": found["hole_share"]}
+    if found["gpu_peak_mib"]:
+        numbers["gpu_peak_mib"] = round(found["gpu_peak_mib"], 1)
     case = f"{case} · {threads} core{'s' if threads > 1 else ''}"
     results.add(
         Row(
@@ -140,9 +204,9 @@ def _row(
     )
 
 
-def _memory_row(results: Results, group: str, case: str, frames: int, clip: Path, here: Path, masks: Path) -> None:
+def _memory_row(results: Results, group: str, case: str, frames: int, clip: Path, masks: Path, device: str) -> None:
     try:
-        found = measured(clip, here / "out.mp4", {"mask": str(masks)}, runs=0)
+        found = measured(clip, clip.with_name("out.mp4"), {"mask": str(masks), "device": device}, runs=0)
     except VidraseError as error:
         results.fail("memory", case, "vidrase", error)
         return
@@ -169,6 +233,10 @@ def _marked_clip(here: Path, size: str, frames: int, share: float) -> tuple[Path
 def _sample(sample: Path, size: str, frames: int) -> Iterator[Rgb]:
     for picture in read_rgb_frames(sample, 40, frames):  # from frame 40 on the walker is in view
         yield _scaled(picture, *SIZES[size])
+
+
+def _scaled_mask(mask: Mask, height: int, width: int) -> Mask:
+    return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
 
 def _scaled(picture: Rgb, height: int, width: int) -> Rgb:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,15 @@ from vidrase.bench.folders import chosen, data_root
 from vidrase.bench.page import save_page
 from vidrase.bench.peers import Peer, missing, ours, peers
 from vidrase.bench.quality import run_cases
+from vidrase.bench.ratios import contenders, paste_refs, run_ratios
 from vidrase.bench.record import checkout, make_record, save
 from vidrase.bench.results import Results
 from vidrase.bench.sample import sample_case, sample_folder, sample_removal
 from vidrase.bench.scenes import synthetic_cases
+from vidrase.bench.startup import run_startup
 from vidrase.errors import OptionError, SinkError, VidraseError
 from vidrase.report import Note
+from vidrase.segment.device import choose_device
 
 SUITES = ("quality", "stills", "removal", "masks", "speed", "memory", "live")
 
@@ -49,6 +54,8 @@ class BenchOptions:
     """Cases of an ablation that run side by side."""
     minutes: float | None = None
     """Of the live soak; None: 10, or half a minute when quick."""
+    device: str = "auto"
+    """Where the networks run: auto, cpu, cuda, cuda:1, mps."""
 
     def __post_init__(self) -> None:
         if self.suite not in (*SUITES, "all"):
@@ -58,8 +65,10 @@ class BenchOptions:
 def run(options: BenchOptions, say: Note = print) -> Results:
     """Measure; a suite that lacks its data is skipped with a line when everything was asked for, else an error.
 
-    Raises VidraseError for data that is asked for by name and is not there or does not fit.
+    Raises VidraseError for data that is asked for by name and is not there or does not fit, OptionError for a device that
+    this machine lacks.
     """
+    choose_device(options.device)  # one that is not there is known before the minutes of measuring
     data = data_root(options.data)
     if options.output is not None:  # known before the minutes of measuring, not after them
         try:
@@ -98,7 +107,7 @@ def write(results: Results, options: BenchOptions) -> list[Path]:
     settings: dict[str, Any] = {
         k: v
         for k, v in asdict(options).items()
-        if k in ("suite", "cases", "quick", "quality", "minutes", "ablate", "frames")
+        if k in ("suite", "cases", "quick", "quality", "minutes", "device", "ablate", "frames")
     }
     settings["cases"] = list(options.cases)
     records = []
@@ -174,13 +183,13 @@ def _removal(options: BenchOptions, data: Path | None, results: Results) -> None
     stage = shadows if options.cases or not options.quick else spread(shadows, 4)
     refs += whole
     names = chosen([*(name for name, _ in refs), *(stage_name(name) for name, _ in stage)], options.cases)
-    tools: list[Tool] = [VidraseTool()]
+    tools: list[Tool] = [VidraseTool(options.device)]
     try:
-        tools.append(UserScript(coco_weights()))
+        tools.append(UserScript(coco_weights(), options.device))
     except VidraseError as error:
         results.skip(f"the user script: {error}")
     try:
-        redetector = Redetector()
+        redetector = Redetector(options.device)
     except (VidraseError, ImportError) as error:
         results.skip(f"re-detection: {error}")
         redetector = None
@@ -192,27 +201,59 @@ def _masks(options: BenchOptions, data: Path | None, results: Results) -> None:
     from vidrase.bench.holes import run_holes
     from vidrase.bench.masks import run_masks
 
-    run_masks(_needs(data, "masks"), results, quick=options.quick)
-    run_holes(_needs(data, "masks"), results, quick=options.quick)
+    run_masks(_needs(data, "masks"), results, quick=options.quick, device=options.device)
+    run_holes(_needs(data, "masks"), results, quick=options.quick, device=options.device)
 
 
-def _speed(options: BenchOptions, _: Path | None, results: Results) -> None:
+def _speed(options: BenchOptions, data: Path | None, results: Results) -> None:
     folder = sample_folder()
     plan = speed.QUICK if options.quick else speed.FULL
-    speed.run_speed(results, plan, folder / "walk.mp4" if folder else None)
+    if folder is None:
+        results.skip("speed with a detector: samples/walk.mp4 is not here (it comes with the sources, not with pip)")
+    with tempfile.TemporaryDirectory(prefix="vidrase-bench-") as made:
+        cases: list[speed.SpeedCase] = [("start", run_startup)]
+        cases += _real_clips(options, data, plan, results, Path(made))
+        cases += speed.speed_cases(plan, folder / "walk.mp4" if folder else None, options.device, Path(made))
+        names = chosen([name for name, _ in cases], options.cases)
+        for name, measure in cases:
+            if name in names:
+                measure(results)
+
+
+def _real_clips(
+    options: BenchOptions, data: Path | None, plan: speed.Plan, results: Results, made: Path
+) -> list[speed.SpeedCase]:
+    """Real clips with a pasted person: beside the user's script, and with the truth's masks. Says what is missing."""
+    if data is None:
+        results.skip("speed on real clips: no --data and no VIDRASE_DATA")
+        return []
+    count, frames, repetitions = plan.real
+    try:
+        refs = paste_refs(data, frames, count)
+    except VidraseError as error:
+        results.skip(f"speed on real clips: {error}")
+        return []
+    cases = speed.real_mask_cases(plan, refs, options.device, made)
+    try:
+        field = contenders(options.device)
+    except VidraseError as error:
+        results.skip(f"speed beside the user's script: {error}")
+        return cases
+    beside = [(name, partial(run_ratios, name=name, build=b, field=field, repetitions=repetitions)) for name, b in refs]
+    return [*beside, *cases]
 
 
 def _memory(options: BenchOptions, _: Path | None, results: Results) -> None:
-    speed.run_memory(results, speed.QUICK if options.quick else speed.FULL)
+    speed.run_memory(results, speed.QUICK if options.quick else speed.FULL, options.device)
 
 
 def _live(options: BenchOptions, data: Path | None, results: Results) -> None:
     from vidrase.bench.live import run_fixed, run_soak
 
     minutes = options.minutes if options.minutes is not None else 0.5 if options.quick else 10.0
-    run_soak(results, minutes, sample_folder())
+    run_soak(results, minutes, sample_folder(), options.device)
     if data is not None:
-        run_fixed(results, data, 300 if options.quick else 1400)
+        run_fixed(results, data, 300 if options.quick else 1400, options.device)
     else:
         results.skip("live against clean plates: no --data and no VIDRASE_DATA")
 
@@ -235,11 +276,11 @@ def _chosen(refs: Sequence[CaseRef], options: BenchOptions) -> list[CaseRef]:
 
 def _methods(options: BenchOptions, results: Results, *, stills: bool = False) -> list[Peer]:
     """Ours first. Without our engine the peers still run, and the page says so."""
-    rivals = peers(stills=stills)
+    rivals = peers(stills=stills, device=options.device)
     for why in missing(stills=stills):
         results.skip(why)
     try:
-        return [ours(options.quality), *rivals]
+        return [ours(options.quality, options.device), *rivals]
     except VidraseError as error:
         results.skip(f"our engine: {error}")
         return rivals

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from vidrase.bench.judge import MEASURES
 from vidrase.bench.masks import MASK_MEASURES
 from vidrase.bench.peers import OURS
+from vidrase.bench.ratios import RATIOS
 from vidrase.bench.removal import REMOVAL_MEASURES
 from vidrase.bench.results import Results, Row, mean_by
 from vidrase.bench.speed import growth
@@ -83,6 +84,7 @@ def weaknesses(rows: Sequence[Row], most: int = 14) -> list[str]:
             ("false_share", 0.1, "the shadow stage takes {:.0%} of the thing's area that is no shadow"),
             ("dropouts", 0.05, "more than half of the person is missed in {:.0%} of the frames"),
             ("changed_outside", 0.5, "{:.0f} pixels changed outside the hole"),
+            ("ratio_to_script", 1.0, "takes {:.2f} times as long as the script that a user would write"),
         ):
             if n.get(name, 0.0) > limit:
                 found.append((n[name] / limit, f"{row.case}: {words.format(n[name])}"))
@@ -174,16 +176,35 @@ def _measured(suite: str, rows: Sequence[Row]) -> str:
     lines = [f"{suite}: median of the runs"]
     for row in rows:
         n = row.numbers
-        if suite == "speed":
+        if "start_seconds" in n:
+            text = f"{n['start_seconds']:.2f} s"
+        elif row.group == "paste":
+            text = _beside(row)
+        elif suite == "speed":
             stages = ", ".join(f"{k.removeprefix('stage_')} {v:.1f}" for k, v in n.items() if k.startswith("stage_"))
             bound = f", {n['over_bound']:.2f} x decode+detect+encode" if "over_bound" in n else ""
             text = f"{n['ms_per_frame']:.1f} ms ± {row.iqr.get('ms_per_frame', 0):.1f}, processor {n['cpu_ms_per_frame']:.1f} "
             text += f"({n['fps']:.1f} fps{bound}; {stages}); cold {n['cold_seconds']:.1f} s"
+            if "gpu_peak_mib" in n:
+                text += f", GPU {n['gpu_peak_mib']:.0f} MiB"
         else:
             text = f"peak {n['peak_mib']:.0f} MiB, {n['above_idle_mib']:.0f} above an idle process, "
             text += f"{n['frames_in_flight']:.0f} frames in flight"
+            if n.get("gpu_peak_mib"):
+                text += f", GPU {n['gpu_peak_mib']:.0f} MiB"
         lines.append(f"  {row.case:28s} {text}")
     slope = growth(rows)
     if suite == "memory" and slope is not None:
         lines.append(f"  growth with length: {slope:+.2f} MiB a hundred frames (240p)")
     return "\n".join(lines)
+
+
+def _beside(row: Row) -> str:
+    """A whole process on a real clip, and what it is in multiples of the others of the same run."""
+    n = row.numbers
+    text = f"{row.method}: {n['ms_per_frame']:.0f} ms a frame ± {row.iqr.get('ms_per_frame', 0):.0f}, "
+    text += f"processor {n['cpu_ms_per_frame']:.0f}, start included"
+    for name, (words, _) in RATIOS.items():
+        if name in n:
+            text += f", {n[name]:.2f} x {words}"
+    return text

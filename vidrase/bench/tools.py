@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
+import subprocess
+import sys
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
-import numpy as np
-
+from vidrase.bench.clipfile import read_luma_frames
 from vidrase.bench.peers import OURS
-from vidrase.bench.spawn import measured
-from vidrase.errors import SourceError, WeightsMissing
+from vidrase.bench.spawn import Elapsed, measured, timed
+from vidrase.errors import WeightsMissing
 
 COCO = "yolov8n-seg.pt"
 
@@ -32,53 +33,57 @@ class VidraseTool:
 
     name = OURS
 
+    def __init__(self, device: str = "auto") -> None:
+        self._device = device
+
     def erase(self, clip: Path, to: Path, what: str) -> dict[str, float]:
         """See `Tool.erase`."""
-        found = measured(clip, to, {"remove": what}, runs=0)
+        found = measured(clip, to, {"remove": what, "device": self._device}, runs=0)
         stages = {f"seconds_{stage}": seconds for stage, seconds in found["stages"][0].items()}
-        return {
-            "fps": found["frames"] / found["walls"][0],
+        numbers = {
+            "fps": found["frames"] / found["cold_seconds"],
             "share_copied": found["share_copied"],
             "fallbacks": float(sum(found["fallbacks"].values())),
             **stages,
         }
+        return numbers | ({"gpu_peak_mib": found["gpu_peak_mib"]} if found["gpu_peak_mib"] else {})
 
 
 class UserScript:
-    """ultralytics frame by frame, masks grown by 15 px, `cv2.inpaint`, `cv2.VideoWriter`: sound and timing are lost by nature."""
+    """`user_script.py` as a process of its own, as a user would start it."""
 
     name = "user script"
 
-    def __init__(self, weights: Path) -> None:
-        self._weights = weights
-        self._model: Any = None
+    def __init__(self, weights: Path, device: str = "auto") -> None:
+        self._weights, self._device = weights, device
+
+    def timed(self, clip: Path, to: Path, what: str) -> Elapsed:
+        """How long the whole process takes. Raises ChildFailed."""
+        script = str(resources.files("vidrase.bench").joinpath("user_script.py"))
+        order = [script, str(clip), str(to), str(self._weights), what]
+        order += [] if self._device == "auto" else [self._device]
+        # -P: the modules beside the script are not on a user's path
+        command = [sys.executable, *(["-P"] if _torchvision_loads() else ["-c", REPAIRED]), *order]
+        # no network and no installing from within a benchmark; settings go where the clip is, not to the user's home
+        quiet = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": str(to.parent)}
+        return timed(command, quiet, what=f"{self.name} on {clip.name}")
 
     def erase(self, clip: Path, to: Path, what: str) -> dict[str, float]:
         """See `Tool.erase`."""
-        if self._model is None:
-            self._model = plain_yolo(self._weights)
-        begun, frames = time.perf_counter(), 0
-        wanted = [number for number, label in self._model.names.items() if label in what.split(",")]
-        capture = cv2.VideoCapture(str(clip))
-        size = (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
-        writer = cv2.VideoWriter(str(to), cv2.VideoWriter.fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS), size)
-        if not capture.isOpened() or not writer.isOpened():
-            raise SourceError(f"OpenCV cannot read {clip.name} or write {to.name}")
-        kernel = np.ones((15, 15), np.uint8)
-        while True:
-            there, bgr = capture.read()
-            if not there:
-                break
-            found = self._model.predict(bgr, classes=wanted, verbose=False)[0]
-            if found.masks is not None:
-                union = found.masks.data.any(0).cpu().numpy().astype(np.uint8)
-                hole = cv2.dilate(cv2.resize(union, size, interpolation=cv2.INTER_NEAREST), kernel)
-                bgr = cv2.inpaint(bgr, hole, 3, cv2.INPAINT_TELEA)
-            writer.write(bgr)
-            frames += 1
-        capture.release()
-        writer.release()
-        return {"fps": frames / (time.perf_counter() - begun)}
+        seconds = self.timed(clip, to, what).wall
+        return {"fps": sum(1 for _ in read_luma_frames(to)) / seconds}
+
+
+REPAIRED = (
+    "import runpy, sys; from vidrase.torchvision_ops import import_torchvision; import_torchvision(); "
+    "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+"""Starts a script where torchvision does not load beside the installed torch: ultralytics would end at its first picture."""
+
+
+@cache
+def _torchvision_loads() -> bool:
+    return not subprocess.run([sys.executable, "-c", "import torchvision"], capture_output=True, check=False).returncode
 
 
 def coco_weights() -> Path:

@@ -15,6 +15,7 @@ from vidrase.live.capture import CapturedFrame
 from vidrase.live.eraser import LiveEraser
 from vidrase.live.outputs import Output, OutputFrame
 from vidrase.live.stats import Stats
+from vidrase.options import ModelOptions
 from vidrase.segment import Segmenter
 
 BITS, CELL = 24, 12
@@ -47,12 +48,13 @@ def soak(
     rate: float = 30.0,
     person: NDArray[np.uint8] | None = None,
     segmenter: Segmenter | None = None,
+    models: ModelOptions | None = None,
 ) -> dict[str, Any]:
     """Run for `minutes` and report.
 
     size:      (height, width).  rate: frames per second.
     person:    uint8 [h, w, 4] RGBA, moved through the scene; None: an empty scene.
-    segmenter: replaces the default detector.
+    segmenter: replaces the detector of `models`.
     Returns plain types: `Stats.as_dict` with its series (seconds, fps, latency_ms, dropped, memory_mib, level); `clock_ms`, the
     age of output frames by the clock in them; and `fps_by_view`, with and without a person in view.
     Raises OptionError for a duration that is not positive.
@@ -86,7 +88,7 @@ def soak(
                 counts["made"] += 1
                 ready.notify()
 
-    with LiveEraser("person", segmenter=segmenter) as eraser:
+    with LiveEraser("person", segmenter=segmenter, models=models) as eraser:
         eraser.warm_up()
         producer = threading.Thread(target=produce, name="vidrase-live-soak", daemon=True)
         producer.start()
