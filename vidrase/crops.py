@@ -1,4 +1,4 @@
-"""Masks as crops: the part of a frame in which anything is True, and where that part lies."""
+"""Masks stored as crops: the bounding part of a mask and its position in the frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Crop = tuple[NDArray[np.bool_], tuple[int, int]]
 
 
 def intersection_area(a: Crop, b: Crop) -> int:
-    """Pixels that are True in both."""
+    """Number of pixels that are True in both."""
     y0, x0 = max(a[1][0], b[1][0]), max(a[1][1], b[1][1])
     y1 = min(a[1][0] + a[0].shape[0], b[1][0] + b[0].shape[0])
     x1 = min(a[1][1] + a[0].shape[1], b[1][1] + b[0].shape[1])
@@ -24,7 +24,7 @@ def intersection_area(a: Crop, b: Crop) -> int:
 
 
 def is_near(a: Crop, b: Crop, reach: float) -> bool:
-    """Whether `b` comes within `reach` px of the box round `a`."""
+    """Whether a pixel of `b` is within `reach` px of the bounding box of `a`."""
     padding = math.ceil(reach)
     top, left = a[1][0] - b[1][0], a[1][1] - b[1][1]
     (rows, columns), other = a[0].shape, b[0]
@@ -36,7 +36,7 @@ def is_near(a: Crop, b: Crop, reach: float) -> bool:
 
 
 def union(parts: Sequence[Crop], min_count: int = 1) -> Crop | None:
-    """Where at least `min_count` of the crops are, as one, trimmed; None when that is nowhere."""
+    """Pixels that are True in at least `min_count` crops, as one trimmed crop; None when there are none."""
     if not parts:
         return None
     y0, x0 = min(corner[0] for _, corner in parts), min(corner[1] for _, corner in parts)
@@ -49,7 +49,7 @@ def union(parts: Sequence[Crop], min_count: int = 1) -> Crop | None:
 
 
 def trim(crop: Crop) -> Crop | None:
-    """The crop without rows and columns at its edges in which nothing is True; None when nothing is."""
+    """The crop without empty border rows and columns; None when it is empty."""
     mask, (y, x) = crop
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
@@ -59,12 +59,12 @@ def trim(crop: Crop) -> Crop | None:
 
 
 def area(crop: Crop) -> int:
-    """Pixels that are True."""
+    """Number of True pixels."""
     return int(np.count_nonzero(crop[0]))
 
 
 def paste_crop(crop: Crop, corner: tuple[int, int], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """bool `size`: what of the crop lies in the window of the frame whose top left pixel is `corner`."""
+    """bool `size`: the part of the crop inside the window of the frame whose top left pixel is `corner`."""
     out = np.zeros(size, bool)
     (rows, columns), top, left = crop[0].shape, crop[1][0] - corner[0], crop[1][1] - corner[1]
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + rows, size[0]), min(left + columns, size[1])
