@@ -1,8 +1,8 @@
 """Distillation losses: the student segmenter copies its teacher's maps.
 
-Every image gives a target at every position of every map, so a few thousand unlabelled photos teach as much as many times
-that number of labelled ones. Shapes below: B images, N anchors over the three levels (strides 8, 16, 32), K classes, 4·R box bins,
-M mask coefficients.
+Every image gives a target at every position of every map, so a few thousand unlabelled photos teach as much as many
+times that number of labelled ones. Shapes below: B images, N anchors over the three levels (strides 8, 16, 32), K
+classes, 4·R box bins, M mask coefficients.
 """
 
 from __future__ import annotations
