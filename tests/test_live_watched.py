@@ -157,7 +157,7 @@ def test_keys_without_a_desktop() -> None:
         window.press(ord("1"), eraser)
         assert eraser.id_assigner.kept == {1}
         window.press(ord("c"), eraser)
-        assert eraser.memory.known_share() == 0
+        assert eraser.background.known_share() == 0
         shown = eraser.result
         assert shown is not None
         plain = with_overlay(shown, shown.rgb, "", compare=False, mask=False)

@@ -1,6 +1,6 @@
-"""Native planes to RGB views and back: the one place that knows about YCbCr matrices, ranges and chroma subsampling.
+"""Convert native planes to RGB and back: the only module with YCbCr matrices, ranges and chroma subsampling.
 
-Invariant: nothing here ever changes a frame; views are copies. Equations: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant
+Invariant: no function changes a frame; results are copies. Equations: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant
 luminance): Y = Kr R + Kg G + Kb B, Cb = (B - Y) / (2 (1 - Kb)), Cr = (R - Y) / (2 (1 - Kr)).
 """
 
@@ -44,7 +44,7 @@ class PixelLayout:
     """log2 of the vertical chroma subsampling: 1 for 4:2:0."""
     alpha: bool = False
     matrix: Matrix = "bt709"
-    """Used for RGB views only; what the file itself says stays with the file."""
+    """Used for RGB conversion only; the file keeps its own tag."""
     full_range: bool = False
     """True: 0..2^bits-1 (JPEG). False: 16..235 / 16..240, scaled to the bit depth. RGB and gray images are full range."""
 
@@ -98,7 +98,7 @@ def _yuv_to_rgb_matrix(layout: PixelLayout) -> NDArray[np.float32]:
 def to_rgb(
     planes: Sequence[NDArray], layout: PixelLayout, *, size: tuple[int, int] | None = None
 ) -> NDArray[np.float32]:
-    """RGB of whole planes (or of crops of them that are aligned to the chroma grid).
+    """RGB of whole planes, or of crops aligned to the chroma grid.
 
     planes: as `PixelLayout` says, Y [h, w]; alpha is ignored.
     size:   (height, width) to scale to (area averaging when shrinking, linear when enlarging); None keeps the luma size.
@@ -130,7 +130,7 @@ def to_rgb8(
 
 
 def from_rgb(rgb: NDArray[np.floating], layout: PixelLayout) -> list[NDArray]:
-    """The colour planes (no alpha) that show `rgb`: the inverse of `to_rgb`.
+    """The colour planes (no alpha) of an RGB image: the inverse of `to_rgb`.
 
     rgb: float [h, w, 3] in [0, 1]. Returns planes of `layout.dtype`, chroma averaged over the luma samples it covers.
     """
@@ -174,7 +174,7 @@ def to_luma8(
 
 
 def chroma_hole(hole: NDArray[np.bool_], layout: PixelLayout, plane: int) -> NDArray[np.bool_]:
-    """`hole` on the grid of component `plane`: a chroma sample is in the hole when any luma pixel it covers is.
+    """`hole` on the grid of component `plane`: a chroma sample is in the hole if any luma pixel that it covers is.
 
     hole: bool [h, w] on the luma grid, its origin on the chroma grid. Returns bool of `layout.plane_shape(plane, h, w)`.
     """
@@ -196,7 +196,7 @@ def _resize(plane: NDArray, height: int, width: int) -> NDArray:
 
 
 def _upsampled(plane: NDArray, layout: PixelLayout, number: int, height: int, width: int) -> NDArray:
-    """A chroma plane at luma size, by exactly its subsampling factor: odd sizes must not stretch it."""
+    """A chroma plane upsampled to luma size by its exact subsampling factor: odd sizes must not stretch it."""
     shift_y, shift_x = layout.shifts(number)
     return _resize(plane, plane.shape[0] << shift_y, plane.shape[1] << shift_x)[:height, :width]
 

@@ -1,4 +1,4 @@
-"""Masks as crops: the part of a frame in which anything is True, and where that part lies."""
+"""Masks stored as crops: the bounding part of a mask and its position in the frame."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ Crop = tuple[NDArray[np.bool_], tuple[int, int]]
 """bool [h, w] and the (y, x) of its top left pixel in the frame."""
 
 
-def shared(a: Crop, b: Crop) -> int:
-    """Pixels that are True in both."""
+def intersection_area(a: Crop, b: Crop) -> int:
+    """Number of pixels that are True in both."""
     y0, x0 = max(a[1][0], b[1][0]), max(a[1][1], b[1][1])
     y1 = min(a[1][0] + a[0].shape[0], b[1][0] + b[0].shape[0])
     x1 = min(a[1][1] + a[0].shape[1], b[1][1] + b[0].shape[1])
     if y1 <= y0 or x1 <= x0:
         return 0
-    one, two = (mask[y0 - y : y1 - y, x0 - x : x1 - x] for mask, (y, x) in (a, b))
-    return int(np.count_nonzero(one & two))
+    mask_a, mask_b = (mask[y0 - y : y1 - y, x0 - x : x1 - x] for mask, (y, x) in (a, b))
+    return int(np.count_nonzero(mask_a & mask_b))
 
 
-def touching(a: Crop, b: Crop, reach: float) -> bool:
-    """Whether `b` comes within `reach` px of the box round `a`."""
-    spare = math.ceil(reach)
+def is_near(a: Crop, b: Crop, reach: float) -> bool:
+    """Whether a pixel of `b` is within `reach` px of the bounding box of `a`."""
+    padding = math.ceil(reach)
     top, left = a[1][0] - b[1][0], a[1][1] - b[1][1]
     (rows, columns), other = a[0].shape, b[0]
-    if top + rows + spare <= 0 or left + columns + spare <= 0:
+    if top + rows + padding <= 0 or left + columns + padding <= 0:
         return False
-    return bool(other[max(top - spare, 0) : top + rows + spare, max(left - spare, 0) : left + columns + spare].any())
+    return bool(
+        other[max(top - padding, 0) : top + rows + padding, max(left - padding, 0) : left + columns + padding].any()
+    )
 
 
-def united(parts: Sequence[Crop], least: int = 1) -> Crop | None:
-    """Where at least `least` of the crops are, as one, trimmed; None when that is nowhere."""
+def union(parts: Sequence[Crop], min_count: int = 1) -> Crop | None:
+    """Pixels that are True in at least `min_count` crops, as one trimmed crop; None when there are none."""
     if not parts:
         return None
     y0, x0 = min(corner[0] for _, corner in parts), min(corner[1] for _, corner in parts)
@@ -43,11 +45,11 @@ def united(parts: Sequence[Crop], least: int = 1) -> Crop | None:
     counts = np.zeros((y1 - y0, x1 - x0), np.uint8)
     for mask, (y, x) in parts:
         counts[y - y0 : y - y0 + mask.shape[0], x - x0 : x - x0 + mask.shape[1]] += mask.view(np.uint8)
-    return trimmed((counts >= least, (y0, x0)))
+    return trim((counts >= min_count, (y0, x0)))
 
 
-def trimmed(crop: Crop) -> Crop | None:
-    """The crop without rows and columns at its edges in which nothing is True; None when nothing is."""
+def trim(crop: Crop) -> Crop | None:
+    """The crop without empty border rows and columns; None when it is empty."""
     mask, (y, x) = crop
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
@@ -57,12 +59,12 @@ def trimmed(crop: Crop) -> Crop | None:
 
 
 def area(crop: Crop) -> int:
-    """Pixels that are True."""
+    """Number of True pixels."""
     return int(np.count_nonzero(crop[0]))
 
 
-def placed(crop: Crop, corner: tuple[int, int], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """bool `size`: what of the crop lies in the window of the frame whose top left pixel is `corner`."""
+def paste_crop(crop: Crop, corner: tuple[int, int], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """bool `size`: the part of the crop inside the window of the frame whose top left pixel is `corner`."""
     out = np.zeros(size, bool)
     (rows, columns), top, left = crop[0].shape, crop[1][0] - corner[0], crop[1][1] - corner[1]
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + rows, size[0]), min(left + columns, size[1])

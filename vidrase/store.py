@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.closable import Closable
-from vidrase.crops import touching
+from vidrase.crops import is_near
 from vidrase.errors import ShapeError
 from vidrase.frames import Frame, Instances
 from vidrase.labels import CARRIED
@@ -202,7 +202,7 @@ class InstanceStore(Closable):
         crops = [(mask, (int(y), int(x))) for mask, (y, x) in zip(instances.masks, instances.corners, strict=True)]
         for k in carried:
             for other, label in enumerate(instances.labels):
-                if label == "person" and touching(crops[k], crops[other], reach):
+                if label == "person" and is_near(crops[k], crops[other], reach):
                     carriers = self._accumulators[int(instances.ids[k])].summary.carriers
                     carriers[int(instances.ids[other])] = carriers.get(int(instances.ids[other]), 0) + 1
 

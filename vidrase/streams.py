@@ -1,6 +1,6 @@
-"""Generator plumbing: threads between stages and windows over a stream. Knows nothing of video.
+"""Generator tools: threads between stages and sliding windows. Independent of video.
 
-Invariant: whoever stops consuming (end, error or `close()`) leaves no thread and no open generator behind.
+Invariant: a consumer that stops (end, error or `close()`) leaves no thread and no open generator behind.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from vidrase.errors import OptionError
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.05  # how long a stopped worker may go on waiting for room
+POLL_SECONDS = 0.05  # seconds until a stopped worker notices that nobody takes its items
 
 
 @dataclass(frozen=True, slots=True)
 class Window(Generic[T]):
-    """A run of items with context: each item of the stream is in exactly one `core`."""
+    """Consecutive items with context: each item of the stream is in exactly one `core`."""
 
     before: tuple[T, ...]
     core: tuple[T, ...]
@@ -30,7 +30,7 @@ class Window(Generic[T]):
 
 
 def windows(upstream: Iterable[T], *, core: int, before: int, after: int) -> Iterator[Window[T]]:
-    """Cut `upstream` into runs of `core` items with up to `before` and `after` neighbours; holds no more than their sum."""
+    """Cut `upstream` into windows of `core` items with up to `before` and `after` neighbours; holds no more than their sum."""
     if core < 1 or before < 0 or after < 0:
         raise OptionError(f"expected core >= 1, before >= 0, after >= 0, got {core}, {before}, {after}")
     past: deque[T] = deque(maxlen=before) if before else deque(maxlen=0)
@@ -56,7 +56,7 @@ def windows(upstream: Iterable[T], *, core: int, before: int, after: int) -> Ite
 
 
 class _End:
-    """The worker's last word: the error it met, or none."""
+    """Marks the end of the stream, with the worker's error if there was one."""
 
     __slots__ = ("error",)
 
@@ -65,10 +65,10 @@ class _End:
 
 
 def prefetch(upstream: Iterable[T], *, depth: int, name: str) -> Generator[T, None, None]:
-    """The items of `upstream`, made up to `depth` ahead in a thread called `vidrase-<name>`.
+    """The items of `upstream`, read up to `depth` ahead in a thread named `vidrase-<name>`.
 
-    An error in the worker is raised here, in order. Leaving early stops and joins the worker, which closes `upstream` itself.
-    The thread starts at the first `next()`, so a chain that is built but never run leaks nothing.
+    An error in the worker is raised here, in order. Stopping early joins the worker, which closes `upstream` itself.
+    The thread starts at the first `next()`, so a chain that never runs leaks nothing.
     """
     if depth < 1:
         raise OptionError(f"expected a prefetch depth of at least 1, got {depth}")
@@ -95,7 +95,7 @@ def _prefetch(upstream: Iterable[T], depth: int, name: str) -> Generator[T, None
             for item in source:
                 if not put(item):
                     break
-                del item  # the consumer's copy must be the last one, or one frame more than the formula is alive
+                del item  # the consumer must hold the last reference, otherwise one more frame stays in memory
         except BaseException as caught:  # noqa: BLE001 - handed to the consumer, who raises it
             error = caught
         finally:
@@ -124,12 +124,12 @@ def _prefetch(upstream: Iterable[T], depth: int, name: str) -> Generator[T, None
 
 
 def closing_all(items: Iterable[T]) -> closing[Generator[T, None, None]]:
-    """`items` as a context that closes the generator, when it is one."""
+    """`items` as a context manager that closes the generator, if it is one."""
     return closing(iter_closable(items))
 
 
 def iter_closable(items: Iterable[T]) -> Generator[T, None, None]:
-    """Any iterable as a generator that closes what it reads from."""
+    """Any iterable as a generator that closes its source."""
     source = iter(items)
     try:
         yield from source

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
-from vidrase.crops import Crop, area, placed, shared, trimmed, united
+from vidrase.crops import Crop, area, intersection_area, paste_crop, trim, union
 from vidrase.cuts import Shots
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Instances
@@ -146,7 +146,7 @@ class Bridge:
                 parts = [own, _adjoining(own, _voted([part for part in others if part is not None]))]
                 if not exact and rules.enabled("mask.leaving"):
                     parts += self._leaving(number, now, near, places)
-            whole = united([part for part in parts if part is not None])
+            whole = union([part for part in parts if part is not None])
             if whole is not None:
                 yield Thing(*whole, self._motion.speed(*whole, now.place, near))
 
@@ -165,7 +165,7 @@ class Bridge:
         # what the flow brings is of use only where it brings the thing, and not what the thing is behind
         return [
             *between,
-            *(p for p in parts if p is not None and max(shared(p, b) for b in between) >= ALONG * area(p)),
+            *(p for p in parts if p is not None and max(intersection_area(p, b) for b in between) >= ALONG * area(p)),
         ]
 
     def _leaving(self, number: int, now: Seen, near: dict[int, Seen], places: list[int]) -> list[Crop | None]:
@@ -193,7 +193,7 @@ class Bridge:
         if carried is None:
             return []
         mask, (y, x) = carried
-        return [trimmed((mask & placed((strip, (0, 0)), (y, x), mask.shape), (y, x)))]
+        return [trim((mask & paste_crop((strip, (0, 0)), (y, x), mask.shape), (y, x)))]
 
     def _reasonable(self, number: int, place: int, near: dict[int, Seen]) -> Piece:
         """A thing's mask in frame `place`, without what nobody saw just before and just after if that is much."""
@@ -208,7 +208,7 @@ class Bridge:
             return piece
         beside = [near[p].pieces[number] for p in (before, after)]
         parts = [self._carried(number, one, p, place) for one, p in zip(beside, (before, after), strict=True)]
-        support = united([part for part in parts if part is not None])
+        support = union([part for part in parts if part is not None])
         if support is not None:
             kept = piece.mask
             swollen = area(piece.crop) > SWOLLEN * max(area(one.crop) for one in beside)
@@ -219,7 +219,7 @@ class Bridge:
                 # the same background, seen as such before and after: two against one
                 same = [self._motion.agreed(piece.corner, kept.shape, place, p) for p in (before, after)]
                 kept = kept & ~(same[0] & same[1] & ~self._within(support, piece, RIM_SHARE))
-            crop = trimmed((kept, piece.corner))
+            crop = trim((kept, piece.corner))
             if crop is not None and np.count_nonzero(kept) < np.count_nonzero(piece.mask):
                 piece = Piece(*crop, piece.score)
         self._checked[place, number] = piece
@@ -229,7 +229,7 @@ class Bridge:
         """bool of the piece's crop: where it is no farther from `support` than `share` of the frame's short side."""
         room = round(share * self._motion.short_side) + 1
         (y, x), (rows, columns) = piece.corner, piece.mask.shape
-        roomy = placed(support, (y - room, x - room), (rows + 2 * room, columns + 2 * room))
+        roomy = paste_crop(support, (y - room, x - room), (rows + 2 * room, columns + 2 * room))
         return grown(roomy, room)[room : room + rows, room : room + columns]
 
     def _carried(self, number: int, piece: Piece, source: int, target: int, *, sure: bool = False) -> Crop | None:
@@ -256,17 +256,17 @@ def _flashes(here: Piece, places: list[int], near: dict[int, Seen]) -> bool:
 def _without_strays(crop: Crop, others: list[Crop]) -> Crop:
     """A thing's mask without what lies apart from its main part, on something that stays: a dog's head is no hand."""
     mask, corner = crop
-    near = [other for other in others if shared(crop, other)]
+    near = [other for other in others if intersection_area(crop, other)]
     if not near:
         return crop
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     if count <= 2:
         return crop
-    kept = np.logical_or.reduce([placed(other, corner, mask.shape) for other in near])
+    kept = np.logical_or.reduce([paste_crop(other, corner, mask.shape) for other in near])
     sizes = stats[:, cv2.CC_STAT_AREA]
     theirs = np.bincount(labels[kept], minlength=count) > STRAY * sizes
     theirs[0], theirs[1 + int(sizes[1:].argmax())] = False, False
-    return trimmed((mask & ~theirs[labels], corner)) or crop
+    return trim((mask & ~theirs[labels], corner)) or crop
 
 
 def _crops(found: Instances) -> list[Crop]:
@@ -302,7 +302,7 @@ def _ends(places: list[int], now: int) -> list[int]:
 
 def _voted(parts: list[Crop]) -> Crop | None:
     """Where at least two of the crops agree (one, when there are fewer than three), as one crop."""
-    return united(parts, VOTES if len(parts) > VOTES else 1)
+    return union(parts, VOTES if len(parts) > VOTES else 1)
 
 
 def _on_the_way(one: Piece, two: Piece, way: float, size: tuple[int, int]) -> list[Crop]:
@@ -332,7 +332,7 @@ def _adjoining(own: Crop, more: Crop | None) -> Crop | None:
     room = ours[rows, columns]
     room[:] = part[: room.shape[0], : room.shape[1]]
     near = cv2.dilate(ours, np.ones((2 * spare + 1, 2 * spare + 1), np.uint8))[spare:-spare, spare:-spare] > 0
-    touching = np.zeros(count, bool)
-    touching[np.unique(labels[near])] = True
-    touching[0] = False
-    return touching[labels], more[1]
+    is_near = np.zeros(count, bool)
+    is_near[np.unique(labels[near])] = True
+    is_near[0] = False
+    return is_near[labels], more[1]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.camera import CameraMotion, fit_camera
-from vidrase.crops import Crop, placed, trimmed
+from vidrase.crops import Crop, paste_crop, trim
 from vidrase.frames import Frame
 from vidrase.mask.grow import grown
 from vidrase.motion import Motion
@@ -131,7 +131,7 @@ class Trace:
             if y1 > y0 and x1 > x0:
                 window = (round(y0 / scale_y), round(x0 / scale_x))
                 extent = (max(round((y1 - y0) / scale_y), 1), max(round((x1 - x0) / scale_x), 1))
-                room = placed((mask, (y, x)), window, extent)
+                room = paste_crop((mask, (y, x)), window, extent)
                 small = cv2.resize(room.view(np.uint8) * 255, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
                 out[y0:y1, x0:x1] |= small >= 128
         return out
@@ -151,7 +151,7 @@ class Trace:
             top, left = round(y0 * scale_y), round(x0 * scale_x)
             rows, columns = round(y1 * scale_y) - top, round(x1 * scale_x) - left
             fine = cv2.resize(soft, (columns, rows), interpolation=cv2.INTER_LINEAR) >= 0.5
-            piece = trimmed((fine, (top, left)))
+            piece = trim((fine, (top, left)))
             if piece is not None:
                 out.append(piece)
         return out

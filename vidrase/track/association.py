@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.crops import Crop, area, shared, united
+from vidrase.crops import Crop, area, intersection_area, union
 from vidrase.frames import Instances
 from vidrase.labels import GROUP_OF
 from vidrase.motion import Motion
@@ -120,7 +120,7 @@ class MaskAssociation:
         for k in [k for k in range(len(crops)) if ids[k] and int(ids[k]) not in self._confidence]:  # new ids
             for number, other in own.items():
                 known = number in self._confidence and groups[other] == groups[k]
-                if known and shared(crops[k], crops[other]) >= WHOLE_SHARE * areas[k]:
+                if known and intersection_area(crops[k], crops[other]) >= WHOLE_SHARE * areas[k]:
                     claims[k] = areas[k], number
         for number, last in self._last.items():
             group, own_detection = GROUP_OF.get(last.label, last.label), own.get(number)
@@ -138,14 +138,17 @@ class MaskAssociation:
             if predicted is None:
                 continue
             size = area(predicted)
-            if own_detection is not None and shared(crops[own_detection], predicted) >= MIN_AREA_RATIO * size:
+            if (
+                own_detection is not None
+                and intersection_area(crops[own_detection], predicted) >= MIN_AREA_RATIO * size
+            ):
                 continue
             for k in near:
                 if self._confidence[number] < MIN_CONFIDENCE_RATIO * detections.scores[k]:
                     continue
                 if ids[k] and _iou(crops[k], self.predicted_mask(int(ids[k]), index)) > OWN_IOU:
                     continue
-                common = shared(crops[k], predicted)
+                common = intersection_area(crops[k], predicted)
                 if (
                     common >= PART_SHARE * areas[k]
                     or _shows_whole(crops[k], predicted, None if own_detection is None else crops[own_detection])
@@ -169,7 +172,7 @@ class MaskAssociation:
             best, share = 0, DUPLICATE_SHARE
             for k in strong:
                 if detections.labels[k] == detections.labels[weak] and areas[weak] <= MAX_AREA_RATIO * areas[k]:
-                    on = shared(crops[k], crops[weak]) / max(min(areas[k], areas[weak]), 1)
+                    on = intersection_area(crops[k], crops[weak]) / max(min(areas[k], areas[weak]), 1)
                     if on > share:
                         best, share = int(owner[k]), on
             owner[weak] = best
@@ -195,7 +198,7 @@ class MaskAssociation:
                 is_whole = _similar_area(size, area(predicted))
             else:
                 others = [
-                    shared(crops[k], crop)
+                    intersection_area(crops[k], crop)
                     for n, one in before.items()
                     if n != number and _near(crops[k], one.crop) and (crop := self.predicted_mask(n, index))
                 ]
@@ -209,11 +212,11 @@ def _shows_whole(crop: Crop, predicted: Crop, own_detection: Crop | None) -> boo
     size = area(crop)
     if size > MAX_AREA_RATIO * area(predicted):
         return False
-    if shared(crop, predicted) >= WHOLE_SHARE * area(predicted):
+    if intersection_area(crop, predicted) >= WHOLE_SHARE * area(predicted):
         return True
     return (
         own_detection is not None
-        and shared(crop, own_detection) >= WHOLE_SHARE * area(own_detection)
+        and intersection_area(crop, own_detection) >= WHOLE_SHARE * area(own_detection)
         and _iou(crop, predicted) > OWN_IOU
     )
 
@@ -222,7 +225,7 @@ def _iou(a: Crop, b: Crop | None) -> float:
     """Intersection over union, 0..1."""
     if b is None:
         return 0.0
-    common = shared(a, b)
+    common = intersection_area(a, b)
     return common / max(area(a) + area(b) - common, 1)
 
 
@@ -254,7 +257,7 @@ def _merge_detections(
         # the detection with the tracker's own id represents the object, otherwise the most confident one
         first = next((k for k in members_of if ids[k] == number), max(members_of, key=lambda k: detections.scores[k]))
         objects.append((number, first, members_of))
-    whole = {number: united([crops[k] for k in members_of]) for number, _, members_of in objects}
+    whole = {number: union([crops[k] for k in members_of]) for number, _, members_of in objects}
     objects = [one for one in objects if whole[one[0]] is not None]
     masks = [whole[number] for number, _, _ in objects]
     firsts = [first for _, first, _ in objects]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.crops import Crop, area, touching
+from vidrase.crops import Crop, area, is_near
 from vidrase.frames import Instances
 from vidrase.labels import CARRIED, GROUP_OF
 
@@ -64,7 +64,7 @@ class CarriedObjectReId:
         crops = {k: _crop(detections, k) for k in (*people, *objects)}
         # confident detections first: a weak one may be a duplicate
         for k in sorted(objects, key=lambda k: (ids[k] == 0, -detections.scores[k])):
-            bearers = [int(ids[p]) for p in people if touching(crops[k], crops[p], reach)]
+            bearers = [int(ids[p]) for p in people if is_near(crops[k], crops[p], reach)]
             if not bearers:
                 continue
             group, size = GROUP_OF.get(detections.labels[k], detections.labels[k]), area(crops[k])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vidrase.crops import Crop, united
+from vidrase.crops import Crop, union
 from vidrase.frames import Instances
 from vidrase.motion import Box, Motion
 
@@ -35,7 +35,7 @@ def interpolate_masks(index: int, detected: Mapping[int, Instances], motion: Mot
                 label_score[number] = (instances.labels[k], score)
     if not crops_by_id:
         return Instances.none(size)
-    crops = [crop for group in crops_by_id.values() if (crop := united(group)) is not None]
+    crops = [crop for group in crops_by_id.values() if (crop := union(group)) is not None]
     boxes = [(x, y, x + mask.shape[1], y + mask.shape[0]) for mask, (y, x) in crops]
     return Instances(
         np.array(list(crops_by_id), np.int64),

@@ -1,1 +1,1 @@
-"""Training of the networks that vidrase ships: the segmenter (`segmenter*.py`) and the inpainters."""
+"""Training of the networks shipped with vidrase: the segmenter (`segmenter*.py`) and the inpainters."""

@@ -1,6 +1,6 @@
-"""What every training run has in common: its start, the schedule of the rate, batches ahead, checkpoints, log lines.
+"""Common parts of the training runs: seeding, learning-rate schedule, batch prefetching, checkpoints, log lines.
 
-A sample depends on (seed, step) alone, so a resumed run takes the steps that it would have taken.
+A sample depends on (seed, step) only, so a resumed run repeats the steps of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from torch import nn
 from vidrase.errors import ModelError, WeightsCorrupt, WeightsMissing
 
 SAVE_EVERY = 240.0  # seconds
-PATIENCE = 20  # steps without a finite gradient
-AHEAD = 3  # batches made while one is learnt
+PATIENCE = 20  # steps with a non-finite gradient in a row, after which the run is stopped
+AHEAD = 3  # batches prepared ahead
 
 T = TypeVar("T")
 
 
 def begin(seed: int, *, threads: int = 0) -> None:
-    """Seed torch; `threads`: how many one operation may use, 0 leaves torch's own choice.
+    """Seed torch; `threads`: threads per operation, 0 keeps torch's default.
 
-    Two cores, pconv of width 24, batch 16 at 128 px, load 2.4: 0.34 s a step with one thread, 0.31 s with two, but now and then
-    more than 7 s with two, when other programs took a core away and the threads waited for each other at every layer.
+    Two cores, pconv of width 24, batch 16 at 128 px, load 2.4: 0.34 s per step with one thread, 0.31 s with two, but occasionally
+    more than 7 s with two, when other programs used a core and the threads waited for each other at every layer.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -37,7 +37,7 @@ def begin(seed: int, *, threads: int = 0) -> None:
 
 
 def rate_at(progress: float, *, step: int, rate: float, warm: int, decay: float) -> float:
-    """The learning rate of a step: up over `warm` steps, then `rate`, down to nothing over the last share `decay` of the run.
+    """Learning rate of a step: linear warm-up over `warm` steps, then `rate`, then linear decay to 0 over the last share `decay`.
 
     progress: 0 … 1, see `Clock`.
     """
@@ -45,7 +45,7 @@ def rate_at(progress: float, *, step: int, rate: float, warm: int, decay: float)
 
 
 def batches(make: Callable[[int], T], start: int, stop: int) -> Iterator[T]:
-    """`make(step)` for the steps `start` … `stop`, a few steps ahead in one thread."""
+    """Yield `make(step)` for the steps `start` … `stop`, prepared a few steps ahead in one thread."""
     with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
         queue: deque[Future[T]] = deque()
         for step in range(start, stop):
@@ -58,7 +58,7 @@ def batches(make: Callable[[int], T], start: int, stop: int) -> Iterator[T]:
 
 @torch.no_grad()
 def move_towards(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """One step of an exponential moving average of parameters and buffers; what is no float is taken over."""
+    """One step of an exponential moving average of parameters and buffers; non-float buffers are copied."""
     new = network.state_dict()
     for name, value in average.state_dict().items():
         if value.is_floating_point():
@@ -68,7 +68,7 @@ def move_towards(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
-    """Write the state of a run; appears whole or not at all."""
+    """Write a run's state, complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     torch.save(dict(state), part)
@@ -76,7 +76,7 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
 
 
 def load_checkpoint(path: Path, take: Callable[[dict[str, Any]], None], *, what: str, device: torch.device) -> None:
-    """Hand a file of `save_checkpoint` to `take`. Runs no code of a pickle. Raises WeightsMissing or WeightsCorrupt.
+    """Load a file of `save_checkpoint` and pass it to `take`. Unpickles no code. Raises WeightsMissing or WeightsCorrupt.
 
     what: "segmenter", for the message.
     """
@@ -89,19 +89,19 @@ def load_checkpoint(path: Path, take: Callable[[dict[str, Any]], None], *, what:
 
 
 class Clock:
-    """How far a run has come: by its steps, or by the time it was given where that is sooner over."""
+    """Progress of a run by its steps or by its time limit, whichever is further."""
 
     def __init__(self, hours: float = 0.0) -> None:
         self._began, self._given = time.monotonic(), hours * 3600
 
     def progress(self, step: int, steps: int) -> float:
-        """0 at the start … 1 at the end, of this run and `steps`; with `hours` 0 only the steps count."""
+        """0 at the start … 1 at the end of this run and `steps`; with `hours` 0 only the steps count."""
         spent = (time.monotonic() - self._began) / self._given if self._given else 0.0
         return min(1.0, max(step / steps, spent))
 
 
 class Log:
-    """Losses averaged into a line now and then; ends a run that only makes NaN."""
+    """Averages the losses into regular log lines; stops a run whose gradients stay non-finite."""
 
     def __init__(self, say: Callable[[str], None], *, every: int, steps: int) -> None:
         self._say, self._every, self._steps = say, every, steps
@@ -110,7 +110,7 @@ class Log:
         self._began = time.monotonic()
 
     def add(self, step: int, parts: Mapping[str, float], rate: float) -> None:
-        """The loss and its parts after step number `step`; "norm" is the gradient's. Raises ModelError."""
+        """Add the loss and its parts after step number `step`; "norm" is the gradient norm. Raises ModelError."""
         self._bad = 0 if math.isfinite(parts["norm"]) else self._bad + 1
         if self._bad == PATIENCE:
             raise ModelError(f"the loss is {parts['loss']} since step {step - self._bad}; lower the rate and resume")
@@ -126,7 +126,7 @@ class Log:
 
 
 class Saving:
-    """Says when the next checkpoint is due."""
+    """Timer for the next checkpoint."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()

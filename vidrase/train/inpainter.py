@@ -1,7 +1,7 @@
-"""Inpainters trained from random weights; resumable, in mixed precision, the same for the same seed.
+"""Train an inpainter from random weights: resumable, mixed precision, repeatable for a seed.
 
-What ships is an exponential moving average. A sample depends on (seed, step) alone and the networks draw no random
-numbers, so a resumed run takes the steps that it would have taken.
+The exported weights are an exponential moving average. A sample depends on (seed, step) only and the networks use no random
+numbers, so a resumed run repeats the steps of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from vidrase.train import course
 from vidrase.train import inpainter_data as data
 from vidrase.train.inpainter_loss import Features, LossWeights, PatchCritic, completion_loss, critic_loss
 
-CLIP = 5.0  # largest norm of a gradient
+CLIP = 5.0  # maximum gradient norm
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What decides a run's result; kept in its checkpoints and in what it exports. `side` px, `batch` pictures a step."""
+    """Settings of a run; stored in its checkpoints and exports. `side` px, `batch` images per step."""
 
     net: str = "fourier"
     layout: dict[str, int] = field(default_factory=dict)
@@ -35,19 +35,19 @@ class Recipe:
     side: int = 128
     batch: int = 16
     rate: float = 1e-3
-    decay: float = 0.5  # the last share of the steps, in which the rate falls to nothing
+    decay: float = 0.5  # share of the steps at the end over which the rate falls to 0
     warm: int = 200
     weight_decay: float = 1e-4
     average: float = 0.999
     seed: int = 0
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of a step."""
+        """Learning rate of a step."""
         return course.rate_at(step / self.steps, step=step, rate=self.rate, warm=self.warm, decay=self.decay)
 
 
 def new_network(recipe: Recipe) -> nn.Module:
-    """The recipe's network with random weights, the same for the same seed. Raises OptionError for an unknown one."""
+    """The recipe's network with random weights, repeatable for its seed. Raises OptionError for an unknown network."""
     from vidrase.inpaint.stored import build
 
     torch.manual_seed(recipe.seed)
@@ -55,7 +55,7 @@ def new_network(recipe: Recipe) -> nn.Module:
 
 
 class Trainer:
-    """One run: network, average, critic when wanted, optimisers, and the step they are at."""
+    """State of one run: network, average, optional critic, optimisers, step."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Trainer:
         self.critic_optimiser = _adam(self.critic, recipe.rate, 0.0) if self.critic is not None else None
 
     def learn(self, pixels: Tensor, hole: Tensor) -> dict[str, float]:
-        """One step on uint8 [B, 3, H, W] and bool [B, 1, H, W]; returns the loss, its parts and the gradient's norm."""
+        """One training step on uint8 [B, 3, H, W] and bool [B, 1, H, W]; returns the loss, its parts and the gradient norm."""
         truth = (pixels.to(self.device).float() / 255).contiguous(memory_format=torch.channels_last)
         missing = hole.to(self.device).float()
         rate = self.recipe.rate_at(self.step)
@@ -97,9 +97,9 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), CLIP))
-        if math.isfinite(norm):  # one overflowing batch must not poison the weights
+        if math.isfinite(norm):  # skip a batch that overflows
             self.optimiser.step()
-            # quickly at first, when the network changes quickly
+            # faster at first, while the network changes fast
             course.move_towards(
                 self.average, self.network, min(self.recipe.average, (1 + self.step) / (10 + self.step))
             )
@@ -123,7 +123,7 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
 
     def save(self, path: Path) -> None:
-        """Write all that `restore` needs; appears whole or not at all."""
+        """Write a checkpoint for `restore`, complete or not at all."""
         state: dict[str, Any] = {
             "step": self.step,
             "recipe": asdict(self.recipe),
@@ -136,7 +136,7 @@ class Trainer:
         course.save_checkpoint(state, path)
 
     def restore(self, path: Path) -> None:
-        """Go on from a file of `save`: weights, moments, average, place in the schedule. Runs no code of a pickle."""
+        """Resume from a file of `save`: weights, optimiser state, average, step. Unpickles no code."""
         course.load_checkpoint(path, self._take, what="inpainter", device=self.device)
 
     def _take(self, state: dict[str, Any]) -> None:
@@ -155,7 +155,7 @@ class Trainer:
         described = {
             "net": self.recipe.net,
             "layout": dict(self.recipe.layout),
-            "side": 2 * self.recipe.side,  # at its training side a crop would show too little round the hole
+            "side": 2 * self.recipe.side,  # a crop of the training side shows too little context around the hole
             "recipe": asdict(self.recipe),
             "loss": asdict(self.weights),
             "steps": self.step,
@@ -174,7 +174,7 @@ def train(
     judge: Callable[[Trainer], None] | None = None,
     until: float = math.inf,
 ) -> None:
-    """Learn to the recipe's end, or until `time.monotonic()` reaches `until`; `folder`/last.pt is written now and then.
+    """Train to the recipe's end, or until `time.monotonic()` reaches `until`; writes `folder`/last.pt regularly.
 
     judge: called every `epoch` steps and at the end.
     """

@@ -1,6 +1,6 @@
-"""Pictures and holes to learn completion from; holes as they are met in use.
+"""Training images and holes for inpainting; the holes are like those in use.
 
-Sample `i` of step `s` depends on (seed, s, i) alone, so a resumed run sees exactly what it would have seen.
+Sample `i` of step `s` depends on (seed, s, i) only, so a resumed run sees the same samples.
 """
 
 from __future__ import annotations
@@ -26,36 +26,37 @@ People = Literal["keep", "leave-out", "background"]
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 CLIPS = {".mp4", ".mkv", ".avi", ".mov", ".webm"}
 FRAMES_A_CLIP = 60
-LEAST, MOST = 0.02, 0.6  # share of the picture that a hole may take
+LEAST, MOST = 0.02, 0.6  # hole area / image area, limits
 KINDS = {"silhouette": 0.4, "polygon": 0.2, "strokes": 0.3, "box": 0.1}
-SMALLEST = 400  # px of a silhouette worth keeping
+SMALLEST = 400  # px; smaller silhouettes are not used
 PERSON = 0  # COCO's first class
 
 
 @dataclass(slots=True)
 class Pictures:
-    """Everything that a run draws from: `files` are read when drawn, `frames` held; `things` are masks by picture index."""
+    """Training data: `files` are read when drawn, `frames` are in memory; `things` are object masks by image index."""
 
     files: list[Path]
     frames: list[Image] = field(default_factory=list)
     things: dict[int, Mask] = field(default_factory=dict)
     silhouettes: list[Mask] = field(default_factory=list)
     spare_things: bool = False
-    """Holes never touch `things`: only background is erased."""
+    """Holes do not overlap `things`: only background is erased."""
 
     def __len__(self) -> int:
         return len(self.files) + len(self.frames)
 
     def read(self, index: int) -> Image:
-        """Picture `index`, uint8 [H, W, 3] RGB."""
+        """Image `index`, uint8 [H, W, 3] RGB."""
         if index >= len(self.files):
             return self.frames[index - len(self.files)]
         rgb = read_rgb(self.files[index])
-        return np.full((64, 64, 3), 114, np.uint8) if rgb is None else rgb  # one bad file must not end a night's run
+        # an unreadable file must not stop a long run
+        return np.full((64, 64, 3), 114, np.uint8) if rgb is None else rgb
 
 
 def read_rgb(path: Path) -> Image | None:
-    """uint8 [H, W, 3] RGB; None for what cannot be read."""
+    """uint8 [H, W, 3] RGB; None for an unreadable file."""
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     return None if bgr is None else np.ascontiguousarray(bgr[..., ::-1], np.uint8)
 
@@ -63,9 +64,9 @@ def read_rgb(path: Path) -> Image | None:
 def gather(
     sources: Iterable[Path], leave_out: frozenset[str] = frozenset(), judged: float = 0.0
 ) -> tuple[Pictures, list[Path]]:
-    """(all pictures and frames of clips under `sources`, those kept apart to judge on).
+    """(training data from all images and clip frames under `sources`, evaluation data).
 
-    leave_out: names of files that never enter. judged: share of the pictures kept apart, chosen by their names.
+    leave_out: file names to exclude. judged: share of the images used for evaluation, chosen by file name.
     """
     files: list[Path] = []
     apart: list[Path] = []
@@ -86,7 +87,7 @@ def gather(
 
 
 def clip_frames(path: Path, count: int) -> list[Image]:
-    """Up to `count` frames spread evenly over a clip, by decord where it is installed, else by OpenCV."""
+    """Up to `count` frames at equal intervals from a clip, by decord if installed, otherwise by OpenCV."""
     try:
         import decord
     except (ImportError, OSError):
@@ -102,7 +103,7 @@ def clip_frames(path: Path, count: int) -> list[Image]:
 
 
 def add_silhouettes(pictures: Pictures, folders: Iterable[Path]) -> None:
-    """Shapes from folders of mask pictures (anything but black = thing), such as annotations of DAVIS."""
+    """Silhouettes from folders of mask images (non-black = object), such as DAVIS annotations."""
     for folder in folders:
         paths = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in PICTURES]
         if not paths:
@@ -114,7 +115,7 @@ def add_silhouettes(pictures: Pictures, folders: Iterable[Path]) -> None:
 
 
 def add_annotations(pictures: Pictures) -> None:
-    """Things and shapes from YOLO polygon files: `labels/NAME.txt` beside `images/NAME.jpg`, or NAME.txt by the picture."""
+    """Object masks and silhouettes from YOLO polygon files: `labels/NAME.txt` for `images/NAME.jpg`, or beside the image."""
     for index, path in enumerate(pictures.files):
         spots = [path.with_suffix(".txt")]
         if "images" in path.parts:
@@ -132,7 +133,7 @@ def add_annotations(pictures: Pictures) -> None:
 
 
 def polygons(path: Path, size: tuple[int, int]) -> list[tuple[int, Mask]]:
-    """(class index, bool [H, W]) of every polygon in a YOLO segmentation file; boxes (five numbers a line) are left out."""
+    """(class index, bool [H, W]) of every polygon in a YOLO segmentation file; boxes (five numbers per line) are skipped."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():
         numbers = line.split()
@@ -148,7 +149,7 @@ def polygons(path: Path, size: tuple[int, int]) -> list[tuple[int, Mask]]:
 def add_detections(
     pictures: Pictures, detector: Path, say: Callable[[str], None], *, people_only: bool = True, imgsz: int = 384
 ) -> None:
-    """Things and shapes as YOLOv8-seg weights that the user names see them; needs ultralytics."""
+    """Object masks and silhouettes detected by the given YOLOv8-seg weights; needs ultralytics."""
     from vidrase.segment.checkpoint import load_network
     from vidrase.train.segmenter_eval import find
 
@@ -167,7 +168,7 @@ def add_detections(
 
 
 def treat_people(pictures: Pictures, how: People) -> Pictures:
-    """keep: as they are; leave-out: pictures with `things` go; background: they stay, holes avoid the things."""
+    """keep: no change; leave-out: exclude images with `things`; background: keep them, holes avoid the objects."""
     if how == "leave-out":
         kept = [index for index in range(len(pictures)) if index not in pictures.things]
         files = [pictures.files[k] for k in kept if k < len(pictures.files)]
@@ -180,7 +181,7 @@ def treat_people(pictures: Pictures, how: People) -> Pictures:
 
 
 def _keep(bank: list[Mask], mask: Mask, side: int = 160) -> None:
-    """Add the cropped, reduced shape to `bank` when it is large enough to be one."""
+    """Add the cropped, reduced silhouette to `bank` if it is large enough."""
     if int(mask.sum()) < SMALLEST:
         return
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -201,7 +202,7 @@ def batch(pictures: Pictures, seed: int, step: int, count: int, side: int) -> tu
 
 
 def sample(pictures: Pictures, rng: np.random.Generator, side: int) -> tuple[Image, Mask]:
-    """(uint8 [side, side, 3], bool [side, side]): a square part of a picture, and a hole in it."""
+    """(uint8 [side, side, 3], bool [side, side]): a square crop of an image, and a hole in it."""
     index = int(rng.integers(len(pictures)))
     rgb = pictures.read(index)
     height, width = rgb.shape[:2]
@@ -220,7 +221,7 @@ def sample(pictures: Pictures, rng: np.random.Generator, side: int) -> tuple[Ima
 
 
 def make_hole(rng: np.random.Generator, side: int, bank: Sequence[Mask] = (), spared: Mask | None = None) -> Mask:
-    """bool [side, side], LEAST to MOST of the picture, not touching `spared`."""
+    """bool [side, side], LEAST to MOST of the image, not overlapping `spared`."""
     names = [name for name in KINDS if bank or name != "silhouette"]
     odds = np.array([KINDS[name] for name in names])
     hole = np.zeros((side, side), bool)
@@ -232,7 +233,7 @@ def make_hole(rng: np.random.Generator, side: int, bank: Sequence[Mask] = (), sp
         share = more.mean()
         if share <= MOST:
             hole = more
-            if share >= LEAST and rng.random() < 0.8:  # now and then two shapes in one picture
+            if share >= LEAST and rng.random() < 0.8:  # sometimes two silhouettes in one image
                 break
     if not hole.any():
         hole[side // 2 : side // 2 + max(2, side // 8), side // 2 : side // 2 + max(2, side // 8)] = True
@@ -241,7 +242,7 @@ def make_hole(rng: np.random.Generator, side: int, bank: Sequence[Mask] = (), sp
 
 
 def silhouette(rng: np.random.Generator, side: int, bank: Sequence[Mask]) -> Mask:
-    """A thing's shape, scaled, mirrored, a little turned, and dilated as holes are in use."""
+    """A silhouette scaled, mirrored, slightly rotated, and dilated like holes in use."""
     shape = bank[int(rng.integers(len(bank)))]
     scale = side * float(rng.uniform(0.2, 0.8)) / max(shape.shape)
     turn = cv2.getRotationMatrix2D((shape.shape[1] / 2, shape.shape[0] / 2), float(rng.normal(0, 10)), scale)
@@ -255,7 +256,7 @@ def silhouette(rng: np.random.Generator, side: int, bank: Sequence[Mask]) -> Mas
 
 
 def polygon(rng: np.random.Generator, side: int) -> Mask:
-    """40 to 50 vertices round a centre, at irregular angles and spiky distances."""
+    """A polygon of 40 to 50 vertices around a centre, at irregular angles and distances."""
     count = int(rng.integers(40, 51))
     irregular, spiky = rng.uniform(0.3, 1.0), rng.uniform(0.2, 0.6)
     steps = rng.uniform(1 - irregular, 1 + irregular, count)
@@ -285,7 +286,7 @@ def strokes(rng: np.random.Generator, side: int) -> Mask:
 
 
 def box(rng: np.random.Generator, side: int) -> Mask:
-    """An upright rectangle."""
+    """An axis-aligned rectangle."""
     hole = np.zeros((side, side), bool)
     tall, wide = (max(2, round(side * v)) for v in rng.uniform(0.12, 0.55, 2))
     y, x = int(rng.integers(side - tall + 1)), int(rng.integers(side - wide + 1))

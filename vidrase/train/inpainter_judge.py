@@ -1,4 +1,4 @@
-"""How far a run is: figures on pictures and holes that are never learnt from, a grid to look at, and curves."""
+"""Evaluate an inpainter during training: metrics on held-out images and holes, a sample grid, and curves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHITE, INK, FAINT, LINE, DASH = (255,) * 3, (40,) * 3, (210,) * 3, (160, 70, 20)
 
 
 class Judge:
-    """Pictures with one fixed hole each; the same for every run with the same `seed` and `shapes`."""
+    """Held-out images with one fixed hole each; the same for every run with the same `seed` and `shapes`."""
 
     def __init__(
         self, files: Sequence[Path], side: int, *, count: int = 64, shapes: Sequence[Mask] = (), seed: int = 2018
@@ -43,7 +43,7 @@ class Judge:
             self.holes.append(make_hole(np.random.default_rng([seed, index]), side, shapes))
 
     def fill(self, network: nn.Module) -> list[Image]:
-        """What a network in eval mode makes of every picture, known pixels kept."""
+        """Output of a network in eval mode for every image, with known pixels unchanged."""
         device = next(network.parameters()).device
         made: list[Image] = []
         for start in range(0, len(self.truths), BATCH):
@@ -58,12 +58,12 @@ class Judge:
         return made
 
     def telea(self) -> list[Image]:
-        """The same by OpenCV's fast marching, to compare with."""
+        """The same by OpenCV's Telea, for comparison."""
         pairs = zip(self.truths, self.holes, strict=True)
         return [np.asarray(cv2.inpaint(t, h.astype(np.uint8), 4.0, cv2.INPAINT_TELEA), np.uint8) for t, h in pairs]
 
     def figures(self, made: Sequence[Image]) -> dict[str, float]:
-        """Means over the pictures: L1 and L2 in the hole, PSNR, SSIM and gradient norm of the completed picture."""
+        """Means over the images: L1 and L2 in the hole, PSNR, SSIM and gradient norm of the completed image."""
         rows = []
         for ours, truth, hole in zip(made, self.truths, self.holes, strict=True):
             rows.append(
@@ -79,7 +79,7 @@ class Judge:
         return {name: round(float(value), 5) for name, value in zip(FIGURES, means, strict=True)}
 
     def grid(self, made: Sequence[Image], rows: int = 8) -> Image:
-        """Up to `rows` lines of: with the hole, Telea, completed, true; uint8 [H, W, 3] RGB."""
+        """Up to `rows` rows of: input with hole, Telea, completed, ground truth; uint8 [H, W, 3] RGB."""
         lines = []
         for truth, hole, ours, other in list(zip(self.truths, self.holes, made, self.telea(), strict=True))[:rows]:
             holed = np.where(hole[..., None], np.uint8(255), truth)
@@ -88,7 +88,7 @@ class Judge:
 
 
 class History:
-    """Figures over the steps, kept as lines of JSON in a run's folder and drawn as curves."""
+    """Metrics over the steps, stored as JSON lines in the run's folder and drawn as curves."""
 
     def __init__(self, folder: Path, *, resumed_at: int = 0) -> None:
         self.path = folder / "history.jsonl"
@@ -99,12 +99,12 @@ class History:
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, step: int, figures: dict[str, float]) -> None:
-        """Note the figures of a step."""
+        """Add the metrics of a step."""
         self.rows.append({"step": step, **figures})
         self.path.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
 
     def curves(self, compare: dict[str, float] | None = None) -> Image:
-        """One panel a figure, BGR; a dashed line stands for `compare`."""
+        """One panel per metric, BGR; a dashed line for `compare`."""
         panels = []
         for name in FIGURES:
             points = [(row["step"], row[name]) for row in self.rows if np.isfinite(row[name])]

@@ -1,9 +1,9 @@
-"""What an inpainter is taught to please; every term can be switched off by its weight.
+"""Losses of the inpainter; a weight of 0 switches a term off.
 
 Papers:    Liu et al. 2018 (arXiv 1804.07723), equations 3-8: hole, valid, perceptual, style, total variation; Yu et al. 2019
            (arXiv 1806.03589), equation 4: hinge loss of a spectrally normalised patch discriminator; joint L1 + SSIM.
-Differs:   features are divided by the mean size of the truth's, layer by layer, so that the weights mean the same for VGG
-           and for the backbone of a YOLOv8; SSIM with the window of Wang et al. 2004.
+Differs:   features are divided by the mean magnitude of the truth's, layer by layer, so that one set of weights fits VGG and
+a YOLOv8 backbone; SSIM uses the window of Wang et al. 2004.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _YOLO_LAYERS = (1, 2, 4, 6)  # strides 4, 4, 8, 16
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """How much each term counts; 0 leaves it out."""
+    """Weight of each term; 0 switches it off."""
 
     hole: float = 6.0
     valid: float = 1.0
@@ -46,7 +46,7 @@ PRESETS = {
 
 
 class VggFeatures(nn.Module):
-    """Pools 1-3 of VGG-16, from a state dict of torchvision (`vgg16-*.pth`) that the user names."""
+    """Features of VGG-16 after pools 1-3, from a torchvision state dict (`vgg16-*.pth`)."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class VggFeatures(nn.Module):
 
 
 class YoloFeatures(nn.Module):
-    """Maps of the backbone of YOLOv8 weights that the user names: the substitute where no VGG is at hand."""
+    """Features of a YOLOv8 backbone, the substitute where no VGG weights are available."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -110,9 +110,9 @@ def _state(path: Path) -> dict[str, Tensor]:
 def completion_loss(
     stages: Sequence[Tensor], truth: Tensor, hole: Tensor, weights: LossWeights, features: Features | None = None
 ) -> tuple[Tensor, dict[str, float], Tensor]:
-    """(loss, its weighted parts, composite float [B, 3, H, W]) of what a network made.
+    """(loss, its weighted parts, composite float [B, 3, H, W]) of a network's output.
 
-    stages: float [B, 3, H, W] each, the last is the answer, earlier ones count by L1 only; truth: float in [0, 1];
+    stages: float [B, 3, H, W] each, the last one is the output, earlier ones have an L1 loss only; truth: float in [0, 1];
     hole: float 0/1 [B, 1, H, W].
     """
     out = stages[-1].float()
@@ -135,12 +135,12 @@ def completion_loss(
 
 
 def masked_mean(values: Tensor, where: Tensor) -> Tensor:
-    """Mean of values [B, C, H, W] over the pixels of where [B, 1, H, W]; 0 when there is none."""
+    """Mean of values [B, C, H, W] over the pixels of where [B, 1, H, W]; 0 when it is empty."""
     return (values * where).sum() / (where.sum() * values.shape[1]).clamp_min(1)
 
 
 def total_variation(made: Tensor, hole: Tensor) -> Tensor:
-    """Equation 8: mean |step| of neighbours that both lie in the hole grown by one pixel."""
+    """Equation 8: mean absolute difference of neighbours inside the hole dilated by one pixel."""
     near = F.max_pool2d(hole, 3, 1, 1)
     down, across = (made[..., 1:, :] - made[..., :-1, :]).abs(), (made[..., 1:] - made[..., :-1]).abs()
     return masked_mean(down, near[..., 1:, :] * near[..., :-1, :]) + masked_mean(across, near[..., 1:] * near[..., :-1])
@@ -153,7 +153,7 @@ def gram(maps: Tensor) -> Tensor:
 
 
 def feature_losses(features: Features, out: Tensor, made: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """(perceptual, style) of the raw output and the composite, equations 4-6; the mean over layers."""
+    """(perceptual, style) of the raw output and the composite, equations 4-6; mean over layers."""
     with torch.no_grad():
         wanted = features(truth)
     given = features(torch.cat([out, made]))
@@ -178,7 +178,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     def blur(values: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(values, tall, groups=channels), wide, groups=channels)
 
-    with torch.autocast(a.device.type, enabled=False):  # variances are differences of nearly equal numbers
+    # variances are differences of nearly equal numbers: full precision
+    with torch.autocast(a.device.type, enabled=False):
         a, b = a.float(), b.float()
         mean_a, mean_b = blur(a), blur(b)
         var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
@@ -188,7 +189,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 class PatchCritic(nn.Module):
-    """SN-PatchGAN: a score for every patch, spectrally normalised; input the picture and the hole."""
+    """SN-PatchGAN: one score per patch, spectrally normalised; input: image and hole."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -205,5 +206,5 @@ class PatchCritic(nn.Module):
 
 
 def critic_loss(real: Tensor, made: Tensor) -> Tensor:
-    """Hinge: real patches above 1, made ones below -1."""
+    """Hinge loss: real patches above 1, generated ones below -1."""
     return F.relu(1 - real).mean() + F.relu(1 + made).mean()

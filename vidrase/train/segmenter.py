@@ -1,7 +1,7 @@
-"""A segmenter trained from random weights by copying a teacher's maps; resumable, offline, without labels.
+"""Train a segmenter from random weights by distilling a teacher: resumable, offline, without labels.
 
-The learning rate warms up, stays, and falls to nothing over the last part of the run. What was written just before the
-fall (`stable.pt`) is the place to go on from when more hours turn up: the fall is repeated, nothing else is lost.
+The learning rate warms up, stays constant, and decays to 0 at the end. The checkpoint from just before the decay (`stable.pt`) is
+the one to continue from for a longer run: only the decay is repeated.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from vidrase.train.segmenter_loss import LossWeights, Outputs, distillation_loss
 from vidrase.train.segmenter_optim import Both
 from vidrase.weights.embedded import build_segmenter, load_embedded, save_embedded
 
-RENEWED = 24  # batches over which the normalisation statistics that ship are measured
+RENEWED = 24  # batches for measuring the exported batch-norm statistics
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What decides a run's result; kept in its checkpoints and in what it ships. Sizes px, `batch` pictures of imgsz²."""
+    """Settings of a run; stored in its checkpoints and exports. Sizes in px, `batch` images of imgsz²."""
 
     steps: int = 6000
     imgsz: int = 320
     batch: int = 12
     rate: float = 3e-3
-    decay: float = 0.4  # the last share of the steps, in which the rate falls
+    decay: float = 0.4  # share of the steps at the end over which the rate falls
     warm: int = 150
     weight_decay: float = 0.01
     average: float = 0.998
     seed: int = 0
 
     def rate_at(self, step: int, progress: float | None = None) -> float:
-        """The learning rate of a step. progress: 0 … 1 where a clock says it, else by the steps."""
+        """Learning rate of a step. progress: 0 … 1 from a clock; None: from the steps."""
         progress = step / self.steps if progress is None else progress
         return course.rate_at(progress, step=step, rate=self.rate, warm=self.warm, decay=self.decay)
 
     def size_at(self, step: int, progress: float | None = None) -> tuple[int, tuple[int, int]]:
-        """(pictures, (height, width)) of a step: the same number of pixels in several shapes, larger ones later."""
+        """(images, (height, width)) of a step: a constant number of pixels in varying shapes, larger ones later."""
         progress = step / self.steps if progress is None else progress
         rng = np.random.default_rng([self.seed, step, 7])
         shapes = [(1.0, 1.0), (0.8, 1.2), (1.3, 1.3), (1.2, 2.0), (2.0, 2.0)]
@@ -62,7 +62,7 @@ class Recipe:
 
 
 class Averaged:
-    """An exponential moving average of a network's parameters and buffers; the average is what ships."""
+    """Exponential moving average of a network's parameters and buffers; the average is exported."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
@@ -70,13 +70,13 @@ class Averaged:
         self.updates = 0
 
     def update(self, network: nn.Module) -> None:
-        """Move towards the network; quickly at first, when it changes quickly."""
+        """Update the average; faster at first, while the network changes fast."""
         self.updates += 1
         course.move_towards(self.network, network, self.decay * (1 - math.exp(-self.updates / 300)))
 
 
 def load_teacher(path: Path) -> nn.Module:
-    """Weights that the user names, fused, in eval mode; of what the file's pickle names only networks are loaded."""
+    """Load the given weights, fused, in eval mode; only network classes are unpickled."""
     return load_network(path).requires_grad_(False)
 
 
@@ -88,7 +88,7 @@ def new_student(teacher: nn.Module, init: Path | None = None) -> nn.Module:
 
 
 class Trainer:
-    """One run: student, average, optimiser and the step they are at."""
+    """State of one run: student, average, optimiser, step."""
 
     def __init__(
         self,
@@ -109,14 +109,14 @@ class Trainer:
         self.mixed = mixed
         self.step = 0
         self.average = Averaged(self.student, recipe.average)
-        # On processors several networks of one thread each beat one of several threads: they meet once a step, not at
-        # every layer, which matters most when other programs take a core away now and then.
+        # On processors several replicas with one thread each are faster than one network with several threads: they synchronise
+        # once per step, not at every layer, which matters when other programs use a core.
         self.replicas = [self.student, *(copy.deepcopy(self.student) for _ in range(workers - 1))]
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="replica")
         self.optimiser = Both(self.student, recipe.rate, recipe.weight_decay)
 
     def learn(self, pixels: Tensor, progress: float | None = None) -> dict[str, float]:
-        """One step on uint8 [B,3,H,W]; returns the loss and its parts. progress: as for `Recipe.rate_at`."""
+        """One training step on uint8 [B,3,H,W]; returns the loss and its parts. progress: as for `Recipe.rate_at`."""
         self.optimiser.set_rate(self.recipe.rate_at(self.step, progress))
         chunks = pixels.tensor_split(min(len(self.replicas), len(pixels)))
         if len(chunks) == 1:
@@ -125,7 +125,7 @@ class Trainer:
             answers = list(self.pool.map(self._gradients, self.replicas, chunks))
             self._gather_gradients(len(chunks))
         norm = float(nn.utils.clip_grad_norm_(self.student.parameters(), 10.0))
-        if math.isfinite(norm):  # one overflowing batch must not poison the weights
+        if math.isfinite(norm):  # skip a batch that overflows
             self.optimiser.step()
             self._spread()
             self.average.update(self.student)
@@ -146,7 +146,7 @@ class Trainer:
 
     @torch.no_grad()
     def _gather_gradients(self, count: int) -> None:
-        """Mean over the replicas into the student."""
+        """Average the replicas into the student."""
         for weights in zip(*(replica.parameters() for replica in self.replicas[:count]), strict=True):
             gradients = [weight.grad for weight in weights if weight.grad is not None]
             if gradients:
@@ -154,13 +154,13 @@ class Trainer:
 
     @torch.no_grad()
     def _spread(self) -> None:
-        """The student's weights into its replicas."""
+        """Copy the student's weights to its replicas."""
         for replica in self.replicas[1:]:
             for theirs, ours in zip(replica.parameters(), self.student.parameters(), strict=True):
                 theirs.copy_(ours)
 
     def save(self, path: Path) -> None:
-        """Write all that `restore` needs; appears whole or not at all."""
+        """Write a checkpoint for `restore`, complete or not at all."""
         state = {
             "step": self.step,
             "recipe": asdict(self.recipe),
@@ -172,7 +172,7 @@ class Trainer:
         course.save_checkpoint(state, path)
 
     def restore(self, path: Path) -> None:
-        """Go on from a file of `save`: same weights, moments, average and place in the schedule. Executes no pickle."""
+        """Resume from a file of `save`: weights, optimiser state, average, step. Unpickles no code."""
         course.load_checkpoint(path, self._take, what="segmenter", device=self.device)
 
     def _take(self, state: dict[str, Any]) -> None:
@@ -184,7 +184,7 @@ class Trainer:
         self.step = int(state["step"])
 
     def export(self, path: Path, metadata: dict[str, Any]) -> str:
-        """Ship the average; returns the digest."""
+        """Export the average; returns the digest."""
         weights = {**asdict(self.weights), "classes": {str(k): v for k, v in self.weights.classes.items()}}
         recipe = {"recipe": asdict(self.recipe), "weights": weights, "steps": self.step, "optimiser": "Muon + AdamW"}
         return save_embedded(self.average.network, path, {**recipe, **metadata})
@@ -192,15 +192,15 @@ class Trainer:
 
 @torch.no_grad()
 def renew_statistics(network: nn.Module, pictures: Iterable[Tensor]) -> None:
-    """Measure the normalisation statistics of `network` anew, as plain means over `pictures`, uint8 [B,3,H,W] each.
+    """Measure the batch-norm statistics of `network` again, as plain means over `pictures`, uint8 [B,3,H,W] each.
 
-    Those gathered on the way are of small batches and of older weights: person AP50 was 0.19 with them and 0.34 with new ones.
+    The running statistics are from small batches and older weights: person AP50 was 0.19 with them and 0.34 with new ones.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     kept = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # the mean of all that follows
+        layer.momentum = None  # cumulative mean
         layer.train()
     device = next(network.parameters()).device
     for pixels in pictures:
@@ -220,9 +220,9 @@ def train(
     every: int = 50,
     after_save: Callable[[Trainer], None] | None = None,
 ) -> None:
-    """Learn to the recipe's end, writing `folder`/last.pt now and then and stable.pt before the rate falls.
+    """Train to the recipe's end; writes `folder`/last.pt regularly and stable.pt before the rate decays.
 
-    hours: the time there is; the rate falls so that the run ends with it. 0: as long as the steps take.
+    hours: time limit; the rate decays so that the run ends with it. 0: only the steps count.
     """
     recipe = trainer.recipe
     log, saving, clock = course.Log(progress, every=every, steps=recipe.steps), course.Saving(), course.Clock(hours)

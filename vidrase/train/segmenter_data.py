@@ -1,6 +1,6 @@
-"""Pictures to distil on: scaled crops, mosaics, and things pasted by their masks; no labels needed.
+"""Images for distillation: scaled crops, mosaics, and objects pasted by their masks; no labels needed.
 
-Picture `i` of step `s` depends on (seed, s, i) alone, so a resumed run sees exactly what it would have seen.
+Image `i` of step `s` depends on (seed, s, i) only, so a resumed run sees the same images.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from vidrase.train.segmenter_eval import GREY, PERSON, Image, find, polygon_mask
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 CLIPS = {".mp4", ".mkv", ".avi", ".mov", ".webm"}
-FRAMES_A_CLIP = 120  # spread evenly: neighbours teach nothing new
+FRAMES_A_CLIP = 120  # at equal intervals: neighbouring frames are nearly equal
 
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """A thing to paste: `rgb` uint8 [h,w,3] and `alpha` uint8 [h,w]."""
+    """An object to paste: `rgb` uint8 [h,w,3] and `alpha` uint8 [h,w]."""
 
     rgb: Image
     alpha: NDArray[np.uint8]
@@ -34,10 +34,10 @@ class Cutout:
 
 @dataclass(slots=True)
 class Pictures:
-    """Everything that a run draws from.
+    """Training data.
 
-    `files` are read when drawn, `frames` (uint8 RGB) are held; `weights` float [len(files) + len(frames)] says how
-    often each is drawn.
+    `files` are read when drawn, `frames` (uint8 RGB) are in memory; `weights` float [len(files) + len(frames)] are the
+    sampling weights.
     """
 
     files: list[Path]
@@ -54,11 +54,11 @@ class Pictures:
             return self.frames[index - len(self.files)]
         bgr = cv2.imread(str(self.files[index]), cv2.IMREAD_COLOR)
         if bgr is None:
-            return np.full((64, 64, 3), GREY, np.uint8)  # one unreadable file must not end a night's run
+            return np.full((64, 64, 3), GREY, np.uint8)  # an unreadable file must not stop a long run
         return np.ascontiguousarray(bgr[..., ::-1])
 
     def draw(self, rng: np.random.Generator) -> Image:
-        """One picture by weight."""
+        """A random image by sampling weight."""
         if self.weights is None:
             return self.read(int(rng.integers(len(self))))
         return self.read(int(np.searchsorted(np.cumsum(self.weights), rng.random() * self.weights.sum())))
@@ -67,10 +67,10 @@ class Pictures:
 def gather(
     sources: Iterable[Path], leave_out: frozenset[str] = frozenset(), judged: float = 0.0
 ) -> tuple[Pictures, list[Path]]:
-    """All pictures under the folders and files given, and frames of clips; file names in `leave_out` never enter.
+    """(training data from all images and clip frames under the given sources, evaluation data). Skips names in `leave_out`.
 
-    A share `judged` of the pictures, chosen by their names, stays out too and is the second answer: what the student
-    is compared with the teacher on.
+    A share `judged` of the images, chosen by file name, is the evaluation data, on which the student is compared with the
+    teacher.
     """
     files: list[Path] = []
     apart: list[Path] = []
@@ -92,7 +92,7 @@ def gather(
 
 
 def clip_frames(path: Path, count: int) -> list[Image]:
-    """Up to `count` frames spread over a clip, RGB uint8."""
+    """Up to `count` frames at equal intervals from a clip, RGB uint8."""
     capture = cv2.VideoCapture(str(path))
     try:
         total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -113,7 +113,7 @@ def clip_frames(path: Path, count: int) -> list[Image]:
 def survey(
     pictures: Pictures, teacher: nn.Module, imgsz: int, progress: Callable[[str], None], limit: int = 600
 ) -> None:
-    """Let the teacher look at every picture once: sets draw weights (people and things count more) and collects cutouts."""
+    """Run the teacher on every image: set the sampling weights (more for people and objects) and collect cutouts."""
     weights = np.empty(len(pictures))
     cutouts: list[Cutout] = []
     for index in range(len(pictures)):
@@ -134,7 +134,7 @@ def survey(
 
 
 def cut(rgb: Image, mask: NDArray[np.bool_], smallest: int = 1500) -> Cutout | None:
-    """What a mask [H,W] covers, with a soft rim; None when it is too small to be worth pasting."""
+    """The pixels of a mask [H,W] with a soft edge; None when it is too small."""
     if int(mask.sum()) < smallest:
         return None
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -144,13 +144,13 @@ def cut(rgb: Image, mask: NDArray[np.bool_], smallest: int = 1500) -> Cutout | N
 
 
 def batch(pictures: Pictures, seed: int, step: int, count: int, size: tuple[int, int]) -> Tensor:
-    """Training pictures of a step: uint8 [count,3,H,W]."""
+    """Training images of a step: uint8 [count,3,H,W]."""
     made = [make(pictures, np.random.default_rng([seed, step, number]), size) for number in range(count)]
     return torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2)
 
 
 def make(pictures: Pictures, rng: np.random.Generator, size: tuple[int, int]) -> Image:
-    """One augmented picture uint8 [H,W,3]."""
+    """One augmented image uint8 [H,W,3]."""
     if rng.random() < 0.4:
         rgb = mosaic(pictures, rng, size)
     else:
@@ -165,7 +165,7 @@ def make(pictures: Pictures, rng: np.random.Generator, size: tuple[int, int]) ->
 
 
 def cover(photo: Image, rng: np.random.Generator, size: tuple[int, int]) -> Image:
-    """A random part of a photo, scaled just large enough (or up to half as much again) to fill: uint8 [H,W,3]."""
+    """A random crop, scaled to fill the image or up to 1.5 times larger: uint8 [H,W,3]."""
     height, width = size
     scale = max(height / photo.shape[0], width / photo.shape[1]) * float(rng.uniform(1.0, 1.5))
     new = max(width, round(photo.shape[1] * scale)), max(height, round(photo.shape[0] * scale))
@@ -175,7 +175,7 @@ def cover(photo: Image, rng: np.random.Generator, size: tuple[int, int]) -> Imag
 
 
 def place(photo: Image, rng: np.random.Generator, size: tuple[int, int], below: Image | None = None) -> Image:
-    """A photo scaled and shifted at random, on grey as a letterbox has it or on another picture: uint8 [H,W,3]."""
+    """A photo with random scale and shift, on letterbox grey or on another image: uint8 [H,W,3]."""
     height, width = size
     fit = min(height / photo.shape[0], width / photo.shape[1])
     scale = fit * float(np.exp(rng.uniform(np.log(0.6), np.log(2.2))))
@@ -191,7 +191,7 @@ def place(photo: Image, rng: np.random.Generator, size: tuple[int, int], below: 
 
 
 def mosaic(pictures: Pictures, rng: np.random.Generator, size: tuple[int, int]) -> Image:
-    """Four photos around a random centre, each filling its tile: uint8 [H,W,3]."""
+    """Mosaic of four photos around a random centre: uint8 [H,W,3]."""
     height, width = size
     canvas = np.empty((height, width, 3), np.uint8)
     y, x = int(height * rng.uniform(0.3, 0.7)), int(width * rng.uniform(0.3, 0.7))
@@ -202,7 +202,7 @@ def mosaic(pictures: Pictures, rng: np.random.Generator, size: tuple[int, int]) 
 
 
 def paste(rgb: Image, cutout: Cutout, rng: np.random.Generator) -> None:
-    """Blend a cutout into the picture in place, between a sixth and all of its height."""
+    """Paste a cutout in place, at a sixth to the whole of the image height."""
     height, width = rgb.shape[:2]
     scale = height * float(np.exp(rng.uniform(np.log(0.17), np.log(1.0)))) / cutout.rgb.shape[0]
     new = max(4, round(cutout.rgb.shape[1] * scale)), max(4, round(cutout.rgb.shape[0] * scale))
@@ -220,7 +220,7 @@ def paste(rgb: Image, cutout: Cutout, rng: np.random.Generator) -> None:
 
 
 def recolour(rgb: Image, rng: np.random.Generator) -> Image:
-    """Gain, gamma and white balance; now and then grey, blur, noise or coarse JPEG, as old cameras give."""
+    """Random gain, gamma and white balance; sometimes grey, blur, noise or coarse JPEG, like old cameras."""
     curve = np.linspace(0, 1, 256) ** float(np.exp(rng.uniform(-0.35, 0.35)))
     gains = float(np.exp(rng.uniform(-0.25, 0.2))) * np.exp(rng.uniform(-0.08, 0.08, 3))
     table = np.clip(curve[:, None] * gains * 255, 0, 255).astype(np.uint8)
@@ -240,7 +240,7 @@ def recolour(rgb: Image, rng: np.random.Generator) -> Image:
 
 
 def add_polygon_cutouts(pictures: Pictures) -> None:
-    """Add people from pictures in a folder `images` that have YOLO polygons in the `labels` folder parallel to it."""
+    """Add cutouts of people from a folder `images` with YOLO polygons in the parallel folder `labels`."""
     for index, path in enumerate(pictures.files):
         parts = path.parts
         if "images" not in parts:

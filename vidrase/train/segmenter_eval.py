@@ -1,4 +1,4 @@
-"""How good a segmenter is, measured the same way for teacher and student: by our own decoding, without ultralytics' trainer."""
+"""Evaluate a segmenter, student and teacher alike, with our own decoding instead of ultralytics' trainer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from vidrase.errors import UnsupportedSource
 
 PERSON = 0
-GREY = 114  # what ultralytics pads with
+GREY = 114  # ultralytics' padding value
 Image = NDArray[np.uint8]  # [H,W,3] RGB
 Mask = NDArray[np.bool_]  # [H,W]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """K things in a picture, best first: `labels` int [K], `scores` [K], `boxes` xyxy px [K,4], `masks` bool [K,H,W]."""
+    """K instances in an image, best first: `labels` int [K], `scores` [K], `boxes` xyxy px [K,4], `masks` bool [K,H,W]."""
 
     labels: NDArray[np.int64]
     scores: NDArray[np.float32]
@@ -30,7 +30,7 @@ class Found:
 
 
 def letterbox(rgb: Image, imgsz: int, stride: int = 32) -> tuple[Tensor, float, int, int]:
-    """Scale the long side to `imgsz`, pad evenly to the stride. → (float [1,3,h,w] in [0,1], scale, left, top)."""
+    """Scale the long side to `imgsz` and pad evenly to the stride. → (float [1,3,h,w] in [0,1], scale, left, top)."""
     height, width = rgb.shape[:2]
     scale = imgsz / max(height, width)
     inner_h, inner_w = max(1, round(height * scale)), max(1, round(width * scale))
@@ -46,7 +46,7 @@ def letterbox(rgb: Image, imgsz: int, stride: int = 32) -> tuple[Tensor, float, 
 
 @torch.no_grad()
 def find(network: nn.Module, rgb: Image, imgsz: int = 640, conf: float = 0.25, iou: float = 0.7) -> Found:
-    """Everything that a network in eval mode sees in a picture, masks at the picture's size."""
+    """Run a network in eval mode on an image; masks at the image's size."""
     pixels, scale, left, top = letterbox(rgb, imgsz)
     device = next(network.parameters()).device
     (decoded, prototypes), _ = network(pixels.to(device))
@@ -63,7 +63,7 @@ def decode(
     conf: float,
     iou: float,
 ) -> Found:
-    """One picture's head output (boxes cxcywh, class scores, coefficients: [4+K+M,N]; prototypes [M,h/4,w/4]) → `Found`."""
+    """Decode one image's head output (boxes cxcywh, class scores, coefficients: [4+K+M,N]; prototypes [M,h/4,w/4]) → `Found`."""
     height, width = size
     count = prototypes.shape[0]
     scores, labels = decoded[4:-count].max(0)
@@ -82,7 +82,7 @@ def decode(
         x0, y0, x1, y1 = (int(v) for v in placed[index].round())
         if x1 <= x0 or y1 <= y0:
             continue
-        # sample the quarter-size logits at this box's pixels only: pixel p lies at (p·scale + offset)/4 of them
+        # sample the quarter-size logits only at this box's pixels: pixel p is at (p·scale + offset)/4
         columns = ((np.arange(x0, x1) + 0.5) * scale + left) / 4 - 0.5
         rows = ((np.arange(y0, y1) + 0.5) * scale + top) / 4 - 0.5
         grid_x, grid_y = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
@@ -92,7 +92,7 @@ def decode(
 
 
 def suppress(boxes: Tensor, labels: Tensor, iou: float) -> Tensor:
-    """Greedy non-maximum suppression within each class over boxes xyxy [K,4], best first → indices kept."""
+    """Greedy non-maximum suppression per class over boxes xyxy [K,4], best first → kept indices."""
     if not len(boxes):
         return torch.zeros(0, dtype=torch.long)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -109,7 +109,7 @@ def suppress(boxes: Tensor, labels: Tensor, iou: float) -> Tensor:
 
 
 def mask_iou(a: Mask, b: Mask) -> NDArray[np.float64]:
-    """IoU of every mask of [K,H,W] with every one of [L,H,W] → [K,L]."""
+    """IoU of each mask of [K,H,W] with each of [L,H,W] → [K,L]."""
     flat_a = a.reshape(len(a), -1).astype(np.float32)
     flat_b = b.reshape(len(b), -1).astype(np.float32)
     shared = flat_a @ flat_b.T
@@ -135,7 +135,7 @@ def polygon_masks(label_file: Path, size: tuple[int, int], label: int = PERSON) 
 
 
 def read_rgb(path: Path) -> Image:
-    """A picture as RGB uint8 [H,W,3]."""
+    """An image as RGB uint8 [H,W,3]."""
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if bgr is None:
         raise UnsupportedSource(f"{path.name} is no picture that can be read")

@@ -1,4 +1,4 @@
-"""Which classes a student has learnt: its finds against its teacher's, on pictures that it never saw."""
+"""Which classes a student has learnt: its detections against its teacher's on held-out images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from vidrase.train.segmenter_eval import find, mask_iou
 
-SURE = 0.5  # a find of the teacher that counts as true
+SURE = 0.5  # confidence from which the teacher's detection counts as ground truth
 LEAST_CASES = 10
 LEAST_RECALL = 0.6
 LEAST_PRECISION = 0.6
@@ -21,7 +21,7 @@ LEAST_PRECISION = 0.6
 
 @dataclass(slots=True)
 class Agreement:
-    """One class: things that the teacher is sure of, how many of them the student found, its claims and those right."""
+    """One class: confident teacher detections, how many of them the student matched; student detections, how many are right."""
 
     cases: int = 0
     found: int = 0
@@ -30,19 +30,19 @@ class Agreement:
 
     @property
     def recall(self) -> float:
-        """Share of the teacher's things that the student found too."""
+        """Share of the confident teacher detections that the student matched."""
         return self.found / self.cases if self.cases else float("nan")
 
     @property
     def precision(self) -> float:
-        """Share of the student's things that the teacher sees at least faintly."""
+        """Share of the student's detections that the teacher has too, at any confidence above 0.1."""
         return self.right / self.claims if self.claims else float("nan")
 
 
 def agreement(
     student: nn.Module, teacher: nn.Module, pictures: Sequence[Path], imgsz: int = 640, conf: float = 0.25
 ) -> dict[int, Agreement]:
-    """Per class index, over all pictures; masks match at IoU 0.5. The student counts from `conf` on."""
+    """Agreement per class index over all images; masks match at IoU 0.5. conf: the student's threshold."""
     student.eval()
     table: dict[int, Agreement] = {}
     for path in pictures:
@@ -66,7 +66,7 @@ def agreement(
 
 
 def offered(table: Mapping[int, Agreement], names: Mapping[int, str]) -> list[str]:
-    """The classes worth offering, in the order of their indices: enough cases, most found, few invented."""
+    """Classes good enough to offer, by index: enough cases, recall and precision."""
     return [
         names[label]
         for label, row in sorted(table.items())
@@ -75,7 +75,7 @@ def offered(table: Mapping[int, Agreement], names: Mapping[int, str]) -> list[st
 
 
 def as_json(table: Mapping[int, Agreement], names: Mapping[int, str]) -> dict[str, Any]:
-    """For the metadata: name → cases, recall, precision; classes without a case left out."""
+    """For the metadata: name → cases, recall, precision; without classes that have no case."""
     return {
         names[label]: {"cases": row.cases, "recall": round(row.recall, 3), "precision": round(row.precision, 3)}
         for label, row in sorted(table.items())

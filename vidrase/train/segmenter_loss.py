@@ -1,8 +1,8 @@
-"""What the student segmenter is asked to copy from its teacher.
+"""Distillation losses: the student segmenter copies its teacher's maps.
 
-Every picture gives a target at every place of every map, so a few thousand unlabelled photographs teach as much as many
-times that number of labelled ones. Shapes below: B pictures, N anchors over the three levels (strides 8, 16, 32),
-K classes, 4·R box bins, M mask coefficients.
+Every image gives a target at every position of every map, so a few thousand unlabelled photos teach as much as many
+times that number of labelled ones. Shapes below: B images, N anchors over the three levels (strides 8, 16, 32), K
+classes, 4·R box bins, M mask coefficients.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 FEATURE_LAYERS = (4, 6, 9, 15, 18, 21)  # backbone then neck, each at strides 8, 16, 32
 LEVEL_OF_LAYER = {4: 0, 6: 1, 9: 2, 15: 0, 18: 1, 21: 2}
 BOX_BINS = 16
-INSTANCES = 8  # anchors a picture whose whole mask is compared
+INSTANCES = 8  # anchors per image whose whole mask is compared
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """All that one network says about a batch.
+    """Raw outputs of one network for a batch.
 
     `features` layer → float [B,C,H,W] · `scores` logits [B,K,N] · `boxes` bin logits [B,4R,N] ·
     `coefficients` [B,M,N] · `prototypes` [B,M,H/4,W/4].
@@ -38,15 +38,15 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """How much each part counts; `classes` multiplies the class loss of single classes (index → factor)."""
+    """Weight of each term; `classes` multiplies the class loss of single classes (index → factor)."""
 
-    feature: float = 10.0  # its gradient is faint: with less, a student of few steps learns features of its own
+    feature: float = 10.0  # its gradient is small: with less, a student of few steps learns other features
     score: float = 1.0
     box: float = 1.5
     coefficient: float = 2.0
     prototype: float = 2.0
     mask: float = 3.0
-    focus: float = 4.0  # how much more a place counts where the teacher sees something
+    focus: float = 4.0  # additional weight of positions where the teacher is confident
     classes: Mapping[int, float] = field(default_factory=lambda: {0: 2.0})
 
 
@@ -54,7 +54,7 @@ def run(network: nn.Module, pixels: Tensor, layers: tuple[int, ...] = FEATURE_LA
     """Forward pass of an ultralytics `SegmentationModel` over pixels float [B,3,H,W] in [0,1], keeping `layers`."""
     kept: dict[int, Tensor] = {}
     passed: list[Any] = []
-    x: Any = pixels  # a map, a list of maps before a join, at the end the head's answer
+    x: Any = pixels  # a map, a list of maps before a concat, finally the head's output
     for layer in cast(Iterable[Any], network.model):
         if layer.f != -1:
             x = passed[layer.f] if isinstance(layer.f, int) else [x if j == -1 else passed[j] for j in layer.f]
@@ -62,12 +62,12 @@ def run(network: nn.Module, pixels: Tensor, layers: tuple[int, ...] = FEATURE_LA
         passed.append(x)
         if layer.i in layers:
             kept[layer.i] = x
-    raw = x if isinstance(x, dict) else x[1]  # in eval the head returns (decoded, raw)
+    raw = x if isinstance(x, dict) else x[1]  # in eval mode the head returns (decoded, raw)
     return Outputs(kept, raw["scores"], raw["boxes"], raw["mask_coefficient"], raw["proto"])
 
 
 def distillation_loss(student: Outputs, teacher: Outputs, weights: LossWeights) -> tuple[Tensor, dict[str, float]]:
-    """The weighted sum to minimise (scalar) and its parts as floats, for the log."""
+    """The weighted sum to minimise (scalar), and its parts as floats for the log."""
     probability = teacher.scores.float().sigmoid()  # [B,K,N]
     confidence = probability.amax(1)  # [B,N]
     parts = {
@@ -83,7 +83,7 @@ def distillation_loss(student: Outputs, teacher: Outputs, weights: LossWeights) 
 
 
 def normalised_mse(student: Tensor, teacher: Tensor, place: Tensor | None = None) -> Tensor:
-    """Squared error over the teacher's variance: 1 for a constant guess. `place` weighs positions, [B,1,H,W]."""
+    """Squared error / the teacher's variance: 1 for a constant prediction. `place`: weights of positions, [B,1,H,W]."""
     error = (student - teacher).square()
     scale = teacher.var() + 1e-6
     if place is None:
@@ -92,7 +92,7 @@ def normalised_mse(student: Tensor, teacher: Tensor, place: Tensor | None = None
 
 
 def feature_loss(student: Outputs, teacher: Outputs, confidence: Tensor, focus: float) -> Tensor:
-    """Mean over the layers of the normalised error, counting more where the teacher sees things. Widths must match."""
+    """Mean normalised error over the layers, weighted by the teacher's confidence. Channel counts must match."""
     maps = list(_levels(confidence, teacher.features))
     losses = []
     for layer, target in teacher.features.items():
@@ -102,7 +102,7 @@ def feature_loss(student: Outputs, teacher: Outputs, confidence: Tensor, focus: 
 
 
 def score_loss(logits: Tensor, probability: Tensor, classes: Mapping[int, float]) -> Tensor:
-    """Binary cross-entropy above its floor (the teacher's own entropy), over the number of things in the batch."""
+    """Binary cross-entropy minus the teacher's own entropy, divided by the number of objects in the batch."""
     loss = F.binary_cross_entropy_with_logits(logits, probability, reduction="none")
     floor = -(torch.xlogy(probability, probability) + torch.xlogy(1 - probability, 1 - probability))
     loss = loss - floor
@@ -113,7 +113,7 @@ def score_loss(logits: Tensor, probability: Tensor, classes: Mapping[int, float]
 
 
 def box_loss(student: Tensor, teacher: Tensor, confidence: Tensor) -> Tensor:
-    """KL of the four side distributions [B,4R,N], weighted by the teacher's confidence [B,N]."""
+    """KL divergence of the four side distributions [B,4R,N], weighted by the teacher's confidence [B,N]."""
     batch, _, anchors = student.shape
     wanted = teacher.view(batch, 4, BOX_BINS, anchors).log_softmax(2)
     given = student.view(batch, 4, BOX_BINS, anchors).log_softmax(2)
@@ -130,7 +130,7 @@ def coefficient_loss(student: Tensor, teacher: Tensor, confidence: Tensor) -> Te
 def mask_loss(student: Outputs, teacher: Outputs, confidence: Tensor) -> Tensor:
     """Cross-entropy of whole soft masks at each picture's most confident anchors.
 
-    The masks are products of coefficients and prototypes; matching each factor alone lets their errors add up.
+    A mask is a product of coefficients and prototypes; losses on each factor alone would let their errors add up.
     """
     count = min(INSTANCES, confidence.shape[1])
     trust, best = confidence.topk(count, dim=1)  # [B,I]
@@ -145,14 +145,14 @@ def mask_loss(student: Outputs, teacher: Outputs, confidence: Tensor) -> Tensor:
 
     wanted = masks(teacher).sigmoid()
     loss = F.binary_cross_entropy_with_logits(masks(student), wanted, reduction="none")
-    # a mask is cut to its box later: count inside much, outside little
+    # masks are cropped to their boxes later: high weight inside, low weight outside
     place = 0.1 + wanted
     each = (loss * place).sum((2, 3)) / place.sum((2, 3))
     return (each * trust).sum() / trust.sum()
 
 
 def _levels(confidence: Tensor, features: Mapping[int, Tensor]) -> Iterator[Tensor]:
-    """Split [B,N] into the three levels' maps [B,1,H,W]; every level has to be among `features`."""
+    """Split [B,N] into the maps of the three levels [B,1,H,W]; every level must be among `features`."""
     start = 0
     for level in range(3):
         shape = next(f.shape for layer, f in features.items() if LEVEL_OF_LAYER[layer] == level)

@@ -1,7 +1,7 @@
-"""The optimiser of a short distillation: Muon on the convolutions, AdamW on the rest.
+"""Optimiser for short distillation runs: Muon for convolutions, AdamW for the rest.
 
-Muon makes every direction of a weight matrix move equally far, so a run of a few thousand steps also learns what the
-gradient shows only faintly.
+Muon's updates have the same size in every direction of a weight matrix, so a run of a few thousand steps also learns from
+directions with small gradients.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is made orthogonal; for parameters of two or more dimensions, seen as [out, rest]."""
+    """Momentum with orthogonalised updates; for parameters with two or more dimensions, reshaped to [out, rest]."""
 
     def __init__(self, params: Any, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
@@ -37,11 +37,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest (semi-)orthogonal matrix, roughly: all singular values between about 0.7 and 1.2; same shape."""
-    first, third, fifth = 3.4445, -4.7750, 2.0315  # Jordan's quintic: steep at 0, so that few steps do
+    """Approximation of the nearest (semi-)orthogonal matrix: all singular values between about 0.7 and 1.2; same shape."""
+    first, third, fifth = 3.4445, -4.7750, 2.0315  # Jordan's quintic: steep at 0, so that few steps suffice
     flip = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if flip else matrix
-    x = x.float() / (x.norm() + 1e-7)  # bf16 products of small matrices are slow on processors
+    x = x.float() / (x.norm() + 1e-7)  # bf16 products of small matrices are slow on CPUs
     for _ in range(steps):
         gram = x @ x.T
         x = first * x + (third * gram + fifth * gram @ gram) @ x
@@ -49,7 +49,7 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 class Both:
-    """Muon and AdamW as one; the rates are shares of `rate_at`, so one schedule drives both."""
+    """Muon and AdamW with one learning-rate schedule: both rates are scaled from `rate_at`."""
 
     def __init__(self, network: nn.Module, rate: float, weight_decay: float, muon: float = 0.02) -> None:
         ends = {id(p) for p in output_weights(network)}
@@ -63,34 +63,34 @@ class Both:
         self.adam = torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
 
     def set_rate(self, rate: float) -> None:
-        """Scale both rates so that AdamW's becomes `rate`."""
+        """Scale both rates so that AdamW's is `rate`."""
         for group in self.adam.param_groups:
             group["lr"] = rate
         for group in self.muon.param_groups:
             group["lr"] = self.muon_rate * rate / self.rate
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         self.muon.zero_grad(set_to_none=True)
         self.adam.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """Move every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         self.muon.step()
         self.adam.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Both states."""
+        """State of both optimisers."""
         return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take both states."""
+        """Load the state of both optimisers."""
         self.muon.load_state_dict(state["muon"])
         self.adam.load_state_dict(state["adam"])
 
 
 def output_weights(network: nn.Module) -> list[nn.Parameter]:
-    """What must not be made orthogonal: the first convolution and those that end the head, one row of them an output."""
+    """Parameters that Muon must not update: the first convolution and the head's output convolutions."""
     layers = list(network.model)  # type: ignore[arg-type]
     found = [next(layers[0].parameters())]
     for branch in (layers[-1].cv2, layers[-1].cv3, layers[-1].cv4):
