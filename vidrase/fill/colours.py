@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -55,6 +55,10 @@ class Places:
     def between(self, grid: Grid, box: Box) -> Between:
         """The places on the working grid, within `box`."""
         return Between.of(box, *grid.to_grid(self.x, self.y))
+
+    def rim_of(self, planes: Sequence[NDArray], numbers: list[int]) -> list[NDArray]:
+        """[R] samples of the rim, of those of `planes` that are named."""
+        return [planes[number][self.rim] for number in numbers]
 
     def only(self, chosen: NDArray[np.intp]) -> Places:
         """Some of the hole's points, no rim."""
@@ -114,12 +118,11 @@ LIGHT_REACH = 24 / 255
 CELL = 4  # samples a side over which the rim's difference is averaged: texture that does not quite match cancels out
 
 
-def match_light(
-    candidate: Candidate, places: Places, planes: list[int], truth: tuple[NDArray, ...], reach: float
-) -> None:
+def match_light(candidate: Candidate, places: Places, truth: Sequence[NDArray], reach: float) -> None:
     """Make the candidate's brightness and tint agree with the picture at the rim, by a smooth offset in the hole.
 
-    reach: largest offset believed, in sample values.
+    truth: [R] what the rim's samples are, of each plane that the candidate has values of. reach: largest offset believed, in
+    sample values.
     """
     valid = candidate.valid[places.count :]
     if not valid.any() or not rules.enabled("blend.exposure"):
@@ -131,9 +134,9 @@ def match_light(
     rim_rows, rim_columns = (v[valid] for v in places.rim)
     cell = ((rim_rows - hole.top + pad) // CELL) * shape[1] + (rim_columns - hole.left + pad) // CELL
     count = np.bincount(cell, minlength=shape[0] * shape[1]).astype(np.float32).reshape(shape)
-    offsets = np.empty((*shape, len(planes)), np.float32)
-    for k, plane in enumerate(planes):
-        gap = truth[plane][rim_rows, rim_columns].astype(np.float32) - candidate.values[k][places.count :][valid]
+    offsets = np.empty((*shape, len(truth)), np.float32)
+    for k, own in enumerate(truth):
+        gap = own[valid].astype(np.float32) - candidate.values[k][places.count :][valid]
         if k == 0:
             misfit = np.minimum(np.abs(gap), 3 * reach)
         gap = np.clip(gap, -reach, reach)
@@ -148,9 +151,9 @@ def match_light(
     x = ((area_columns + pad + 0.5) / CELL - 0.5).astype(np.float32)
     y = ((area_rows + pad + 0.5) / CELL - 0.5).astype(np.float32)
     correction = at(field, x, y)
-    for k in range(len(planes)):
+    for k in range(len(truth)):
         candidate.values[k][: places.count] += correction[:, k]
-    candidate.doubt = correction[:, len(planes)]
+    candidate.doubt = correction[:, len(truth)]
 
 
 def fused(candidates: list[Candidate], count: int) -> tuple[list[Values], NDArray[np.bool_]]:

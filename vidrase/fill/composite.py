@@ -85,6 +85,26 @@ def ring_alpha(core: NDArray[np.bool_], area: NDArray[np.bool_], height: int) ->
     return np.where(core, 1.0, np.where(area, alpha, 0.0)).astype(np.float32)
 
 
+def mixed_at(
+    frame: Frame,
+    hole: PlaneHole,
+    plane: int,
+    values: NDArray[np.float32],
+    at: tuple[NDArray[np.intp], NDArray[np.intp]],
+) -> NDArray:
+    """[R] samples of one plane at (rows, columns) as `composite` leaves them there; what it costs goes by the hole."""
+    rows, columns = at
+    out = frame.planes[plane][rows, columns]
+    height, width = hole.area.shape
+    down, across = rows - hole.top, columns - hole.left
+    inside = np.flatnonzero((down >= 0) & (across >= 0) & (down < height) & (across < width))
+    inside = inside[hole.area[down[inside], across[inside]]]
+    down, across = down[inside], across[inside]
+    nth = np.searchsorted(np.flatnonzero(hole.area), down * width + across)  # in the order of `PlaneHole.points`
+    out[inside] = _mixed(hole.alpha[down, across], values[nth], out[inside], frame.layout.bits)
+    return out
+
+
 def composite(frame: Frame, holes: list[PlaneHole], values: list[NDArray[np.float32]]) -> Frame:
     """`frame` with `values` (float32 [N] a plane, in the order of `PlaneHole.points`) laid into its holes."""
     planes = []
@@ -94,14 +114,15 @@ def composite(frame: Frame, holes: list[PlaneHole], values: list[NDArray[np.floa
             continue
         hole, new = holes[number], plane.copy()
         crop = new[hole.span]
-        share = hole.alpha[hole.area]
-        old = crop[hole.area].astype(np.float32)
-        mixed = (
-            share * values[number] + (1 - share) * old
-        )  # of the old nothing where the share is 1, not even a rounding
-        crop[hole.area] = np.clip(np.rint(mixed), 0, (1 << frame.layout.bits) - 1).astype(plane.dtype)
+        crop[hole.area] = _mixed(hole.alpha[hole.area], values[number], crop[hole.area], frame.layout.bits)
         planes.append(new)
     return frame.with_planes(tuple(planes))
+
+
+def _mixed(share: NDArray[np.float32], new: NDArray[np.float32], old: NDArray, bits: int) -> NDArray:
+    """[N] of the dtype of `old`: of it nothing where the share of the `new` is 1, not even a rounding."""
+    mixed = share * new + (1 - share) * old.astype(np.float32)
+    return np.clip(np.rint(mixed), 0, (1 << bits) - 1).astype(old.dtype)
 
 
 def _largest(alpha: NDArray[np.float32], shape: tuple[int, ...], shift_y: int, shift_x: int) -> NDArray[np.float32]:

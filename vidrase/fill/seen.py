@@ -72,8 +72,9 @@ def look(moments: Mapping[int, Moment], here: Moment, grid: Grid, reach: int, qu
         if chains:
             points = places.between(grid, chains[0].box)
             found = [coloured(chain, places, planes, points, grid, picture_of) for chain in chains]
+            rim = places.rim_of(here.frame.planes, planes)
             for candidate in found:
-                match_light(candidate, places, planes, here.frame.planes, LIGHT_REACH * full)
+                match_light(candidate, places, rim, LIGHT_REACH * full)
                 if quality != "fast" and rules.enabled("blend.seams"):
                     level_seams(candidate, places, full)
             values, known = fused(found, places.count)

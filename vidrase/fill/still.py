@@ -88,7 +88,7 @@ class StillShot:
         source[places.count :][(np.abs(gap) > STRAY * full) | ~seen[places.count :] | stirred] = -1
         candidate = Candidate(source, np.zeros(len(rows), np.float32), values)
         if rules.enabled("blend.local_light"):
-            match_light(candidate, places, planes, frame.planes, reach=LOCAL * full)
+            match_light(candidate, places, places.rim_of(frame.planes, planes), reach=LOCAL * full)
         valid = candidate.valid[places.count :]
         strengths = []
         for plane in planes:

@@ -14,7 +14,7 @@ from vidrase.fill.canvases import Canvas, closed, slight, within
 from vidrase.fill.chains import BEYOND, carried
 from vidrase.fill.colours import LIGHT_REACH, Places, coloured, match_light
 from vidrase.fill.complete import grown
-from vidrase.fill.composite import PlaneHole, by_grid, composite
+from vidrase.fill.composite import PlaneHole, by_grid, composite, mixed_at
 from vidrase.fill.distant import FIRST, Distant
 from vidrase.fill.invent import canvas, thin
 from vidrase.fill.key import IDENTITY, choose, way
@@ -22,6 +22,7 @@ from vidrase.fill.moment import RIM, Grid, Moment, Origins
 from vidrase.fill.picture import Picture
 from vidrase.fill.seen import Seen
 from vidrase.fill.worn import worn
+from vidrase.frames import Frame
 from vidrase.inpaint import Inpainter
 
 Values = list[NDArray[np.float32]]
@@ -311,11 +312,6 @@ class Unseen:
     def _add(self, origins: Origins, here: Moment, seen: Seen, grid: Grid) -> int:
         """Put colours where nothing is known yet. Returns how many luma samples come from distant pictures."""
         distant, holes, values, known = 0, seen.holes, seen.values, seen.known
-        around = (
-            composite(here.frame, holes, values).planes
-            if ((origins.source >= 0) & (origins.source != self._fresh)).any()
-            else ()
-        )
         for hole, planes in by_grid(holes):
             unknown = np.flatnonzero(~known[planes[0]])
             if not len(unknown):
@@ -326,7 +322,7 @@ class Unseen:
             found = coloured(origins, places, planes, places.between(grid, origins.box), grid, self._picture)
             far = (found.source >= 0) & (found.source != self._fresh)
             if far.any():
-                lit = self._lit(origins, far, hole, unknown, rim, around, planes, grid, here.frame.layout.bits)
+                lit = self._lit(origins, far, hole, unknown, rim, here.frame, values, planes, grid)
                 for k, value in enumerate(lit):
                     found.values[k][far] = value
                 distant += int((found.source >= FIRST).sum()) if planes[0] == 0 else 0
@@ -346,23 +342,25 @@ class Unseen:
         hole: PlaneHole,
         unknown: NDArray[np.intp],
         rim: int,
-        around: tuple[NDArray, ...],
+        frame: Frame,
+        values: Values,
         planes: list[int],
         grid: Grid,
-        bits: int,
     ) -> Values:
-        """What distant pictures show at `far` among the `unknown` places of a hole, in the light of what is `around`."""
+        """What distant pictures show at `far` among the `unknown` places of a hole, in the light of what is around: `values`,
+        where they are known, and the `frame`."""
         inside = np.zeros(hole.area.shape, bool)
         here = np.nonzero(hole.area)
         inside[here[0][unknown[far]], here[1][unknown[far]]] = True
         part = PlaneHole(hole.top, hole.left, inside, hole.alpha, hole.shift_y, hole.shift_x)
-        shape = around[planes[0]].shape
+        shape = frame.planes[planes[0]].shape
         places = Places.of(part, (shape[0], shape[1]), rim)
         found = coloured(origins, places, planes, places.between(grid, origins.box), grid, self._picture)
-        empty = np.zeros((shape[0], shape[1]), bool)
-        empty[hole.span][here[0][unknown], here[1][unknown]] = True
-        found.source[places.count :][empty[places.rim]] = -1
-        match_light(found, places, planes, around, LIGHT_REACH * ((1 << bits) - 1))
+        empty = np.zeros(np.add(hole.area.shape, 2 * rim), bool)  # the crop with the rim around it
+        empty[here[0][unknown] + rim, here[1][unknown] + rim] = True
+        found.source[places.count :][empty[places.rim[0] - hole.top + rim, places.rim[1] - hole.left + rim]] = -1
+        around = [mixed_at(frame, hole, plane, values[plane], places.rim) for plane in planes]
+        match_light(found, places, around, LIGHT_REACH * ((1 << frame.layout.bits) - 1))
         return [value[: places.count] for value in found.values]
 
 
