@@ -59,7 +59,7 @@ def _run(rival: Peer, case: Case, judge: Judge) -> dict[str, float]:
 def _row(name: str, rival: Peer, numbers: dict[str, float]) -> None:
     values = " ".join(f"{numbers.get(key, float('nan')):15.3f}" for key in SHOWN)
     stats = getattr(rival, "stats", None)
-    share = stats.copied / max(stats.copied + stats.invented + stats.unfilled, 1) if stats and name != "MEAN" else None
+    share = stats.copied / max(stats.copied + stats.invented, 1) if stats and name != "MEAN" else None
     extra = f"  copied {share:.0%} {stats.modes}" if share is not None and stats else ""
     print(f"{name:34s} {rival.name:18s} {numbers['ms_per_frame']:9.1f} {values}{extra}", flush=True)
 

@@ -150,6 +150,11 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "unknown container": (["clip.mp4", "--mask", "hole.png", "-o", "o.xyz"], 2, "do not know how to write"),
     "one sheet for two": (["clip.mp4", "clip.mp4", "--mask", "hole.png", "--preview", "s.png"], 2, "2 inputs"),
     "no such inpainter": (["clip.mp4", "--mask", "hole.png", "--inpainter", "magic"], 2, "magic"),
+    "inpainter without weights": (
+        ["clip.mp4", "--mask", "hole.png", "--inpainter", "pconv"],
+        2,
+        "comes without weights",
+    ),
     "no such selection": (["clip.mp4", "--selection", "nowhere.json"], 2, "nowhere.json"),
     "a selection that is none": (["clip.mp4", "--selection", "notes.mp4"], 2, "no selection file"),
     "a choice of masks": (["clip.mp4", "--mask", "hole.png", "--save-selection", "s.json"], 2, "--save-masks"),

@@ -185,6 +185,17 @@ def test_nothing_comes_from_the_other_side_of_a_cut() -> None:
             assert np.abs(frame.rgb()[mask].astype(int) - 128).max() <= 2
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_nothing_of_a_frame_that_is_all_hole_is_left(count: int) -> None:
+    """There is nothing to go by: grey, and counted as invented."""
+    frames = as_frames([texture(64, 80, seed) for seed in range(count)])
+    stats = FillStats()
+    results = list(_run([HoleFrame(frame, Hole.of(np.ones((64, 80), bool))) for frame in frames], stats=stats))
+    assert (stats.copied, stats.invented) == (0, count * 64 * 80)
+    for result in results:
+        assert np.ptp(result.planes[0]) == 0
+
+
 def test_a_still_picture_is_completed() -> None:
     picture = texture(90, 121, 3)
     mask = np.zeros((90, 121), bool)

@@ -1,15 +1,19 @@
-"""RAFT behind the flow protocol: padding, order of axes, weights; that the published weights flow well is not ours to test."""
+"""RAFT behind the flow protocol: padding, order of axes, threads, weights. How well published weights flow is not tested."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import synth
 
 torch = pytest.importorskip("torch")
 
 from vidrase import weights  # noqa: E402
+from vidrase.eraser import erase  # noqa: E402
 from vidrase.errors import ModelError, ShapeError, WeightsCorrupt, WeightsMissing  # noqa: E402
 from vidrase.flow import load_flow  # noqa: E402
 from vidrase.flow.raft import RaftFlow  # noqa: E402
@@ -69,6 +73,28 @@ def test_weights_load_and_run(small: Path) -> None:
     assert np.isfinite(flow(a, b)).all()
 
 
+def test_threads_get_what_one_gets(small: Path) -> None:
+    flow = load_flow("raft", weights=small, note=pytest.fail)
+    pairs = []
+    for height, width, seed in ((128, 136, 0), (144, 128, 1)):
+        picture = synth.texture(height, width + 8, seed)[..., 0]
+        pairs.append((np.ascontiguousarray(picture[None, :, :-8]), np.ascontiguousarray(picture[None, :, 3:-5])))
+    alone = [flow(a, b) for a, b in pairs]
+    with ThreadPoolExecutor(2, thread_name_prefix="test") as pool:
+        together = list(pool.map(lambda k: flow(*pairs[k % 2]), range(12)))
+    assert all(np.array_equal(found, alone[k % 2]) for k, found in enumerate(together))
+
+
+def test_a_call_leaves_no_correlations_on_the_network() -> None:
+    from torchvision.models.optical_flow import raft_small
+
+    network = raft_small(weights=None, progress=False)
+    before = network.corr_block.corr_pyramid
+    rng = np.random.default_rng(0)
+    RaftFlow(network)(*(rng.integers(0, 256, (1, 128, 128), np.uint8) for _ in range(2)))
+    assert network.corr_block.corr_pyramid is before
+
+
 def test_bad_weights_get_one_line_each(small: Path, tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("not weights")
     torch.save({"other": torch.zeros(3)}, tmp_path / "other.pth")
@@ -106,3 +132,22 @@ def test_a_gpu_gives_the_same(small: Path) -> None:
     a, b = (rng.integers(0, 256, (2, 136, 144), np.uint8) for _ in range(2))
     here, there = (load_flow("raft", weights=small, device=d, note=pytest.fail)(a, b) for d in ("cpu", "cuda"))
     assert np.abs(here - there).max() < 0.5
+
+
+@pytest.mark.data
+@pytest.mark.weights
+def test_real_weights_carry_a_clip_through(data_dir: Path, model_dir: Path, tmp_path: Path) -> None:
+    found = weights.find_flow(None)
+    if found is None:
+        pytest.skip("no RAFT weights among those at hand")
+    clip = data_dir / "clips" / "davis"
+    for kind, to, way in (("JPEGImages", "frames", cv2.INTER_AREA), ("Annotations", "masks", cv2.INTER_NEAREST)):
+        (tmp_path / to).mkdir()
+        for number, path in enumerate(sorted((clip / kind / "lucia").iterdir())[:5]):
+            small = cv2.resize(cv2.imread(str(path)), (192, 128), interpolation=way)
+            cv2.imwrite(str(tmp_path / to / f"{number:03}.png"), small)
+    report = erase(tmp_path / "frames", tmp_path / "out", mask=str(tmp_path / "masks"), flow="raft", device="cpu")
+    assert report.frames == 5
+    assert report.models["flow"].startswith("raft-")
+    assert not any("DIS" in note for note in report.fallbacks)
+    assert len(list((tmp_path / "out").iterdir())) == 5

@@ -44,5 +44,10 @@ def test_nothing_to_do_and_nothing_to_go_by(name: str) -> None:
 def test_bad_requests_say_so() -> None:
     with pytest.raises(OptionError, match="no inpainter 'nope'"):
         load_inpainter("nope")
+    for name in sorted({*LEARNED} - {"fourier"}):
+        with pytest.raises(
+            OptionError, match=f"^--inpainter {name} comes without weights; give --inpainter-weights FILE$"
+        ):
+            load_inpainter(name)
     with pytest.raises(ShapeError, match=r"pixels \[B, 3, H, W\]"):
         load_inpainter("telea")(np.zeros((3, 8, 8), np.float32), np.zeros((1, 1, 8, 8), bool))

@@ -23,9 +23,7 @@ class FillStats:
     distant: int = 0
     """Of these, those taken from pictures far off in time that were laid over the frame."""
     invented: int = 0
-    """Never seen: made up by the inpainter, or carried from where it was made up."""
-    unfilled: int = 0
-    """Left as it was, e.g. because the whole frame is hole."""
+    """Never seen: made up by the inpainter, or carried from where it was made up; grey where the whole frame is hole."""
     modes: dict[str, int] = field(default_factory=dict)
     """Shots by the way they were filled: {"plate": 1, "flow": 2}."""
     doubtful: list[int] = field(default_factory=list)
@@ -61,7 +59,7 @@ class Report:
     @property
     def share_copied(self) -> float:
         """Share of hole pixels that are real pixels of another frame, 0..1."""
-        total = self.fill.copied + self.fill.invented + self.fill.unfilled
+        total = self.fill.copied + self.fill.invented
         return self.fill.copied / total if total else 0.0
 
     def as_dict(self) -> dict[str, Any]:

@@ -56,8 +56,8 @@ def _shares(method: Peer) -> dict[str, float]:
     stats = getattr(method, "stats", None)
     if stats is None:
         return {}
-    total = max(stats.copied + stats.invented + stats.unfilled, 1)
-    return {f"share_{name}": round(getattr(stats, name) / total, 4) for name in ("copied", "invented", "unfilled")}
+    total = max(stats.copied + stats.invented, 1)
+    return {f"share_{name}": round(getattr(stats, name) / total, 4) for name in ("copied", "invented")}
 
 
 def _strip(case: Case, filled: dict[str, list[Rgb]], rows: Sequence[Row]) -> Strip | None:

@@ -195,12 +195,11 @@ def summary(report: Report, options: Options, *, verbose: bool) -> None:
     else:
         gone = ", ".join(f"{count} {label}" for label, count in sorted(report.removed.items())) or "masked area"
         fill = report.fill
-        total = max(fill.copied + fill.invented + fill.unfilled, 1)
+        total = max(fill.copied + fill.invented, 1)
         click.echo(
             f"{report.output}: {gone} removed in {report.frames_with_hole} of {report.frames} frames; "
             f"{100 * fill.copied / total:.0f} % real pixels from other moments, {100 * fill.invented / total:.0f} % invented"
-            + (f", {100 * fill.unfilled / total:.0f} % unfilled" if fill.unfilled else "")
-            + f"; {report.wall_seconds:.1f} s, {fps:.1f} fps, {report.peak_memory_mib:.0f} MiB"
+            f"; {report.wall_seconds:.1f} s, {fps:.1f} fps, {report.peak_memory_mib:.0f} MiB"
         )
     if verbose:
         for name, value in [*report.models.items(), ("encoder", report.encoder)]:

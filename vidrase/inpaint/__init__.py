@@ -38,6 +38,8 @@ def load_inpainter(
     if name in ("telea", "ns"):
         return OpenCvInpainter(name)
     if name in LEARNED:
+        if weights is None and name != "fourier":  # known without torch, which takes seconds to load
+            raise OptionError(f"--inpainter {name} comes without weights; give --inpainter-weights FILE")
         from vidrase.inpaint.learned import load_learned
 
         return load_learned(name, weights, device=device, note=note)

@@ -2,66 +2,120 @@
 
 A network invents structure at the scale it knows. What is lost by that is the band between its scale and the picture's;
 it is put back by finding, for every block of the invention, the known block most like it, and overlapping their fine parts.
+Every pixel fetches the parts that lie over it, so that nothing depends on the order of writing.
 """
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+import math
 
-Picture = NDArray[np.float32]  # [H, W, 3]
-Mask = NDArray[np.bool_]  # [H, W], True = invented
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidrase.inpaint.regions import Span
+from vidrase.inpaint.resample import enlarged
 
 BLOCK = 8  # px of the small picture
 TARGET_STEP = 4
 SOURCE_STEP = 3
-MOST_SOURCES = 6000
+MOST_SOURCES = 7000  # beyond that they lie farther apart
+ROWS = 2048  # targets compared at a time: with all sources 60 MB
 
 
-def with_detail(picture: Picture, hole: Mask, small: Picture, small_hole: Mask) -> Picture:
-    """`small` enlarged to `picture`'s size, with detail in the hole; outside the hole without meaning.
+def with_detail(picture: Tensor, hole: Tensor, small: Tensor, small_hole: Tensor, where: Span) -> Tensor:
+    """`small` enlarged, with detail in the hole: float32 [3, h', w'], the part `where` of it; without meaning outside the hole.
 
-    picture: float32 [H, W, 3], known outside `hole`; small: float32 [h, w, 3], whole, known outside `small_hole`.
+    picture: float32 [3, H, W], known outside `hole`, bool [H, W]; small: float32 [3, h, w], whole, known outside `small_hole`,
+    bool [h, w]; where: rows and columns of the picture that are wanted.
     """
     height, width = hole.shape
     rows, columns = small_hole.shape
-    out = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    whole = enlarged(small, (height, width))
+    out = whole[:, where[0], where[1]]
     if (rows, columns) == (height, width) or min(rows, columns) < BLOCK:
         return out
-    known = cv2.resize(small_hole.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) == 0
-    fine = np.where((known & ~hole)[..., None], picture - out, 0).astype(np.float32)
-    pairs = _alike(small, small_hole)
-    if pairs is None:
+    unknown = F.interpolate(small_hole[None, None].float(), (height, width), mode="nearest")[0, 0] > 0
+    fine = torch.where(hole | unknown, 0.0, picture - whole)
+    down = _Axis(height, rows, where[0], fine)
+    across = _Axis(width, columns, where[1], fine)
+    found = _alike(small, small_hole, down, across)
+    if found is None:
         return out
-    scale_y, scale_x = height / rows, width / columns
-    tall, wide = round(BLOCK * scale_y), round(BLOCK * scale_x)
-    window = np.outer(np.hanning(tall + 2)[1:-1], np.hanning(wide + 2)[1:-1]).astype(np.float32)[..., None]
-    sums, weights = np.zeros_like(out), np.zeros((height, width, 1), np.float32)
-    for (to_y, to_x), (from_y, from_x) in zip(*pairs, strict=True):
-        y, x = min(round(to_y * scale_y), height - tall), min(round(to_x * scale_x), width - wide)
-        v, u = min(round(from_y * scale_y), height - tall), min(round(from_x * scale_x), width - wide)
-        sums[y : y + tall, x : x + wide] += window * fine[v : v + tall, u : u + wide]
-        weights[y : y + tall, x : x + wide] += window**2  # independent parts: their variances add, not their sizes
-    return out + sums / np.sqrt(np.maximum(weights, 1e-4))
+    source_y, source_x, valid = found  # [T, U] each
+    away_y, away_x = down.place(source_y) - down.starts[:, None], across.place(source_x) - across.starts[None]
+    sums, weights = torch.zeros_like(out), torch.zeros_like(out[0])
+    flat = fine.flatten(1)
+    for row, tall in down.covering:
+        for column, wide in across.covering:
+            window = tall[:, None] * wide[None] * valid[row][:, column]  # [h', w']
+            y = (down.pixels[:, None] + away_y[row][:, column]).clamp(0, height - 1)
+            x = (across.pixels[None] + away_x[row][:, column]).clamp(0, width - 1)
+            sums += window * flat[:, (y * width + x).flatten()].view_as(sums)
+            weights += window**2  # independent parts: their variances add, not their sizes
+    return out + sums / weights.clamp_min(1e-4).sqrt()
 
 
-def _alike(small: Picture, hole: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
-    """((y, x) [N, 2] of blocks that touch the hole, (y, x) [N, 2] of the wholly known block most like each)."""
+class _Axis:
+    """Rows, or columns: where blocks of the small picture lie in the large one, and which of them lie over each wanted pixel."""
+
+    def __init__(self, length: int, small: int, wanted: slice, like: Tensor) -> None:
+        self._scale, self._last = length / small, length - round(BLOCK * length / small)
+        self.length = round(BLOCK * self._scale)  # of a block, px of the large picture
+        count = (small - BLOCK) // TARGET_STEP + 1
+        first = max(math.floor(wanted.start / self._scale) - BLOCK, 0) // TARGET_STEP
+        self.first = min(first, count - 1)
+        self.count = max(min(math.ceil(wanted.stop / self._scale) // TARGET_STEP + 1, count) - self.first, 1)
+        blocks = TARGET_STEP * (self.first + torch.arange(self.count, device=like.device))
+        self.starts = self.place(blocks)
+        self.pixels = torch.arange(wanted.start, wanted.stop, device=like.device)
+        self.covering = [self._over(back) for back in (0, 1)]
+
+    def place(self, block: Tensor) -> Tensor:
+        """int64 px of the large picture at which a block that starts at `block` of the small one starts."""
+        return torch.round(block * self._scale).long().clamp_max(self._last)
+
+    def _over(self, back: int) -> tuple[Tensor, Tensor]:
+        """(the last block but `back` that starts before each wanted pixel, int64 [n]; its weight there, float32 [n])."""
+        block = torch.searchsorted(self.starts, self.pixels, right=True) - 1 - back
+        inside = self.pixels - self.starts[block.clamp_min(0)]
+        weight = 0.5 - 0.5 * torch.cos(2 * math.pi * (inside + 1).float() / (self.length + 1))
+        return block.clamp_min(0), weight * ((block >= 0) & (inside < self.length))
+
+
+def _alike(small: Tensor, hole: Tensor, down: _Axis, across: _Axis) -> tuple[Tensor, Tensor, Tensor] | None:
+    """For every block of the two axes y and x of the wholly known block most like it, int64 [T, U] each, and 1.0 where it needs
+    one and there is one, else 0.0, float32 [T, U].
+    """
     rows, columns = hole.shape
-    windows = np.lib.stride_tricks.sliding_window_view(small, (BLOCK, BLOCK), axis=(0, 1))  # [h', w', 3, 8, 8]
-    covered = cv2.boxFilter(hole.astype(np.float32), -1, (BLOCK, BLOCK), anchor=(0, 0), normalize=False)
-    covered = covered[: rows - BLOCK + 1, : columns - BLOCK + 1]
-    grid = np.zeros(covered.shape, bool)
-    grid[::TARGET_STEP, ::TARGET_STEP] = True
-    targets = np.argwhere(grid & (covered > 0.5))
-    grid[:] = False
-    grid[::SOURCE_STEP, ::SOURCE_STEP] = True
-    sources = np.argwhere(grid & (covered < 0.5))
+    step = SOURCE_STEP
+    while ((rows - BLOCK) // step + 1) * ((columns - BLOCK) // step + 1) > MOST_SOURCES:
+        step += 1
+    missing = hole.float()[None, None]
+    top, left = TARGET_STEP * down.first, TARGET_STEP * across.first
+    inner = (
+        ...,
+        slice(top, top + TARGET_STEP * (down.count - 1) + BLOCK),
+        slice(left, left + TARGET_STEP * (across.count - 1) + BLOCK),
+    )
+    needed = F.max_pool2d(missing[inner], BLOCK, TARGET_STEP).flatten() > 0  # [T·U]
+    known = F.max_pool2d(missing, BLOCK, step).flatten() == 0  # [S]
+    targets, sources = _worth(needed), _worth(known)
     if not len(targets) or not len(sources):
         return None
-    sources = sources[:: -(-len(sources) // MOST_SOURCES)]
-    wanted = windows[targets[:, 0], targets[:, 1]].reshape(len(targets), -1)
-    there = windows[sources[:, 0], sources[:, 1]].reshape(len(sources), -1)
-    distance = np.square(there).sum(1) - 2 * wanted @ there.T  # [N, S], less a constant of each row
-    return targets, sources[distance.argmin(1)]
+    wanted = F.unfold(small[None][inner], BLOCK, stride=TARGET_STEP)[0].T[targets]  # [n, 192]
+    there = F.unfold(small[None], BLOCK, stride=step)[0][:, sources]  # [192, m]
+    size = torch.where(known[sources], there.square().sum(0), torch.inf)
+    nearest = torch.cat(
+        [(size - 2 * part @ there).argmin(1) for part in wanted.split(ROWS)]
+    )  # less a constant of each row
+    chosen = torch.zeros_like(needed, dtype=torch.int64).scatter_(0, targets, sources[nearest])
+    shape = down.count, across.count
+    width = (columns - BLOCK) // step + 1
+    valid = (needed & known[chosen]).float()
+    return step * (chosen // width).view(shape), step * (chosen % width).view(shape), valid.view(shape)
+
+
+def _worth(mask: Tensor) -> Tensor:
+    """Indices, int64, where `mask` is True; on a GPU all: to ask how many there are would cost more than to compare them."""
+    return mask.nonzero()[:, 0] if mask.device.type == "cpu" else torch.arange(len(mask), device=mask.device)

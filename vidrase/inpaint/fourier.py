@@ -35,7 +35,9 @@ def membrane(pixels: Tensor, hole: Tensor) -> Tensor:
     """
     colours, weights = pixels * (1 - hole), 1 - hole
     finer: list[tuple[Tensor, Tensor]] = []
-    while max(weights.shape[2:]) > 1 and bool((weights < 1).any()):
+    while (
+        max(weights.shape[2:]) > 1
+    ):  # to ask whether anything is still missing would stop a GPU's queue at every scale
         finer.append((colours, weights))
         total = F.avg_pool2d(weights, 2, ceil_mode=True)
         colours = F.avg_pool2d(colours * weights, 2, ceil_mode=True) / total.clamp_min(1e-6)

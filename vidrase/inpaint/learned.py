@@ -1,55 +1,34 @@
-"""One way in and out for every learned inpainter: crops round the holes, at the scale the network knows, in batches.
+"""One way in and out for every learned inpainter: regions round the holes, at the scale the network knows, in batches.
 
-Known pixels come back bit for bit. The same code serves processor and GPU.
+Known pixels come back bit for bit. The same code serves processor and GPU: pictures go to the device once, and come back once.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from vidrase.errors import OptionError, OutOfMemory
+from vidrase.errors import OutOfMemory
 from vidrase.inpaint.classical import check
 from vidrase.inpaint.detail import with_detail
+from vidrase.inpaint.regions import Region, find_regions
+from vidrase.inpaint.resample import mirrored, reduced
+from vidrase.inpaint.seam import seamless
 from vidrase.report import Note
 from vidrase.weights import EMBEDDED_INPAINTER
 
-Picture = NDArray[np.float32]  # [H, W, 3]
-Mask = NDArray[np.bool_]  # [H, W]
-
-CONTEXT = 1.0  # of the hole's size on each side: what the network may look at
-LEAST_CONTEXT = 32  # px
-NEAR = 16  # px: parts of a hole this close are invented together
-RIM = 3  # px: known pixels beside the hole whose error is spread into it
-FADE = 8.0  # px: and how far in
-BATCH = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Crop:
-    """A part of one picture, at the scale of the network."""
-
-    index: int
-    span: tuple[slice, slice]
-    own: Mask
-    """[h, w] of `span`: what this crop has to fill."""
-    hole: Mask
-    """[h, w]: all that is missing there."""
-    small: Picture
-    small_hole: Mask
+BATCH, GPU_BATCH = 16, 64  # regions at a time, while memory lasts
 
 
 class LearnedInpainter:
-    """See `Inpainter`. `side`: the long side in px up to which the network was trained; larger crops are reduced to it."""
+    """See `Inpainter`. `side`: the long side in px up to which the network was trained; larger regions are reduced to it."""
 
     stride = 1  # it pads by itself
 
@@ -63,99 +42,92 @@ class LearnedInpainter:
         self._network: Any = network.eval().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._dtype = _half(self._device)
         self._note = note
-        self._room = BATCH
+        self._room = BATCH if self._device.type == "cpu" else GPU_BATCH
 
     def __call__(self, pixels: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """float32 [B, 3, H, W] RGB in [0, 1], bool [B, 1, H, W] True = fill -> float32 [B, 3, H, W]; known pixels unchanged."""
+        """float32 [B, 3, H, W] RGB in [0, 1], bool [B, 1, H, W] True = fill -> float32 [B, 3, H, W]; known pixels unchanged.
+
+        A picture without a known pixel comes back as it is. Raises OutOfMemory when not even one region fits the device.
+        """
         check(pixels, hole)
-        out = pixels.copy()
-        crops = [crop for index in range(len(pixels)) for crop in self._crops(index, pixels[index], hole[index, 0])]
-        alike: dict[tuple[int, int], list[_Crop]] = defaultdict(list)
-        for crop in crops:
-            alike[crop.small_hole.shape].append(crop)  # type: ignore[index]
-        for group in alike.values():
-            start = 0
-            while start < len(group):
-                part = group[start : start + self._room]
-                try:
-                    invented = self._run(part)
-                except torch.OutOfMemoryError as error:
-                    self._shrink(len(part), error)
-                    continue
-                for crop, small in zip(part, invented, strict=True):
-                    _place(out[crop.index], crop, small)
-                start += len(part)
-        return out
+        labels, regions = find_regions(hole[:, 0], self.side)
+        if not regions:
+            return pixels.copy()
+        alike: dict[tuple[int, int], list[Region]] = defaultdict(list)
+        for region in regions:
+            alike[region.size].append(region)
+        with torch.inference_mode():
+            try:
+                pictures, marks = self._upload(pixels.copy()), self._upload(labels)
+            except torch.OutOfMemoryError as error:
+                raise self._too_large() from error
+            for group in alike.values():
+                start = 0
+                while start < len(group):
+                    part = group[start : start + self._room]
+                    try:
+                        self._fill(pictures, marks, part)
+                    except torch.OutOfMemoryError as error:
+                        self._shrink(len(part), error)
+                        continue
+                    start += len(part)
+            return self._download(pictures)
 
-    def _crops(self, index: int, pixels: NDArray[np.float32], hole: Mask) -> list[_Crop]:
-        """Parts of picture `index` [3, H, W], one for each group of holes near each other; none where all is known."""
-        if not hole.any() or hole.all():
-            return []
-        rgb = np.ascontiguousarray(pixels.transpose(1, 2, 0))
-        joined = cv2.dilate(hole.astype(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8))
-        count, labels, _, _ = cv2.connectedComponentsWithStats(joined)
-        found = []
-        for label in range(1, count):
-            own = hole & (labels == label)
-            rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
-            size = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-            margin = max(LEAST_CONTEXT, int(CONTEXT * size))
-            span = (
-                slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
-                slice(max(0, columns[0] - margin), columns[-1] + 1 + margin),
-            )
-            found.append(self._crop(index, span, rgb[span], own[span], hole[span]))
-        return found
+    def _upload(self, array: NDArray) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
 
-    def _crop(self, index: int, span: tuple[slice, slice], rgb: Picture, own: Mask, hole: Mask) -> _Crop:
-        height, width = hole.shape
-        scale = min(1.0, self.side / max(height, width))
-        if scale == 1.0:
-            return _Crop(index, span, own, hole, rgb, hole)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        known = (~hole).astype(np.float32)
-        share = cv2.resize(known, size, interpolation=cv2.INTER_AREA)
-        small = cv2.resize(rgb * known[..., None], size, interpolation=cv2.INTER_AREA)  # nothing of the hole leaks in
-        return _Crop(index, span, own, hole, small / np.maximum(share, 1e-3)[..., None], share < 0.5)
+    def _download(self, pictures: Tensor) -> NDArray[np.float32]:
+        return pictures.cpu().numpy()  # type: ignore[no-any-return]
 
-    def _run(self, crops: Sequence[_Crop]) -> list[Picture]:
-        """What the network invents, float32 [h, w, 3] each, whole pictures; crops are of one size."""
+    def _fill(self, pictures: Tensor, marks: Tensor, regions: Sequence[Region]) -> None:
+        """Write into the holes of `pictures`, [B, 3, H, W], what the network invents for `regions`, which are of one size.
+
+        What lies in a hole takes no part, so that it does not matter whether it was written before.
+        """
+        crops = [pictures[region.index][:, region.box[0], region.box[1]] for region in regions]
+        numbers = [marks[region.index][region.box] for region in regions]
+        seen = [
+            reduced(crop, number > 0, region.size) for crop, number, region in zip(crops, numbers, regions, strict=True)
+        ]
+        small, hole = torch.stack([one for one, _ in seen]), torch.stack([one for _, one in seen])[:, None]
+        whole = seamless(small, hole, self._invented(small, hole))
+        for region, crop, number, done, missing in zip(regions, crops, numbers, whole, hole[:, 0], strict=True):
+            rows, columns = region.hole
+            if region.size == number.shape:
+                made = done[:, rows, columns]
+            else:
+                made = with_detail(crop, number > 0, done, missing, region.hole).clamp(0, 1)
+            target = crop[:, rows, columns]
+            target.copy_(torch.where(number[rows, columns] == region.number, made, target))
+
+    def _invented(self, known: Tensor, hole: Tensor) -> Tensor:
+        """What the network makes of float32 [N, 3, h, w] and bool [N, 1, h, w], whole pictures in [0, 1]."""
+        height, width = hole.shape[2:]
         stride = int(self._network.stride)
-        height, width = crops[0].small_hole.shape
-        pad = ((0, -height % stride), (0, -width % stride))
-        pixels = torch.from_numpy(np.stack([np.pad(c.small, (*pad, (0, 0)), mode="symmetric") for c in crops]))
-        holes = torch.from_numpy(np.stack([np.pad(c.small_hole, pad, mode="symmetric") for c in crops]))
-        if self._device.type == "cuda":
-            pixels, holes = pixels.pin_memory(), holes.pin_memory()
-        with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, self._dtype != torch.float32):
-            # [B, H, W, 3] permuted is channels_last as it stands
-            x = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
-            hole = holes.to(self._device, non_blocking=True)[:, None].to(x.dtype)
-            whole = self._network(x * (1 - hole), hole)[-1].float().clamp(0, 1)
-        invented = whole.permute(0, 2, 3, 1)[:, :height, :width].cpu().numpy()
-        return [_seamless(crop, np.ascontiguousarray(one)) for crop, one in zip(crops, invented, strict=True)]
+        x, where = mirrored(torch.where(hole, 0.0, known), stride), mirrored(hole.float(), stride)
+        with torch.autocast(self._device.type, self._dtype, self._dtype != torch.float32):
+            whole = self._network(x.contiguous(memory_format=torch.channels_last), where)[-1]
+        return whole[:, :, :height, :width].float().clamp(0, 1)  # type: ignore[no-any-return]
 
     def _shrink(self, tried: int, error: Exception) -> None:
         if tried == 1:
-            raise OutOfMemory(
-                f"the inpainter '{self.name}' needs more memory than {self._device} has; use --device cpu"
-            ) from error
+            raise self._too_large() from error
         self._room = max(1, tried // 2)
         if self._note is not None:
             self._note(f"the inpainter's batch was reduced to {self._room}: {self._device} is short of memory")
+
+    def _too_large(self) -> OutOfMemory:
+        return OutOfMemory(f"the inpainter '{self.name}' needs more memory than {self._device} has; use --device cpu")
 
 
 def load_learned(
     name: str, weights: Path | None, *, device: str = "auto", note: Note | None = None
 ) -> LearnedInpainter:
-    """The inpainter called `name` (pconv, contextual, fourier, lama) from a file.
+    """The inpainter called `name` (pconv, contextual, fourier, lama) from a file; None: the fourier that ships.
 
-    Raises OptionError without one, WeightsMissing or WeightsCorrupt.
+    Raises OptionError for a file of another network, WeightsMissing or WeightsCorrupt.
     """
-    if weights is None and name == "fourier":
-        weights = EMBEDDED_INPAINTER
-    if weights is None:
-        raise OptionError(f"--inpainter {name} comes without weights; give --inpainter-weights FILE")
+    weights = weights or EMBEDDED_INPAINTER
     if name == "lama":
         from vidrase.inpaint.lama import load_lama
 
@@ -173,28 +145,3 @@ def _half(device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     quick = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return torch.bfloat16 if device.type == "cpu" and quick is not None and quick() else torch.float32
-
-
-def _seamless(crop: _Crop, invented: Picture) -> Picture:
-    """Known pixels from the picture, and in the hole the invention without the step at its rim."""
-    hole = crop.small_hole
-    near = cv2.dilate(hole.astype(np.uint8), np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)) > 0
-    weight = (near & ~hole).astype(np.float32)
-    if weight.any():
-        error = (crop.small - invented) * weight[..., None]
-        total = cv2.GaussianBlur(weight, (0, 0), FADE)[..., None]
-        spread = cv2.GaussianBlur(error, (0, 0), FADE) / np.maximum(total, 1e-6)
-        inward = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-        invented = invented + spread * np.exp(-inward / FADE)[..., None]
-    return np.where(hole[..., None], np.clip(invented, 0, 1), crop.small).astype(np.float32)
-
-
-def _place(out: NDArray[np.float32], crop: _Crop, small: Picture) -> None:
-    """Write the crop's own hole into picture `out` [3, H, W]."""
-    if small.shape[:2] == crop.own.shape:
-        whole = small
-    else:
-        rgb = np.ascontiguousarray(out[:, crop.span[0], crop.span[1]].transpose(1, 2, 0))
-        whole = np.clip(with_detail(rgb, crop.hole, small, crop.small_hole), 0, 1)
-    target = out[:, crop.span[0], crop.span[1]]
-    target[:, crop.own] = whole[crop.own].T
