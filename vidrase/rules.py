@@ -58,7 +58,6 @@ RULES = (
     Rule("flow.exclude", "objects that stay take part in the estimate of the camera's motion"),
     # sources: where hidden pixels are seen
     Rule("sources.occlusion", "a trajectory ends at the first visible pixel, also where forward and backward flow disagree"),
-    Rule("sources.reconcile", "past and future trajectories are not corrected for drift against each other"),
     Rule("sources.plate", "a still camera is filled by flow, not from its background plate"),
     Rule("sources.playback", "moving background behind a still camera is the plate's median"),
     Rule("sources.keyframes", "nothing is taken from key frames beyond the window"),
@@ -83,9 +82,7 @@ RULES = (
     # blend: from source coordinates to pixels
     Rule("blend.exposure", "sources are not matched to the light at the rim"),
     Rule("blend.seams", "steps of light between sources are not evened out"),
-    Rule("blend.path_cost", "long and inconsistent trajectories count as much as short ones"),
-    Rule("blend.rim_error", "sources that fit badly at the rim count as much as those that fit"),
-    Rule("blend.mix", "the best source alone is taken, not a weighted mean"),
+    Rule("blend.mix", "the first of two sources alone is taken, not their mean"),
     Rule("blend.soft_edge", "the hole's edge is hard"),
     Rule("blend.clean_taps", "interpolation beside a hole takes pixels of the object in"),
     Rule("blend.grain", "the plate is pasted without noise"),

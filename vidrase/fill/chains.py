@@ -24,7 +24,6 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
     """Where the wanted pixels of `start` are seen first, going `step` (+1 forward, -1 backward) at most `reach` frames.
 
     least: frames that a chain must be long at least: for trying out on visible pixels what happens to hidden ones.
-    `cost` is the accumulated forward-backward gap, px, plus a little for every frame on the way.
 
     Where a chain leaves the hole but the motion there and back disagree, it has come out on something that moves in front of what
     it follows. That place is kept for want of a better one, and the chain goes on as the camera moves.
@@ -35,7 +34,7 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
     rows, columns = np.nonzero(start.wanted[start.box.span])
     x0 = (columns + start.box.left).astype(np.float32)
     y0 = (rows + start.box.top).astype(np.float32)
-    x, y, cost = x0.copy(), y0.copy(), np.zeros(len(x0), np.float32)
+    x, y = x0.copy(), y0.copy()
     live = np.arange(len(x0))
     behind = np.zeros(len(x0), bool)  # something in front of it was met
     here = start
@@ -57,13 +56,12 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
         x, y = x + moved_x, y + moved_y
         home_x, home_y = link.flow(-step, x, y, mine).T
         gap = _length(moved_x + home_x, moved_y + home_y)
-        cost = cost + STEP_COST + np.minimum(gap, WORST_STEP)
         agree = gap < AGREE + AGREE_SHARE * _length(moved_x, moved_y)
         if not rules.enabled("sources.occlusion"):
             agree[:] = True
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
         if not inside.all():
-            x, y, cost, live, behind, agree = (a[inside] for a in (x, y, cost, live, behind, agree))
+            x, y, live, behind, agree = (a[inside] for a in (x, y, live, behind, agree))
         if hop >= least:
             free = there.takes_from(x, y)
             if there.front is not None:
@@ -76,11 +74,10 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
             out.source[at_rows, at_columns] = there.number
             out.dx[at_rows, at_columns] = x[landed] - x0[found]
             out.dy[at_rows, at_columns] = y[landed] - y0[found]
-            out.cost[at_rows, at_columns] = cost[landed] + np.where(agree[landed], 0, MISPLACED)
             behind |= free
             on = np.flatnonzero(~(free & agree))
             if len(on) < len(live):
-                x, y, cost, live, behind = x.take(on), y.take(on), cost.take(on), live.take(on), behind.take(on)
+                x, y, live, behind = x.take(on), y.take(on), live.take(on), behind.take(on)
         here = there
         if not len(live):
             break
@@ -113,14 +110,8 @@ def _own_part(start: Moment, rows: NDArray[np.intp], columns: NDArray[np.intp]) 
 KEPT_REACH = 0.04
 """How far into the hole a thing beside it that stays may go on, as a share of the picture's height. While every annotated
 performer of twelve clips counted as one, 0.03 gave 24.1 dB over the background and 0.05 23.5, over him 0.05 gave 0.5 more."""
-STEP_COST = 0.05
-"""px a frame: what a chain drifts even where forward and backward agree."""
 AGREE, AGREE_SHARE = 2.0, 0.1
 """px, and share of the motion: how far there and back may disagree where a chain comes out of the hole."""
-WORST_STEP = 9.0
-"""px: the most that one frame adds to the cost of a chain."""
-MISPLACED = 2.0
-"""px: cost of a place on something in front."""
 
 
 BEYOND = 0.1
@@ -151,14 +142,14 @@ class Between:
         return cls(x, y, x.astype(np.int32), y.astype(np.int32), near)
 
 
-def spread(origins: Origins, points: Between) -> tuple[NDArray[np.int32], Points, Points, Points]:
-    """(source, dx, dy, cost), each [N], at points between the pixels of the origins' box.
+def spread(origins: Origins, points: Between) -> tuple[NDArray[np.int32], Points, Points]:
+    """(source, dx, dy), each [N], at points between the pixels of the origins' box.
 
     Displacements are interpolated among neighbours of the same source only: between two sources there is nothing.
     """
     height, width = origins.source.shape
     source = origins.source.ravel().take(points.near)
-    fields = [origins.dx, origins.dy, origins.cost]
+    fields = [origins.dx, origins.dy]
     values = at(np.dstack(fields), points.x, points.y)  # right where all four corners have one source
     left, top = points.left, points.top
     mixed = np.flatnonzero(_seam(origins.source).ravel().take(top * np.int32(width) + left))
@@ -166,7 +157,7 @@ def spread(origins: Origins, points: Between) -> tuple[NDArray[np.int32], Points
         left, top = left.take(mixed), top.take(mixed)
         wx, wy = points.x.take(mixed) - left, points.y.take(mixed) - top
         wx, wy, own = wx.astype(np.float32), wy.astype(np.float32), source.take(mixed)
-        total, sums = np.zeros(len(mixed), np.float32), np.zeros((3, len(mixed)), np.float32)
+        total, sums = np.zeros(len(mixed), np.float32), np.zeros((2, len(mixed)), np.float32)
         for row, down in ((top, 1 - wy), (np.minimum(top + 1, height - 1), wy)):
             for column, along in ((left, 1 - wx), (np.minimum(left + 1, width - 1), wx)):
                 corner = row * np.int32(width) + column
@@ -175,7 +166,7 @@ def spread(origins: Origins, points: Between) -> tuple[NDArray[np.int32], Points
                 for k, one in enumerate(fields):
                     sums[k] += weight * one.ravel().take(corner)
         values[mixed] = (sums / np.maximum(total, 1e-6)).T
-    return source, values[:, 0], values[:, 1], values[:, 2]
+    return source, values[:, 0], values[:, 1]
 
 
 def _seam(source: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -213,10 +204,9 @@ def carried(what: Origins | None, previous: Moment, now: Moment, reach: float = 
     left, top = box.left - beyond * (box.left == 0), box.top - beyond * (box.top == 0)
     right, bottom = box.right - 1 + beyond * (box.right == width), box.bottom - 1 + beyond * (box.bottom == height)
     inside = (x >= left) & (y >= top) & (x <= right) & (y <= bottom)
-    source, dx, dy, cost = spread(what, Between.of(box, x, y))
+    source, dx, dy = spread(what, Between.of(box, x, y))
     source = np.where(inside, source, -1)
     out.source[rows, columns] = source
     out.dx[rows, columns] = x + dx - x0
     out.dy[rows, columns] = y + dy - y0
-    out.cost[rows, columns] = cost
     return out

@@ -72,8 +72,6 @@ class Candidate:
 
     source: NDArray[np.int32]
     """[N], -1: nowhere."""
-    cost: Values
-    """[N]"""
     values: list[Values]
     """One [N] for each plane of this grid."""
     doubt: Values | None = None
@@ -97,7 +95,7 @@ def coloured(
 
     points: the places within the box of `origins`, see `Places.between`.
     """
-    source, dx, dy, cost = spread(origins, points)
+    source, dx, dy = spread(origins, points)
     x, y = places.x + dx / np.float32(grid.scale_x), places.y + dy / np.float32(grid.scale_y)
     values = np.zeros((len(x), len(planes)), np.float32)
     # short numbers are sorted several times as fast
@@ -110,7 +108,7 @@ def coloured(
         chosen = order[start:end]
         hole = places.hole
         values[chosen] = picture_of(number).at(planes, x[chosen], y[chosen], hole.shift_y, hole.shift_x)
-    return Candidate(source, cost, [np.ascontiguousarray(values[:, k]) for k in range(len(planes))])
+    return Candidate(source, [np.ascontiguousarray(values[:, k]) for k in range(len(planes))])
 
 
 LIGHT_REACH = 24 / 255
@@ -157,22 +155,17 @@ def match_light(candidate: Candidate, places: Places, truth: Sequence[NDArray], 
 
 
 def fused(candidates: list[Candidate], count: int) -> tuple[list[Values], NDArray[np.bool_]]:
-    """(values [count] a plane, bool [count] where any candidate knew): the more believable, mixed where both agree."""
-    weights = np.stack([np.where(c.valid[:count], _belief(c, count), 0) for c in candidates])
+    """(values [count] a plane, bool [count] where any candidate is valid): the mean of the valid ones.
+
+    Weights by the length of a trajectory and by the error at the rim were tried: -0.02 and 0.00 dB over twelve moving pairs (the
+    record of the ablation).
+    """
+    weights = np.stack([c.valid[:count] for c in candidates]).astype(np.float32)
     if not rules.enabled("blend.mix"):
-        weights *= weights == weights.max(0)
+        weights *= np.cumsum(weights, 0) == 1  # the first valid one
     total = weights.sum(0)
-    weights /= np.maximum(total, 1e-12)
+    weights /= np.maximum(total, 1)
     values = []
     for k in range(len(candidates[0].values)):
         values.append(sum(w * c.values[k][:count] for w, c in zip(weights, candidates, strict=True)).astype(np.float32))
     return values, total > 0
-
-
-def _belief(candidate: Candidate, count: int) -> Values:
-    doubt = 20.0 if candidate.doubt is None or not rules.enabled("blend.rim_error") else candidate.doubt
-    cost = candidate.cost[:count] * np.float32(rules.enabled("blend.path_cost"))
-    return (1 / (np.square(WA + cost) * np.square(WB + doubt) ** WC)).astype(np.float32)
-
-
-WA, WB, WC = 0.1, 4.0, 1.0

@@ -199,7 +199,6 @@ class Distant:
             dy = y - points[0][1] + memory.dy[y0, x0] - (y1 - points[1][1])
             memory.source[at_rows, at_columns] = sources[own]
             memory.dx[at_rows, at_columns], memory.dy[at_rows, at_columns] = dx, dy
-            memory.cost[at_rows, at_columns] = memory.cost[y0, x0]
 
     def forget_hidden(self, memory: Origins) -> None:
         """Leave out of `memory` what was carried to where something is in the way in the page."""

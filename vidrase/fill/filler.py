@@ -231,7 +231,7 @@ class Filler:
     def _look(self, moment: Moment) -> Seen:
         """What the window shows of the hole of `moment`, which need not be the next to leave."""
         assert self._grid is not None
-        return look(self._moments, moment, self._grid, self._reach, self._options.quality, self._flow)
+        return look(self._moments, moment, self._grid, self._reach, self._options.quality)
 
     def _from_plate(self, here: Moment, holes: list[PlaneHole], plate: Plate) -> Frame:
         shot = self._still_shot(plate, here)

@@ -118,14 +118,12 @@ class Origins:
     dx: NDArray[np.float32]
     dy: NDArray[np.float32]
     """[h, w] px: the pixel (x, y) comes from (x + dx, y + dy) of the source."""
-    cost: NDArray[np.float32]
-    """[h, w] how doubtful; larger is worse."""
 
     @classmethod
     def empty(cls, box: Box) -> Origins:
         """Nothing known yet."""
         shape = box.shape
-        zeros = (np.zeros(shape, np.float32) for _ in range(3))
+        zeros = (np.zeros(shape, np.float32) for _ in range(2))
         return cls(box, np.full(shape, -1, np.int32), *zeros)
 
 

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
-from vidrase.fill.agree import reconcile
 from vidrase.fill.chains import chase
 from vidrase.fill.colours import LIGHT_REACH, Candidate, Places, coloured, fused, match_light
 from vidrase.fill.composite import PlaneHole, by_grid
 from vidrase.fill.moment import RIM, Grid, Moment, Origins
 from vidrase.fill.picture import Picture
 from vidrase.fill.seams import level_seams
-from vidrase.flow import FlowModel
 
 FAR = {"fast": 24, "default": 10, "best": 10}
 """Frames: over longer ways a picture that is laid over this one directly is nearer the truth than a chain. It takes time."""
@@ -46,13 +44,11 @@ class Seen:
         return out
 
 
-def look(moments: Mapping[int, Moment], here: Moment, grid: Grid, reach: int, quality: str, flow: FlowModel) -> Seen:
+def look(moments: Mapping[int, Moment], here: Moment, grid: Grid, reach: int, quality: str) -> Seen:
     """What the moments within `reach` frames show of the hole of `here`."""
     holes = here.plane_holes
     assert holes is not None
     chains = [chase(moments, here, step, reach) for step in (-1, 1)] if reach else []
-    if len(chains) == 2 and quality != "fast" and rules.enabled("sources.reconcile"):
-        reconcile(chains[0], chains[1], here, moments, flow)
     chains = [chain for chain in chains if (chain.source >= 0).any()]
     count = len(here.frame.planes)
     nothing, none = np.zeros(0, np.float32), np.zeros(0, bool)

@@ -46,9 +46,8 @@ class SelfCheck:
         least = max(int(np.median(np.concatenate(hops))) if any(len(h) for h in hops) else 1, 1)
         probe = replace(here, wanted=rim)
         tries = [chase(moments, probe, step, reach, least=least) for step in (-1, 1)]
-        better = np.where(tries[0].source < 0, np.inf, tries[0].cost) <= np.where(
-            tries[1].source < 0, np.inf, tries[1].cost
-        )
+        way = [np.where(one.source < 0, np.inf, np.abs(one.source - here.number)) for one in tries]
+        better = way[0] <= way[1]  # the nearer in time
         gaps = []
         for one, chosen in zip(tries, (better, ~better), strict=True):
             rows, columns = np.nonzero(chosen & (one.source >= 0))

@@ -86,7 +86,7 @@ class StillShot:
         gap = frame.planes[planes[0]][rim_rows, rim_columns].astype(np.float32) - values[0][places.count :]
         stirred = ~self._calm(planes[0], places.rim, full)
         source[places.count :][(np.abs(gap) > STRAY * full) | ~seen[places.count :] | stirred] = -1
-        candidate = Candidate(source, np.zeros(len(rows), np.float32), values)
+        candidate = Candidate(source, values)
         if rules.enabled("blend.local_light"):
             match_light(candidate, places, places.rim_of(frame.planes, planes), reach=LOCAL * full)
         valid = candidate.valid[places.count :]

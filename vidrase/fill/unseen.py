@@ -149,7 +149,7 @@ class Unseen:
             goes |= np.isin(memory.source, old)
         if goes.any():
             goes = closed(goes) & (memory.source >= 0) & (memory.source < FIRST)
-            kept = memory.dx.copy(), memory.dy.copy(), memory.cost.copy()
+            kept = memory.dx.copy(), memory.dy.copy()
             self._fading = Origins(memory.box, np.where(goes, memory.source, -1), *kept)
             memory.source[goes] = -1
             self._renewed, self._chosen = here.nth, -AGAIN
@@ -380,9 +380,9 @@ class _Pictures:
 
 def _far(memory: Origins) -> Origins:
     """Only what comes from distant pictures."""
-    return Origins(memory.box, np.where(memory.source >= FIRST, memory.source, -1), memory.dx, memory.dy, memory.cost)
+    return Origins(memory.box, np.where(memory.source >= FIRST, memory.source, -1), memory.dx, memory.dy)
 
 
 def _merge(into: Origins, other: Origins, where: NDArray[np.bool_]) -> None:
-    for name in ("source", "dx", "dy", "cost"):
+    for name in ("source", "dx", "dy"):
         getattr(into, name)[where] = getattr(other, name)[where]
