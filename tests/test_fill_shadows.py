@@ -98,10 +98,8 @@ def test_the_shadow_of_a_slow_thing_is_known_by_the_whole_shot(slow) -> None:  #
     clip, shadows, album = slow
     clip, shadows = clip[40:120], shadows[40:120]  # the album knows the rest
     by_album = list(with_shadows(clip, DisFlow(), lambda _: None, lambda _: album))
-    by_window = _found(clip)
     some = range(10, 80, 10)
-    known, guessed = ([out[t].hole.full_area()[shadows[t]].mean() for t in some] for out in (by_album, by_window))
-    assert min(np.mean(known), np.mean(guessed)) > 0.95
+    assert np.mean([by_album[t].hole.full_area()[shadows[t]].mean() for t in some]) > 0.95
     extra = [(by_album[t].hole.full_area() & ~clip[t].hole.full_area()).sum() / shadows[t].sum() for t in some]
     assert np.mean(extra) < 2.0
 
@@ -228,18 +226,6 @@ def _part() -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
 def _lit(known: NDArray[np.bool_], judged: NDArray[np.bool_]) -> Lit:
     light = np.full((*known.shape, 3), 150, np.float32)
     return Lit(light, light - 20, np.zeros(known.shape, np.float32), known, known, judged)
-
-
-def test_a_shadow_goes_on_to_where_it_ends() -> None:
-    own, thing, shadow = _part()
-    known = np.ones(shadow.shape, bool)
-    known[:, 90:] = False
-    found = cast(own, ~thing, _lit(known, np.zeros_like(known)))
-    assert found is not None
-    assert (found.core == shadow).mean() > 0.99
-    judged = cast(own, ~thing, _lit(known, ~known))  # what is dark by itself is no shadow
-    assert judged is not None
-    assert not judged.core[:, 92:].any()
 
 
 def test_where_the_dark_has_no_end_it_is_no_shadow() -> None:

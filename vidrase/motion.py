@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
 
 import cv2
 import numpy as np
@@ -154,22 +153,6 @@ class Motion:
             mask.astype(np.float32), grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
         )
         return carried.astype(np.float32, copy=False), (y0, x0)
-
-    def speed(self, mask: NDArray[np.bool_], corner: tuple[int, int], place: int, near: Collection[int]) -> float:
-        """How fast the thing under a mask moves in frame `place`, px of the frame a frame; 0 when no neighbour is `near`."""
-        other = next((p for p in (place + 1, place - 1) if p in near), None)
-        if other is None or self._flow is None:
-            return 0.0
-        flow = self.between(place, other)
-        scale_y, scale_x = self._size[0] / flow.shape[0], self._size[1] / flow.shape[1]
-        rows = slice(int(corner[0] / scale_y), int(np.ceil((corner[0] + mask.shape[0]) / scale_y)))
-        columns = slice(int(corner[1] / scale_x), int(np.ceil((corner[1] + mask.shape[1]) / scale_x)))
-        inside = flow[rows, columns]
-        if not inside.size:
-            return 0.0
-        small = cv2.resize(mask.view(np.uint8), inside.shape[1::-1], interpolation=cv2.INTER_AREA).view(np.bool_)
-        moved = inside[small] if small.any() else inside.reshape(-1, 2)
-        return float(np.percentile(np.hypot(moved[:, 0] * scale_x, moved[:, 1] * scale_y), 80))
 
     def part(self, a: int, b: int) -> tuple[slice, slice]:
         """Rows and columns of the reduced picture in which motion between two frames matters."""

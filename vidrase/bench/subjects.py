@@ -61,8 +61,6 @@ class Subject(Protocol):
 
 ONLY_DETECTED = (
     "flow.foreground",
-    "flow.foreground_flow",
-    "flow.exclude",
     "sources.plate",
     "sources.playback",
     "sources.keyframe_shadows",

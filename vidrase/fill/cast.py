@@ -26,9 +26,7 @@ DEEP, DARKER = 0.66, 0.3
 DEEP_SHARE = 0.8
 """The same of the places themselves, at the median: true ones left .3 to .77, cushions that are moved on a bed .83 and more."""
 MOST_SOFT = 0.15  # of the hole: true ones were .03 to .12 of it; stones and sheets that do not keep still .24 and more
-SOFT = 3  # px of such a picture: how far a shadow's edge may reach
 SOLID = 5  # px of such a picture: what is narrower are gaps between stones
-OPEN = 0.2  # share of its rim at which a shadow need not end
 DARKEST_PART = 0.1  # of it, by which it is told how deep it is
 MIDDLE, EDGE = 0.35, 0.12
 """Share of its depth that is missing of the light in its middle, at least, and at its soft edge."""
@@ -163,7 +161,7 @@ def cast(own: NDArray[np.float32], free: NDArray[np.bool_], lit: Lit, carried: E
         return Found(dark, 0.0) if np.count_nonzero(dark) <= MOST_SOFT * np.count_nonzero(~free) else None
     # what is expected is its darkest part
     end = max((level + light) / 2, 0.0 if carried is None else KEEPS * carried.dark)
-    return flooded(start, own, free, lit.judged, end) if rules.enabled("residual.grow") else Found(start, end)
+    return Found(start, end)
 
 
 def _darker(
@@ -182,25 +180,6 @@ def _darker(
     _, labels = cv2.connectedComponents(cv2.morphologyEx(near, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     touching = np.intersect1d(labels[begins], labels[core])
     return np.isin(labels, touching[touching > 0])
-
-
-def flooded(
-    start: NDArray[np.bool_], own: NDArray[np.float32], free: NDArray[np.bool_], judged: NDArray[np.bool_], dark: float
-) -> Found | None:
-    """`start`, bool [h, w], and what is connected to it and below the grey level `dark`, if that ends at something lighter.
-
-    free: bool [h, w] what is not the thing. judged: bool [h, w] where it is known whether it is dark by itself.
-    """
-    level = grey(own)
-    below = free & ~judged & (level < dark)
-    below[: ground(~free)[1]] = False
-    whole = _connected(start, below)
-    if np.count_nonzero(whole) > MOST * np.count_nonzero(~free):
-        whole = start
-    rim = grown(whole, RIM_REACH) & ~grown(whole, SOFT) & free
-    if rim.any() and np.quantile(level[rim], OPEN) < dark:
-        whole = start
-    return Found(whole, dark) if whole.any() else None
 
 
 def _connected(start: NDArray[np.bool_], below: NDArray[np.bool_]) -> NDArray[np.bool_]:

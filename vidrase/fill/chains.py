@@ -47,14 +47,13 @@ def chase(moments: Mapping[int, Moment], start: Moment, step: int, reach: int, *
         link = (here if step > 0 else there).link
         if link is None:
             break
-        mine = None if own is None else own[live]
-        moved_x, moved_y = link.flow(step, x, y, mine).T
+        moved_x, moved_y = link.flow(step, x, y).T
         if behind.any():
             camera = link.camera if step > 0 else link.camera.inverse()
             far_x, far_y = camera.points(x[behind], y[behind])
             moved_x[behind], moved_y[behind] = far_x - x[behind], far_y - y[behind]
         x, y = x + moved_x, y + moved_y
-        home_x, home_y = link.flow(-step, x, y, mine).T
+        home_x, home_y = link.flow(-step, x, y).T
         gap = _length(moved_x + home_x, moved_y + home_y)
         agree = gap < AGREE + AGREE_SHARE * _length(moved_x, moved_y)
         if not rules.enabled("sources.occlusion"):
@@ -93,7 +92,7 @@ def _own_part(start: Moment, rows: NDArray[np.intp], columns: NDArray[np.intp]) 
     """bool [N]: which wanted pixels of `start`, counted in its box, may be a hidden part of a thing that stays; None: none."""
     assert start.box is not None
     assert start.blocked is not None
-    if start.stays is None or not rules.enabled("flow.foreground_flow"):
+    if start.stays is None:
         return None
     hidden = np.pad(start.blocked[start.box.span], 1).astype(np.uint8)
     half = float(cv2.distanceTransform(hidden, cv2.DIST_L2, cv2.DIST_MASK_3).max())  # of the hole's width

@@ -46,8 +46,6 @@ class Measured:
     """[h, w, 2] px: what was measured beyond it."""
     trusted: NDArray[np.bool_]
     """[h, w]"""
-    front: NDArray[np.bool_] | None = None
-    """[h, w] where something moves in front of the background that is not to go; None: nowhere."""
 
     @property
     def nbytes(self) -> int:
@@ -80,8 +78,6 @@ class Completed:
     """[h, w, 2] px."""
     memory: Memory | None
     """None: forgotten, as the neighbour is completed. A window holds many of these."""
-    beside: Flow | None = None
-    """[h, w, 2] px: as if the things that stay went on behind the hole; None: there are none."""
 
     def settled(self) -> Completed:
         """The same without its memory."""
@@ -90,15 +86,13 @@ class Completed:
     @property
     def nbytes(self) -> int:
         """Memory held."""
-        size = self.flow.nbytes + (self.beside.nbytes if self.beside is not None else 0)
-        return size + (self.memory.residual.nbytes + self.memory.belief.nbytes if self.memory is not None else 0)
+        return self.flow.nbytes + (
+            self.memory.residual.nbytes + self.memory.belief.nbytes if self.memory is not None else 0
+        )
 
-    def at(self, x: NDArray[np.float32], y: NDArray[np.float32], own: NDArray[np.bool_] | None = None) -> Flow:
-        """Motion [N, 2] at the points (x, y). own: bool [N], which are taken for parts of a thing that stays."""
-        motion = at(self.flow, x - self.x, y - self.y)
-        if own is not None and self.beside is not None and own.any():
-            motion[own] = at(self.beside, x[own] - self.x, y[own] - self.y)
-        return motion
+    def at(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> Flow:
+        """Motion [N, 2] at the points (x, y)."""
+        return at(self.flow, x - self.x, y - self.y)
 
 
 @dataclass(slots=True, eq=False)
@@ -119,11 +113,9 @@ class Link:
         """Memory held."""
         return self.back.nbytes + self.ahead.nbytes + (self.measured_ahead.nbytes if self.measured_ahead else 0)
 
-    def flow(
-        self, step: int, x: NDArray[np.float32], y: NDArray[np.float32], own: NDArray[np.bool_] | None = None
-    ) -> Flow:
-        """Motion [N, 2] at the points (x, y); step +1: to the next picture, -1: from the next to this one; own: see `at`."""
-        return (self.ahead if step > 0 else self.back).at(x, y, own)
+    def flow(self, step: int, x: NDArray[np.float32], y: NDArray[np.float32]) -> Flow:
+        """Motion [N, 2] at the points (x, y); step +1: to the next picture, -1: from the next to this one."""
+        return (self.ahead if step > 0 else self.back).at(x, y)
 
 
 def grown(area: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
@@ -139,21 +131,19 @@ def measured(
     trusted: NDArray[np.bool_],
     origin: tuple[int, int],
     wanted: tuple[slice, slice],
-    front: NDArray[np.bool_] | None = None,
 ) -> tuple[Measured, CameraMotion]:
     """The region `wanted` (of the working grid) of a flow, split into the camera's motion and the rest.
 
-    flow: float32 [H, W, 2] px; trusted, front: bool [H, W]; origin: (y, x) of their top left pixel on the working grid.
+    flow: float32 [H, W, 2] px; trusted: bool [H, W]; origin: (y, x) of their top left pixel on the working grid.
     """
-    camera = fit_camera(flow, trusted if front is None else trusted & ~front, origin=origin)
+    camera = fit_camera(flow, trusted, origin=origin)
     rows, columns = wanted
     here = np.s_[rows.start - origin[0] : rows.stop - origin[0], columns.start - origin[1] : columns.stop - origin[1]]
     region = flow[here]
     base = camera.flow(rows.start, columns.start, *region.shape[:2])
     rest = np.clip(_beyond(region - base, trusted[here]), -1000, 1000).astype(np.float16)
-    ahead = None if front is None or not front[here].any() else front[here]
     coarse = np.clip(base, -1000, 1000).astype(np.float16)
-    return Measured(rows.start, columns.start, coarse, rest, trusted[here], ahead), camera
+    return Measured(rows.start, columns.start, coarse, rest, trusted[here]), camera
 
 
 def _beyond(residual: Flow, trusted: NDArray[np.bool_]) -> Flow:
@@ -194,14 +184,5 @@ def completed(now: Measured, before: Completed | None) -> Completed:
         residual[rows, columns] = guess
         belief[rows, columns] = at(memory.belief, x, y) * FADE * inside
     soft = np.where(now.trusted, 1, TRUST_MEMORY * belief).astype(np.float32)
-    beside = None
-    if now.front is not None:
-        # the background knows nothing of what stands before it; a thing that stays goes on into the hole as far as it moves alone
-        beside = (
-            None
-            if not rules.enabled("flow.foreground_flow")
-            else whole_base + membrane(np.where(now.trusted[..., None], residual, 0), now.trusted)
-        )
-        soft[now.front] = 0
     filled = membrane(residual, soft)
-    return Completed(now.y, now.x, whole_base + filled, Memory(filled, belief), beside)
+    return Completed(now.y, now.x, whole_base + filled, Memory(filled, belief))

@@ -23,8 +23,6 @@ SURROUNDINGS = 0.15
 SUPPORT = 0.3
 """Share of the flow that must follow the camera, for the flow to be measured beyond its motion."""
 
-ENOUGH = 0.3
-"""Share of the surroundings that must be left for the camera's motion when the things that stay are left out."""
 OWN_MOTION, OWN_SHARE = 0.6, 0.07
 """px a frame, and share of the camera's speed, by which a thing must move apart from its surroundings to move on its own."""
 LARGER = 1.0
@@ -100,7 +98,7 @@ class Linker:
         most = int(LARGER * max(np.count_nonzero(mask) for mask in hidden))
         stays = [None if m.stays is None or not rules.enabled("flow.foreground") else m.stays for m in (before, now)]
         stays = [None if mask is None else mask[wide.span] for mask in stays]
-        camera = self._camera(pair, _apart_from(stays, free, pollution), origin)
+        camera = self._camera(pair, free, origin)
         home_camera = camera.inverse()
         way, way_home = _where(camera, origin, wide.shape), _where(home_camera, origin, wide.shape)
         ahead = self._beyond(camera, way, pair[0], pair[1], hidden[0], hidden[1], origin)
@@ -116,10 +114,8 @@ class Linker:
                 if moment.front is None:
                     moment.front = np.zeros(moment.luma.shape, bool)
                 moment.front[wide.span] |= moving
-        fronts = [moment.front[wide.span] for moment in (before, now) if moment.front is not None]
-        covers = grown(np.logical_or.reduce(fronts), pollution) if fronts else None
-        forth, camera = measured(ahead, sure[0], origin, box.span, covers)
-        return forth, measured(back, sure[1], origin, box.span, covers)[0], camera
+        forth, camera = measured(ahead, sure[0], origin, box.span)
+        return forth, measured(back, sure[1], origin, box.span)[0], camera
 
     def _camera(self, pair: NDArray[np.uint8], trusted: NDArray[np.bool_], origin: tuple[int, int]) -> CameraMotion:
         """The camera's motion, roughly, from pictures of half the size."""
@@ -192,16 +188,6 @@ def _trusted(here: Hidden, there: Hidden, way: tuple[Map, Map]) -> Hidden:
     """
     lost = cv2.remap(there.astype(np.uint8), *way, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=1)
     return np.logical_and(~(here | there), lost == 0)
-
-
-def _apart_from(stays: Sequence[Hidden | None], free: Hidden, pollution: int) -> Hidden:
-    """bool [H, W] `free` without the things that stay, if that leaves enough to tell the camera's motion from."""
-    for mask in stays:
-        if mask is not None and rules.enabled("flow.exclude"):
-            less = free & ~grown(mask, pollution)
-            if np.count_nonzero(less) > ENOUGH * np.count_nonzero(free):
-                free = less
-    return free
 
 
 def movers(stays: Hidden, beyond: NDArray[np.float32], trusted: Hidden, speed: float, halo: int, most: int) -> Hidden:

@@ -66,7 +66,7 @@ def mask(
                 shape, corner = thing.mask, thing.corner
                 if picture is not None and thing.whole and rules.enabled("mask.guided_edge"):
                     shape, corner = refined(picture, shape, corner)
-                shaped(canvas, shape, corner, thing.speed, options, whole=thing.whole)
+                shaped(canvas, shape, corner, options, whole=thing.whole)
             if options.dilate != 0 and options.shape == "dilated" and rules.enabled("mask.join"):
                 canvas.joined()
             yield HoleFrame(now.frame, canvas.hole(now.frame.orientation))
@@ -88,7 +88,7 @@ def holes_from_masks(
             if len(rows):
                 y, x = int(rows[0]), int(columns[0])
                 crop = given[y : rows[-1] + 1, x : columns[-1] + 1].astype(bool)
-                shaped(canvas, crop, (y, x), 0.0, options, whole=False)
+                shaped(canvas, crop, (y, x), options, whole=False)
             yield HoleFrame(frame, canvas.hole(frame.orientation))
             del frame, given
 

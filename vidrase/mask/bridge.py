@@ -34,7 +34,6 @@ SUPPORT_SHARE = 0.02  # of the frame's short side: how far beyond those a swolle
 LOOKED = 4  # frames to either side in which those are looked for
 KEPT_SHARE = 0.7  # of them that has to be left of it, or the motion between was not understood
 SWIFT = 0.3  # of its size a frame: motion beyond which a thing is looked for on the way between two sightings as well
-STRAY = 0.6  # share of a loose part of a mask that has to lie on something else for it to be that thing's
 ALONG = 0.5  # share of a carried mask that has to lie on the way, for one that is hidden or swift
 EDGE = 6  # frames to either side in which more of a thing at the border may have been seen
 EDGE_BAND = 0.05  # of the frame's long side: along the border, where that is believed
@@ -74,8 +73,6 @@ class Thing:
     """bool [h, w] crop, displayed."""
     corner: tuple[int, int]
     """(y, x) of the crop."""
-    speed: float
-    """Its motion, px a frame."""
     whole: bool = True
     """False for a piece that hangs on another thing."""
 
@@ -98,8 +95,6 @@ class Bridge:
             y, x = instances.corners[k].tolist()
             # untracked instances have no past and no future; each gets a number of its own
             crop = (instances.masks[k], (y, x))
-            if others is not None and rules.enabled("mask.strays"):
-                crop = _without_strays(crop, _crops(others))
             pieces[number or -1 - k - 100_000 * (place + 1)] = Piece(*crop, float(instances.scores[k]))
         self._motion.add(place, frame, _region(pieces))
         for key in [key for key in self._checked if key[0] < place - 2 * self._reach]:
@@ -123,7 +118,7 @@ class Bridge:
             near = {seen.place for seen in (*before, *after) if self._motion.same_shot(seen.place, now.place)}
             crops = [(thing.mask, thing.corner) for thing in things]
             for piece in self._trace.parts(now.place, near, crops, now.frame.displayed_size):
-                yield Thing(*piece, 0.0, whole=False)
+                yield Thing(*piece, whole=False)
 
     def _things(self, before: tuple[Seen, ...], now: Seen, after: tuple[Seen, ...], *, exact: bool) -> Iterator[Thing]:
         near = {seen.place: seen for seen in (*before, now, *after) if self._motion.same_shot(seen.place, now.place)}
@@ -148,7 +143,7 @@ class Bridge:
                     parts += self._leaving(number, now, near, places)
             whole = union([part for part in parts if part is not None])
             if whole is not None:
-                yield Thing(*whole, self._motion.speed(*whole, now.place, near))
+                yield Thing(*whole)
 
     def _bridged(self, number: int, now: Seen, near: dict[int, Seen], places: list[int]) -> list[Crop | None]:
         """Where a thing that was not found in `now` should be, as the frames `places` around say."""
@@ -251,22 +246,6 @@ class Bridge:
 def _flashes(here: Piece, places: list[int], near: dict[int, Seen]) -> bool:
     """Whether a thing is seen weakly, in one frame of many."""
     return len(places) == 1 and len(near) >= SETTLED and here.score < FLASH
-
-
-def _without_strays(crop: Crop, others: list[Crop]) -> Crop:
-    """A thing's mask without what lies apart from its main part, on something that stays: a dog's head is no hand."""
-    mask, corner = crop
-    near = [other for other in others if intersection_area(crop, other)]
-    if not near:
-        return crop
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    if count <= 2:
-        return crop
-    kept = np.logical_or.reduce([paste_crop(other, corner, mask.shape) for other in near])
-    sizes = stats[:, cv2.CC_STAT_AREA]
-    theirs = np.bincount(labels[kept], minlength=count) > STRAY * sizes
-    theirs[0], theirs[1 + int(sizes[1:].argmax())] = False, False
-    return trim((mask & ~theirs[labels], corner)) or crop
 
 
 def _crops(found: Instances) -> list[Crop]:

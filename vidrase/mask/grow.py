@@ -12,18 +12,16 @@ from vidrase import rules
 
 FRAME_SHARE = 0.0025  # of the frame's geometric mean side: 1.6 px at 854x480; the detector's masks are generous already
 THING_SHARE = 0.005  # of its height or width, whichever is less: a near person's edge is softer than a far one's
-BLUR_SHARE = 0.05  # of its motion in px a frame: half of what a 180 degree shutter smears, less what is in the mask
 LEAST, MOST = 2.0, 48.0
 
 Crop = NDArray[np.bool_]
 
 
-def auto_radius(frame: tuple[int, int], thing: tuple[int, int], speed: float = 0.0) -> float:
-    """Px by which a mask grows. frame, thing: (height, width) px; speed: its motion, px a frame."""
+def auto_radius(frame: tuple[int, int], thing: tuple[int, int]) -> float:
+    """Px by which a mask grows. frame, thing: (height, width) px."""
     if not rules.enabled("mask.dilate"):
         return 0.0
-    speed *= rules.enabled("mask.dilate_speed")
-    base = FRAME_SHARE * (frame[0] * frame[1]) ** 0.5 + THING_SHARE * min(thing) + BLUR_SHARE * speed
+    base = FRAME_SHARE * (frame[0] * frame[1]) ** 0.5 + THING_SHARE * min(thing)
     return float(np.clip(base, LEAST, MOST))
 
 

@@ -55,19 +55,18 @@ def shaped(
     canvas: Canvas,
     mask: NDArray[np.bool_],
     corner: tuple[int, int],
-    speed: float,
     options: MaskOptions,
     *,
     whole: bool = True,
 ) -> None:
     """Add a thing to the canvas.
 
-    mask: bool [h, w] crop at `corner` (y, x); speed: px a frame; whole: it stands for a thing (not a drawn mask), so small gaps
+    mask: bool [h, w] crop at `corner` (y, x); whole: it stands for a thing (not a drawn mask), so small gaps
     in it are closed and it is taken on to the frame's border.
     """
     height, width = canvas.size
     exact = options.dilate == 0 or (options.shape == "mask" and options.dilate is None)
-    radius = 0.0 if exact else float(options.dilate or grow.auto_radius(canvas.size, mask.shape, speed))
+    radius = 0.0 if exact else float(options.dilate or grow.auto_radius(canvas.size, mask.shape))
     close = CLOSE_SHARE * mask.shape[0] if whole and options.dilate != 0 else 0.0
     close *= rules.enabled("mask.close")
     onward = whole and options.dilate != 0 and rules.enabled("mask.to_border")
