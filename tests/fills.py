@@ -10,13 +10,17 @@ from vidrase.frames import Frame, HoleFrame
 from vidrase.inpaint import load_inpainter
 from vidrase.options import FillOptions
 from vidrase.report import FillStats
-from vidrase.survey import Survey
+from vidrase.shots import ShotAnalysis
 
 FAST = FillOptions(quality="fast", shadows=False)
 
 
 def filled(
-    holes: Iterable[HoleFrame], options: FillOptions = FAST, *, inpainter: str = "telea", survey: Survey | None = None
+    holes: Iterable[HoleFrame],
+    options: FillOptions = FAST,
+    *,
+    inpainter: str = "telea",
+    survey: ShotAnalysis | None = None,
 ) -> list[Frame]:
     """One frame out for each in. inpainter: "auto" for the one that ships."""
     result = fill(

@@ -19,7 +19,7 @@ from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.inpaint import load_inpainter
 from vidrase.options import FillOptions
 from vidrase.report import FillStats
-from vidrase.survey import Survey, SurveyBuilder
+from vidrase.shots import ShotAnalysis, ShotAnalyzer
 
 LAYOUTS = [
     YUV420,
@@ -35,7 +35,7 @@ LAYOUTS = [
 def _run(
     found: Iterable[HoleFrame],
     options: FillOptions | None = None,
-    survey: Survey | None = None,
+    survey: ShotAnalysis | None = None,
     stats: FillStats | None = None,
 ) -> Iterator[Frame]:
     return fill(
@@ -49,7 +49,7 @@ def _run(
     )
 
 
-def _complete(found: list[HoleFrame], survey: Survey) -> Iterator[HoleFrame]:
+def _complete(found: list[HoleFrame], survey: ShotAnalysis) -> Iterator[HoleFrame]:
     return shadowed(found, options=FillOptions(shadows=True), flow=load_flow(note=print), survey=survey)
 
 
@@ -65,8 +65,8 @@ def _with_holes(frames: list[Frame], masks: list[NDArray[np.bool_]]) -> list[Hol
     return [HoleFrame(frame, Hole.of(mask, _grown(mask))) for frame, mask in zip(frames, masks, strict=True)]
 
 
-def _surveyed(frames: list[Frame], masks: list[NDArray[np.bool_]]) -> Survey:
-    builder = SurveyBuilder()
+def _surveyed(frames: list[Frame], masks: list[NDArray[np.bool_]]) -> ShotAnalysis:
+    builder = ShotAnalyzer()
     for frame, mask in zip(frames, masks, strict=True):
         builder.add(frame, mask)
     return builder.finish()
@@ -282,7 +282,7 @@ def test_a_neighbour_that_was_to_stay_is_no_trace() -> None:
     stays = [np.roll(friend, 6, 1) & friend for friend in friends]  # clear of the hole's own ring
     without = list(_run(_complete(_with_holes(frames, masks), survey), survey=survey))
     holes = [
-        replace(found, kept=Hole.of(friend, friend))
+        replace(found, protected_hole=Hole.of(friend, friend))
         for found, friend in zip(_with_holes(frames, masks), friends, strict=True)
     ]
     kept = list(_run(_complete(holes, survey), survey=survey))

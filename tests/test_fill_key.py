@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from synth import as_frames, texture
 
 from vidrase.camera import CameraMotion
-from vidrase.fill import invent
-from vidrase.fill.complete import Completed, Link
-from vidrase.fill.key import choose, way
-from vidrase.fill.moment import Grid, Moment
+from vidrase.fill import inpainting
+from vidrase.fill.flow_completion import CompletedFlow, FlowPair
+from vidrase.fill.key_frame import camera_between, select_key_frame
+from vidrase.fill.window_frame import WindowFrame, WorkGrid
 from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.inpaint import load_inpainter
 
@@ -25,28 +25,28 @@ def _camera(x: float, zoom: float = 1.0) -> CameraMotion:
     return CameraMotion(np.array([[zoom, 0, x], [0, zoom, 0], [0, 0, 1.0]]), 1.0)
 
 
-def _moments(areas: list[tuple[slice, slice]], motion: CameraMotion) -> dict[int, Moment]:
+def _moments(areas: list[tuple[slice, slice]], motion: CameraMotion) -> dict[int, WindowFrame]:
     """Moments whose holes nothing shows: whoever leaves the hole comes back to it."""
     frames = as_frames([np.zeros((*SIZE, 3), np.uint8)] * len(areas))
-    moments: dict[int, Moment] = {}
+    moments: dict[int, WindowFrame] = {}
     for frame, area in zip(frames, areas, strict=True):
         mask = np.zeros(SIZE, bool)
         mask[area] = True
-        moments[frame.index] = Moment.of(frame.index, frame, Hole.of(mask), 0, Grid.of(*SIZE, 200))
+        moments[frame.index] = WindowFrame.of(frame.index, frame, Hole.of(mask), 0, WorkGrid.of(*SIZE, 200))
 
-    def completed(by: CameraMotion) -> Completed:
+    def completed(by: CameraMotion) -> CompletedFlow:
         flow = by.flow(0, 0, *SIZE)
-        return Completed(0, 0, flow, None)
+        return CompletedFlow(0, 0, flow, None)
 
     for number in range(len(areas) - 1):
-        moments[number].link = Link(None, completed(motion.inverse()), completed(motion), motion)
+        moments[number].flow_pair = FlowPair(None, completed(motion.inverse()), completed(motion), motion)
     return moments
 
 
-def _chosen(moments: dict[int, Moment]) -> int:
+def _chosen(moments: dict[int, WindowFrame]) -> int:
     first = moments[0]
     assert first.area is not None
-    return choose(moments, first, first.area, 60)
+    return select_key_frame(moments, first, first.area, 60)
 
 
 def test_what_comes_in_at_the_border_is_invented_where_it_has_come_in() -> None:
@@ -75,7 +75,7 @@ def test_what_comes_nearer_is_invented_where_it_is_larger() -> None:
 
 def test_the_way_between_two_moments_leads_there_and_back() -> None:
     moments = _moments([np.s_[10:50, 40:60]] * 5, _camera(-3, 1.01))
-    there, back = way(moments, 0, 4), way(moments, 4, 0)
+    there, back = camera_between(moments, 0, 4), camera_between(moments, 4, 0)
     assert there is not None
     assert back is not None
     assert np.allclose(there.after(back).homography, np.eye(3))
@@ -88,13 +88,13 @@ def test_the_way_between_two_moments_leads_there_and_back() -> None:
 
 def test_there_is_no_way_beyond_a_cut_or_where_the_motion_is_not_one() -> None:
     moments = _moments([np.s_[10:50, 40:60]] * 5, _camera(-3))
-    link = moments[2].link
+    link = moments[2].flow_pair
     assert link is not None
-    moments[2].link = Link(None, link.back, link.ahead, CameraMotion(link.camera.homography, 0.2))
-    assert way(moments, 0, 2) is not None
-    assert way(moments, 0, 4) is None
+    moments[2].flow_pair = FlowPair(None, link.backward, link.forward, CameraMotion(link.camera.homography, 0.2))
+    assert camera_between(moments, 0, 2) is not None
+    assert camera_between(moments, 0, 4) is None
     moments[1].shot = 1
-    assert way(moments, 0, 2) is None
+    assert camera_between(moments, 0, 2) is None
 
 
 def _filled(shown: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]]) -> list[Frame]:
@@ -156,9 +156,11 @@ def test_a_canvas_goes_on_beyond_the_borders_that_the_hole_touches() -> None:
     frame = as_frames([texture(90, 121, 3)])[0]
     missing = np.zeros((90, 121), bool)
     missing[60:, 40:80] = True
-    made, plain = (invent.canvas(frame, missing, load_inpainter("telea"), moves=moves) for moves in (True, False))
+    made, plain = (
+        inpainting.inpaint_key_frame(frame, missing, load_inpainter("telea"), moves=moves) for moves in (True, False)
+    )
     top, left = made.y, made.x
-    beyond = round(invent.BEYOND * 90) // 2 * 2
+    beyond = round(inpainting.BEYOND * 90) // 2 * 2
     assert top + made.planes[0].shape[0] == 90 + beyond
     assert plain.y + plain.planes[0].shape[0] == 90
     assert (top, left) == (plain.y, plain.x)
@@ -168,5 +170,5 @@ def test_a_canvas_goes_on_beyond_the_borders_that_the_hole_touches() -> None:
     assert made.planes[1].shape[0] == plain.planes[1].shape[0] + beyond // 2
     missing[:] = False
     missing[:20, :30] = True
-    corner = invent.canvas(frame, missing, load_inpainter("telea"), moves=True)
-    assert (corner.y, corner.x) == (-beyond, -(round(invent.BEYOND * 121) // 2 * 2))
+    corner = inpainting.inpaint_key_frame(frame, missing, load_inpainter("telea"), moves=True)
+    assert (corner.y, corner.x) == (-beyond, -(round(inpainting.BEYOND * 121) // 2 * 2))

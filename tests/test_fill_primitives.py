@@ -10,13 +10,13 @@ from synth import YUV420, as_frames, texture
 
 from vidrase.camera import STILL
 from vidrase.colour import PixelLayout
-from vidrase.fill.colours import Candidate, Places, fused, match_light
-from vidrase.fill.complete import Completed, Link
+from vidrase.fill.blending import Candidate, SampleSites, blend, compensate_exposure
 from vidrase.fill.composite import by_grid, composite, mixed_at, plane_holes
+from vidrase.fill.flow_completion import CompletedFlow, FlowPair
 from vidrase.fill.membrane import membrane
-from vidrase.fill.moment import Grid, Moment, Origins
 from vidrase.fill.sampling import at
 from vidrase.fill.selfcheck import SelfCheck
+from vidrase.fill.window_frame import SourceMap, WindowFrame, WorkGrid
 from vidrase.frames import Frame, Hole, HoleFrame
 
 GREY = PixelLayout("gray", "gray", 8, full_range=True)
@@ -86,13 +86,13 @@ def test_between_pixels_a_slope_goes_on_and_beyond_the_border_it_repeats() -> No
 # light and mixing
 
 
-def _places() -> tuple[Places, NDArray[np.bool_]]:
+def _places() -> tuple[SampleSites, NDArray[np.bool_]]:
     mask = np.zeros((60, 80), bool)
     mask[20:40, 25:60] = True
-    return Places.of(plane_holes(Hole.of(mask, mask), GREY)[0], mask.shape, 6), mask
+    return SampleSites.of(plane_holes(Hole.of(mask, mask), GREY)[0], mask.shape, 6), mask
 
 
-def _candidate(places: Places, values: NDArray[np.float32]) -> Candidate:
+def _candidate(places: SampleSites, values: NDArray[np.float32]) -> Candidate:
     """What `values`, a picture, promise at the places."""
     found = values[places.y.astype(int), places.x.astype(int)].astype(np.float32)
     return Candidate(np.zeros(len(found), np.int32), [found])
@@ -103,19 +103,19 @@ def test_a_picture_in_another_light_is_brought_into_this_one(step: float) -> Non
     places, mask = _places()
     truth = texture(*mask.shape, 3)[..., 0].astype(np.float32)
     candidate = _candidate(places, truth + step)
-    match_light(candidate, places, places.rim_of([truth], [0]), reach=24)
+    compensate_exposure(candidate, places, places.rim_of([truth], [0]), reach=24)
     assert np.abs(candidate.values[0][: places.count] - truth[mask]).max() < 1.0
-    assert candidate.doubt is not None
-    assert candidate.doubt.mean() == pytest.approx(abs(step), abs=1.5)
+    assert candidate.rim_error is not None
+    assert candidate.rim_error.mean() == pytest.approx(abs(step), abs=1.5)
 
 
 def test_light_is_a_slope_if_the_rim_says_so_and_no_more_than_is_believed() -> None:
     places, mask = _places()
     candidate = _candidate(places, np.zeros(mask.shape, np.float32))
-    match_light(candidate, places, places.rim_of([_ramp(*mask.shape) - 20], [0]), reach=100)
+    compensate_exposure(candidate, places, places.rim_of([_ramp(*mask.shape) - 20], [0]), reach=100)
     assert np.abs(candidate.values[0][: places.count] - (_ramp(*mask.shape) - 20)[mask]).mean() < 1.5
     candidate = _candidate(places, np.zeros(mask.shape, np.float32))
-    match_light(candidate, places, places.rim_of([np.full(mask.shape, 80.0)], [0]), reach=24)
+    compensate_exposure(candidate, places, places.rim_of([np.full(mask.shape, 80.0)], [0]), reach=24)
     assert np.allclose(candidate.values[0][: places.count], 24, atol=0.5)
 
 
@@ -124,7 +124,7 @@ def test_two_sources_are_averaged_and_one_that_knows_nothing_does_not_count() ->
     one, two = (_candidate(places, np.full(mask.shape, v, np.float32)) for v in (100, 120))
     two.source[:10], one.source[10:20] = -1, -1
     two.source[20:30] = one.source[20:30] = -1
-    (values,), known = fused([one, two], places.count)
+    (values,), known = blend([one, two], places.count)
     assert np.array_equal(np.flatnonzero(~known), np.arange(20, 30))
     assert np.allclose(values[:10], 100)
     assert np.allclose(values[10:20], 120)
@@ -144,7 +144,7 @@ def test_single_samples_are_mixed_as_the_whole_picture_is(layout: PixelLayout) -
     whole = composite(frame, holes, values)
     for hole, planes in by_grid(holes):
         height, width = frame.planes[planes[0]].shape
-        rim = Places.of(hole, (height, width), 4).rim
+        rim = SampleSites.of(hole, (height, width), 4).rim
         inside = tuple(
             where + corner for where, corner in zip(np.nonzero(hole.area), (hole.top, hole.left), strict=True)
         )
@@ -180,16 +180,16 @@ def test_a_whole_frame_is_put_together_once_and_once_more_where_it_is_painted_on
 # past and future
 
 
-def _moments(pictures: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]], right: float) -> dict[int, Moment]:
+def _moments(pictures: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]], right: float) -> dict[int, WindowFrame]:
     """Moments of a camera that moves `right` px a frame, the motion between them known."""
-    grid = Grid.of(*SIZE, 99)
+    grid = WorkGrid.of(*SIZE, 99)
     moments = {
-        t: Moment.of(t, frame, Hole.of(mask), 0, grid)
+        t: WindowFrame.of(t, frame, Hole.of(mask), 0, grid)
         for t, (frame, mask) in enumerate(zip(as_frames(pictures, GREY), masks, strict=True))
     }
     for t in range(len(pictures) - 1):
-        ahead, back = (Completed(0, 0, np.full((*SIZE, 2), (x, 0), np.float32), None) for x in (-right, right))
-        moments[t].link = Link(None, back, ahead, STILL)
+        ahead, back = (CompletedFlow(0, 0, np.full((*SIZE, 2), (x, 0), np.float32), None) for x in (-right, right))
+        moments[t].flow_pair = FlowPair(None, back, ahead, STILL)
     return moments
 
 
@@ -212,7 +212,7 @@ def test_the_check_knows_a_right_motion_from_a_wrong_one(told: float, least: flo
     moments = _moments(_views(9, 2), masks, told)
     here = moments[4]
     assert here.box is not None
-    chain = Origins.empty(here.box)
+    chain = SourceMap.empty(here.box)
     chain.source[:] = 6  # two frames away
     check = SelfCheck()
     assert check.psnr is None

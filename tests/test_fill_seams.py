@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from vidrase.colour import PixelLayout
-from vidrase.fill.colours import Candidate, Places
+from vidrase.fill.blending import Candidate, SampleSites
 from vidrase.fill.composite import plane_holes
-from vidrase.fill.seams import level_seams
+from vidrase.fill.seams import blend_seams
 from vidrase.frames import Hole
 
 GREY = PixelLayout("gray", "gray", 8)
 SIDE = 60
 
 
-def _candidate(step: float, doubt: float) -> tuple[Candidate, Places]:
+def _candidate(step: float, doubt: float) -> tuple[Candidate, SampleSites]:
     """A square hole, its left half from moment 3, its right half from moment 7 and `step` lighter; fine texture all over."""
     mask = np.zeros((80, 80), bool)
     mask[10 : 10 + SIDE, 10 : 10 + SIDE] = True
     hole = plane_holes(Hole.of(mask, mask), GREY)[0]
-    places = Places.of(hole, mask.shape, 3)
+    places = SampleSites.of(hole, mask.shape, 3)
     columns = np.nonzero(hole.area)[1]
     right = columns >= SIDE // 2
     texture = np.random.default_rng(0).normal(0, 2, places.count).astype(np.float32)
@@ -32,7 +32,7 @@ def _candidate(step: float, doubt: float) -> tuple[Candidate, Places]:
     ), places
 
 
-def _step(candidate: Candidate, places: Places) -> tuple[float, float]:
+def _step(candidate: Candidate, places: SampleSites) -> tuple[float, float]:
     """(lightness just right of the seam less just left of it, the same far from it)."""
     grid = candidate.values[0][: places.count].reshape(SIDE, SIDE)
     middle = SIDE // 2
@@ -42,7 +42,7 @@ def _step(candidate: Candidate, places: Places) -> tuple[float, float]:
 
 def test_a_step_fades_away_from_the_seam() -> None:
     candidate, places = _candidate(30.0, 20.0)
-    level_seams(candidate, places, 255)
+    blend_seams(candidate, places, 255)
     near, far = _step(candidate, places)
     assert abs(near) < 8
     assert far == pytest.approx(30, abs=6)
@@ -52,5 +52,5 @@ def test_a_step_fades_away_from_the_seam() -> None:
 def test_small_steps_and_sure_rims_are_left_alone(step: float, doubt: float) -> None:
     candidate, places = _candidate(step, doubt)
     before = candidate.values[0].copy()
-    level_seams(candidate, places, 255)
+    blend_seams(candidate, places, 255)
     assert np.abs(candidate.values[0] - before).max() < 0.5

@@ -15,11 +15,11 @@ from vidrase.fill import shadowed
 from vidrase.flow import load_flow
 from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.options import FillOptions
-from vidrase.survey import Survey, SurveyBuilder
+from vidrase.shots import ShotAnalysis, ShotAnalyzer
 
 SIZE = (96, 128)
 COUNT = 26
-Numbered = tuple[list[HoleFrame], Survey]
+Numbered = tuple[list[HoleFrame], ShotAnalysis]
 
 
 def _shot(pan: tuple[float, float]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]]]:
@@ -43,7 +43,7 @@ def _after(
     before = np.zeros(SIZE, bool)
     before[20:50, 20:50] = holes
     pictures, masks = [other] * count + shot[0], [before] * count + shot[1]
-    frames, builder = synth.as_frames(pictures), SurveyBuilder()
+    frames, builder = synth.as_frames(pictures), ShotAnalyzer()
     for frame, mask in zip(frames, masks, strict=True):
         builder.add(frame, mask)
     survey = builder.finish()

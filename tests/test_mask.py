@@ -14,8 +14,8 @@ from vidrase.colour import PixelLayout
 from vidrase.errors import ShapeError
 from vidrase.flow import DisFlow
 from vidrase.frames import Frame, HoleFrame, Instances, Orientation
-from vidrase.mask import REACH, frames_held, grow, holes_from_masks, mask
-from vidrase.mask.shape import Canvas
+from vidrase.mask import REACH, frames_held, holes_from_masks, mask, morphology
+from vidrase.mask.hole_canvas import HoleCanvas
 from vidrase.motion import Motion
 from vidrase.options import MaskOptions
 
@@ -127,7 +127,7 @@ def test_things_near_the_border_are_covered_to_it() -> None:
 
 
 def test_slits_and_peepholes_between_things_are_closed_and_windows_are_not() -> None:
-    canvas = Canvas((200, 300))
+    canvas = HoleCanvas((200, 300))
     canvas.core[50:150, 50:100] = canvas.core[50:150, 103:150] = True  # a slit of 3 px
     canvas.core[100:105, 60:65] = False  # a peephole
     canvas.core[60:90, 60:90] = False  # a window
@@ -187,9 +187,9 @@ def test_a_swift_thing_is_looked_for_on_its_way() -> None:
 
 
 def test_growth_follows_frame_and_thing() -> None:
-    small = grow.auto_radius((480, 854), (100, 40))
-    assert grow.auto_radius((1080, 1920), (100, 40)) > small
-    assert grow.auto_radius((480, 854), (400, 200)) > small
+    small = morphology.dilation_radius((480, 854), (100, 40))
+    assert morphology.dilation_radius((1080, 1920), (100, 40)) > small
+    assert morphology.dilation_radius((480, 854), (400, 200)) > small
     pictures, masks, _ = clip(3, step=(0, 0))
     seen = seen_of(pictures, masks)
     sizes = [area(next(iter(mask(seen, options=MaskOptions(dilate=n), flow=None)))).sum() for n in (1, 4, 9)]

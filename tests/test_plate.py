@@ -64,8 +64,8 @@ def test_where_it_moves_it_wanders() -> None:
         picture[10:30, 40:70] = random.integers(0, 256, (20, 30, 1))
         shown.append(picture)
     plate = _plate(as_frames(shown, GREY), [None] * 20)
-    assert plate.wander[0][10:30, 40:70].mean() > 30
-    assert not plate.wander[0][40:].any()
+    assert plate.spread[0][10:30, 40:70].mean() > 30
+    assert not plate.spread[0][40:].any()
 
 
 def test_light_that_drifts_is_evened_out() -> None:

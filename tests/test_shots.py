@@ -19,13 +19,13 @@ from vidrase.frames import Frame, Hole, HoleFrame, Orientation
 from vidrase.mask import mask
 from vidrase.motion import Motion
 from vidrase.options import FillOptions, MaskOptions
-from vidrase.survey import Shot, Survey, SurveyBuilder
+from vidrase.shots import Shot, ShotAnalysis, ShotAnalyzer
 
 SIZE = (96, 128)
 
 
 def _surveys(frames: list[Frame]) -> list[int]:
-    builder = SurveyBuilder()
+    builder = ShotAnalyzer()
     for frame in frames:
         builder.add(frame, None)
     return [shot.start for shot in builder.finish().shots[1:]]
@@ -66,14 +66,14 @@ def test_whoever_asks_first_decides_and_frames_of_another_size_are_another_shot(
     assert [known(frame) for frame in frames] == [0, 0, 0, 1, 1]
 
 
-def _walk(cut: int | None) -> tuple[list[Frame], list[NDArray[np.bool_]], Survey]:
+def _walk(cut: int | None) -> tuple[list[Frame], list[NDArray[np.bool_]], ShotAnalysis]:
     """A walk without any cut, and a survey that has seen one at frame `cut`."""
     shown, masks, _ = synth.clip(20, *SIZE, pan=(0.3, 1.5), step=(0, 4), size=26, seed=3)
     for picture, thing in zip(shown, masks, strict=True):
         shadow = np.roll(thing, (18, 4), (0, 1)) & ~thing
         picture[shadow] = picture[shadow] * 0.55
     shots = [Shot(0, 20, "free")] if cut is None else [Shot(0, cut, "free"), Shot(cut, 20, "free")]
-    return synth.as_frames(shown), masks, Survey(tuple(shots))
+    return synth.as_frames(shown), masks, ShotAnalysis(tuple(shots))
 
 
 def _same(one: list[Frame], two: list[Frame]) -> bool:
@@ -85,7 +85,7 @@ def test_the_fill_and_the_shadows_end_a_shot_where_the_survey_does() -> None:
     holes = [HoleFrame(frame, Hole.of(thing, thing)) for frame, thing in zip(frames, masks, strict=True)]
     options, flow = FillOptions(quality="fast", shadows=True), load_flow(note=print)
 
-    def shadows(clip: list[HoleFrame], survey: Survey | None = None) -> list[NDArray[np.bool_]]:
+    def shadows(clip: list[HoleFrame], survey: ShotAnalysis | None = None) -> list[NDArray[np.bool_]]:
         stage: Callable = shadowed
         return [f.hole.full_area() for f in stage(clip, options=options, flow=flow, survey=survey)]
 

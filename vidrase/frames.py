@@ -295,7 +295,7 @@ class HoleFrame:
     hole: Hole | None = None
     passes: bool = False
     """True: the frame leaves as the same object all the same; `hole` only says what its neighbours must not take from it."""
-    kept: Hole | None = None
+    protected_hole: Hole | None = None
     """Things that were found and must stay, or None; what hangs together with the hole may be taken along, but not these."""
     place: Hole | None = None
     """Parts of the place that were found, such as a bed, or None: a hole may cover them, but they are nobody's shadow."""

@@ -21,17 +21,17 @@ from vidrase.cuts import Shots
 from vidrase.errors import OptionError, SourceError
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
-from vidrase.kept import kept_beyond, limited, union, with_kept
 from vidrase.labels import alike, scenery
 from vidrase.options import FillOptions, Options
+from vidrase.protected import limited_to_region, protected_beyond, union_of_holes, with_protected
 from vidrase.run import Run, Seen
 from vidrase.segment import Segmenter
 from vidrase.select import Selection, combine_choices, explain, select
 from vidrase.selectionfile import Clip, Detection, SavedSelection
+from vidrase.shots import ShotAnalysis, ShotAnalyzer, shots_of
 from vidrase.source import Source, open_source
 from vidrase.store import InstanceStore
 from vidrase.streams import prefetch
-from vidrase.survey import Survey, SurveyBuilder, shots_of
 from vidrase.track import frames_held, track
 
 DEPTH = 4  # frames a prefetch runs ahead: enough to even out the encoder's and detector's bursts
@@ -54,7 +54,7 @@ def max_frames_in_flight(options: Options) -> int:
 
 def look(source: Source, run: Run, store: InstanceStore | None) -> Seen:
     """First pass: what is where; instances go to `store`."""
-    builder = SurveyBuilder() if source.info.kind != "image" else None
+    builder = ShotAnalyzer() if source.info.kind != "image" else None
     wide = near(run, source.info)
     segmenter = run.models.segmenter
     place = scenery(run.options.select.remove, segmenter.names) if segmenter is not None else frozenset[str]()
@@ -90,7 +90,7 @@ def look(source: Source, run: Run, store: InstanceStore | None) -> Seen:
 
 def _followed(
     source: Source, run: Run, store: InstanceStore, times: Sequence[float], place: frozenset[str]
-) -> Survey | None:
+) -> ShotAnalysis | None:
     """Things in boxes that fit nothing the detector found, put into the `store`; the survey anew, as they are no background."""
     run.followed = {}
     begun = time.perf_counter()
@@ -121,9 +121,9 @@ def _again(
     times: Sequence[float],
     place: frozenset[str],
     trails: Mapping[int, masktrack.MaskTrack],
-) -> Survey | None:
+) -> ShotAnalysis | None:
     """The survey of a source once more, now that more is known. trails: id -> what is to be put into the `store` as well."""
-    builder = SurveyBuilder() if source.info.kind != "image" else None
+    builder = ShotAnalyzer() if source.info.kind != "image" else None
     with ExitStack() as stack:
         wide, masks = near(run, source.info), _mask_files(stack, run, source.info)
         for frame in stack.enter_context(closing(_decoded(source, run))):
@@ -138,7 +138,7 @@ def _again(
     return builder.finish() if builder is not None else None
 
 
-def surveyed(source: Source, run: Run, seen: Seen, selection: Selection | None) -> Survey | None:
+def surveyed(source: Source, run: Run, seen: Seen, selection: Selection | None) -> ShotAnalysis | None:
     """The survey of the first pass; made anew when parts of the place go that it took for background."""
     if seen.store is None or selection is None:
         return seen.survey
@@ -209,7 +209,9 @@ def find_holes(source: Source, run: Run, seen: Seen, selection: Selection | None
         if store is not None and selection is not None:
             found = ((frame, store.get(frame.index)) for frame in frames)
             labels = {track.id: track.label for track in store.tracks()}
-            holes = with_kept(_masked(stack, found, selection, run, shots), store.get, selection, seen.scenery, labels)
+            holes = with_protected(
+                _masked(stack, found, selection, run, shots), store.get, selection, seen.scenery, labels
+            )
         wanted = _wanted(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
         yield from stack.enter_context(closing(complete(wanted, run, seen.survey, shots)))
 
@@ -235,7 +237,7 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
                     del frame, instances
 
             place = scenery(run.options.select.remove, run.models.segmenter.names)
-            holes = with_kept(_masked(stack, seen(), chosen, run, shots), waiting.pop, chosen, place)
+            holes = with_protected(_masked(stack, seen(), chosen, run, shots), waiting.pop, chosen, place)
         else:
             holes = (HoleFrame(frame) for frame in frames)
         first = next(iter_holes := iter(holes), None)
@@ -254,7 +256,7 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
 
 
 def complete(
-    holes: Iterable[HoleFrame], run: Run, survey: Survey | None, shots: Shots | None = None
+    holes: Iterable[HoleFrame], run: Run, survey: ShotAnalysis | None, shots: Shots | None = None
 ) -> Generator[HoleFrame, None, None]:
     """Holes with the shadows and traces of what is in them, as the options want it: nothing is added to them later."""
     options = _fill_options(run)
@@ -270,7 +272,7 @@ def _fill_options(run: Run) -> FillOptions:
 
 
 def fill_frames(
-    holes: Iterable[HoleFrame], run: Run, survey: Survey | None, shots: Shots | None = None
+    holes: Iterable[HoleFrame], run: Run, survey: ShotAnalysis | None, shots: Shots | None = None
 ) -> Generator[Frame, None, None]:
     """The fill stage with this run's models, of holes that are `complete`: one frame out for each in."""
     filled = fill_stage.fill(
@@ -290,7 +292,7 @@ def fill_frames(
 def near(run: Run, info: SourceInfo | None) -> tuple[tuple[float, float], ...]:
     """The wanted times with as much on both sides as the fill looks at: there, too, it must be known where the things are."""
     rate = float(info.frame_rate) if info is not None and info.frame_rate else 25.0
-    margin = 1.5 * fill_stage.reach_of(run.options.fill) / rate + 0.2
+    margin = 1.5 * fill_stage.window_radius(run.options.fill) / rate + 0.2
     return tuple((start - margin, stop + margin) for start, stop in run.options.select.times)
 
 
@@ -325,11 +327,15 @@ def _wanted(
         if within(since, wide):
             if shown:
                 drawn = np.logical_or.reduce(shown) if len(shown) > 1 else shown[0]
-                hole = union(hole, hole_of(found.frame, drawn, run.options))
+                hole = union_of_holes(hole, hole_of(found.frame, drawn, run.options))
             wanted = within(since, run.options.select.times)
-            inside = limited(hole, found.frame, run.options.select.region) if wanted else hole
-            kept = kept_beyond(found, run.options.select.region) if wanted and inside is not None else found.kept
-            yield replace(found, hole=inside, passes=not wanted, kept=kept)
+            inside = limited_to_region(hole, found.frame, run.options.select.region) if wanted else hole
+            kept = (
+                protected_beyond(found, run.options.select.region)
+                if wanted and inside is not None
+                else found.protected_hole
+            )
+            yield replace(found, hole=inside, passes=not wanted, protected_hole=kept)
         else:
             yield HoleFrame(found.frame, passes=True, searched=False)
         del found, hole

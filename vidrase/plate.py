@@ -28,7 +28,7 @@ class Plate:
     planes: tuple[NDArray, ...]
     known: tuple[NDArray[np.bool_], ...]
     """A plane each: seen often enough."""
-    wander: tuple[NDArray, ...]
+    spread: tuple[NDArray, ...]
     """A plane each, its dtype: half the spread of the middle half of the samples; large where the background moves."""
     noise: tuple[float, ...]
     """A plane each: standard deviation of the sensor's noise in sample values."""

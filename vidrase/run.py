@@ -13,8 +13,8 @@ from vidrase.options import Options, Rectangle
 from vidrase.report import FillStats, Note, Notes
 from vidrase.segment import Segmenter, load_segmenter
 from vidrase.selectionfile import SavedSelection
+from vidrase.shots import ShotAnalysis
 from vidrase.store import InstanceStore
-from vidrase.survey import Survey
 from vidrase.timing import Clock, InFlight
 
 Progress = Callable[[str, int, int | None], None]
@@ -83,7 +83,7 @@ class Run:
 class Seen:
     """What the first pass leaves for the second; may serve it several times."""
 
-    survey: Survey | None
+    survey: ShotAnalysis | None
     """None for a still."""
     seconds: array[float]
     """When every frame is shown."""

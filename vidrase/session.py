@@ -17,9 +17,9 @@ from vidrase import engine, prompts, sheet
 from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import SourceInfo
-from vidrase.kept import limited
 from vidrase.options import Options, SelectOptions
 from vidrase.passes import choose, hole_of, recall, recorded
+from vidrase.protected import limited_to_region
 from vidrase.report import Note, Notes, Report
 from vidrase.run import Models, Progress, Run, Seen
 from vidrase.select import Selection, combine_choices
@@ -177,7 +177,7 @@ class Session(Closable):
             frame, instances = self._random.frame(index), self._store.get(index)
             going = [instances.mask(int(k)) for k in np.flatnonzero(self._selection.chosen(instances))]
             hole = hole_of(frame, np.logical_or.reduce(going), options) if going else None
-            preview.add(frame, limited(hole, frame, options.select.region))
+            preview.add(frame, limited_to_region(hole, frame, options.select.region))
         preview.save(path)
         return True
 

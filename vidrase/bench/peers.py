@@ -106,12 +106,12 @@ class Vidrase:
         """See `Peer.complete`."""
         from vidrase.fill import fill
         from vidrase.frames import Hole, HoleFrame
-        from vidrase.survey import SurveyBuilder
+        from vidrase.shots import ShotAnalyzer
 
         self.stats = FillStats()
         survey = None
         if len(shown) > 1:
-            builder = SurveyBuilder()
+            builder = ShotAnalyzer()
             for frame, hole in zip(as_frames(shown), holes, strict=True):
                 builder.add(frame, hole)
             survey = builder.finish()

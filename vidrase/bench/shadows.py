@@ -32,7 +32,7 @@ from vidrase.inpaint import Inpainter, load_inpainter
 from vidrase.mask import holes_from_masks
 from vidrase.options import FillOptions, MaskOptions
 from vidrase.report import FillStats, Notes
-from vidrase.survey import SurveyBuilder
+from vidrase.shots import ShotAnalyzer
 
 __all__ = [
     "SHADOW_MEASURES",
@@ -156,7 +156,7 @@ def shadow_stage(case: Removal, models: StageModels | None = None, *, filling: b
     """Give the true mask, grown as ever, to the shadow stage as a run with a detector would, and fill what comes out."""
     models = models or StageModels()
     frames = list(as_video_frames(case.given))
-    builder = SurveyBuilder()
+    builder = ShotAnalyzer()
     for frame, mask in zip(frames, case.masks, strict=True):
         builder.add(frame, mask)
     survey = builder.finish()

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 
-from vidrase.album import Album
 from vidrase.cuts import Shots
-from vidrase.fill.filler import Filler, plate_of, reach_of
-from vidrase.fill.shadows import LOOK, with_shadows
+from vidrase.fill.filler import Filler, plate_of, window_radius
+from vidrase.fill.residual import LOOK_AHEAD, add_residuals
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, HoleFrame
 from vidrase.inpaint import Inpainter
+from vidrase.keyframes import KeyframeMosaic
 from vidrase.options import FillOptions
 from vidrase.report import FillStats
+from vidrase.shots import ShotAnalysis, shots_of
 from vidrase.streams import iter_closable
-from vidrase.survey import Survey, shots_of
 
-__all__ = ["fill", "frames_held", "reach_of", "shadowed"]
+__all__ = ["fill", "frames_held", "shadowed", "window_radius"]
 
 
 def frames_held(options: FillOptions) -> int:
     """The most frames that `fill` holds at once."""
-    return 2 * reach_of(options) + 2 + (LOOK + 2 if options.shadows is not False and options.mode != "image" else 0)
+    return (
+        2 * window_radius(options)
+        + 2
+        + (LOOK_AHEAD + 2 if options.shadows is not False and options.mode != "image" else 0)
+    )
 
 
 def shadowed(
@@ -33,7 +37,7 @@ def shadowed(
     *,
     options: FillOptions,
     flow: FlowModel,
-    survey: Survey | None,
+    survey: ShotAnalysis | None,
     shots: Shots | None = None,
 ) -> Generator[HoleFrame, None, None]:
     """Complete holes, with the shadows and traces of what is in them where the options want it: one out for each in.
@@ -43,11 +47,11 @@ def shadowed(
     if not options.shadows or options.mode == "image":
         return iter_closable(upstream)
 
-    def album_of(frame: Frame) -> Album | None:
+    def album_of(frame: Frame) -> KeyframeMosaic | None:
         shot = survey.shot(frame.index) if survey is not None else None
-        return shot.album if shot is not None else None
+        return shot.mosaic if shot is not None else None
 
-    return with_shadows(
+    return add_residuals(
         upstream, flow, lambda frame: plate_of(survey, options, frame), album_of, shots or shots_of(survey)
     )
 
@@ -58,7 +62,7 @@ def fill(
     options: FillOptions,
     flow: FlowModel,
     inpainter: Inpainter,
-    survey: Survey | None,
+    survey: ShotAnalysis | None,
     stats: FillStats,
     note: Callable[[str], None],
     shots: Shots | None = None,

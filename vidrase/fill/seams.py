@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vidrase.fill.colours import Candidate, Places
+from vidrase.fill.blending import Candidate, SampleSites
 from vidrase.fill.membrane import membrane
 
 ALONG = 4.0  # samples: how far steps are averaged
@@ -19,9 +19,9 @@ DOUBTED = 4.5 / 255  # of full scale: where the rim fits better than that the mo
 ENOUGH = 24  # seam samples; fewer are not worth the work
 
 
-def level_seams(candidate: Candidate, places: Places, full: float) -> None:
+def blend_seams(candidate: Candidate, places: SampleSites, full: float) -> None:
     """Even out the steps between sources inside the hole of `candidate`, in all of its planes. full: largest sample value."""
-    if candidate.doubt is None or float(np.median(candidate.doubt)) < DOUBTED * full:
+    if candidate.rim_error is None or float(np.median(candidate.rim_error)) < DOUBTED * full:
         return
     area = places.hole.area
     rows, columns = np.nonzero(area)

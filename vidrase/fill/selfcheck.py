@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.fill.chains import chase
-from vidrase.fill.moment import Moment, Origins
 from vidrase.fill.sampling import at
+from vidrase.fill.trajectories import trace_trajectories
+from vidrase.fill.window_frame import SourceMap, WindowFrame
 
 EVERY = 10  # frames with a hole: below 2 % of the time
 
@@ -37,15 +37,17 @@ class SelfCheck:
             return None
         return round(float(10 * np.log10(255.0**2 / max(self.squares / self.count, 1e-3))), 2)
 
-    def try_chains(self, here: Moment, chains: list[Origins], moments: Mapping[int, Moment], reach: int) -> None:
+    def try_chains(
+        self, here: WindowFrame, chains: list[SourceMap], moments: Mapping[int, WindowFrame], reach: int
+    ) -> None:
         """Fill the rim of `here` over chains as long as the hole's, and compare."""
-        if here.wanted is None or here.blocked is None:
+        if here.query is None or here.dilated_hole is None:
             return
-        rim = here.wanted & ~here.blocked
+        rim = here.query & ~here.dilated_hole
         hops = [np.abs(chain.source[chain.source >= 0] - here.number) for chain in chains]
         least = max(int(np.median(np.concatenate(hops))) if any(len(h) for h in hops) else 1, 1)
-        probe = replace(here, wanted=rim)
-        tries = [chase(moments, probe, step, reach, least=least) for step in (-1, 1)]
+        probe = replace(here, query=rim)
+        tries = [trace_trajectories(moments, probe, step, reach, least=least) for step in (-1, 1)]
         way = [np.where(one.source < 0, np.inf, np.abs(one.source - here.number)) for one in tries]
         better = way[0] <= way[1]  # the nearer in time
         gaps = []

@@ -16,10 +16,9 @@ from vidrase.cuts import Shots
 from vidrase.errors import ShapeError
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Hole, HoleFrame, Instances
-from vidrase.mask.bridge import Bridge, Seen
-from vidrase.mask.edge import refined
-from vidrase.mask.grow import auto_radius
-from vidrase.mask.shape import Canvas, shaped
+from vidrase.mask.guided_edge import refine_edge
+from vidrase.mask.hole_canvas import HoleCanvas, add_object
+from vidrase.mask.temporal_filter import MaskFrame, TemporalMaskFilter
 from vidrase.options import MaskOptions
 from vidrase.streams import closing_all, windows
 
@@ -46,9 +45,9 @@ def mask(
     chosen: instances -> bool [K], or ids, or None for all. flow: None carries masks as if nothing moved.
     shots: the numbers of the shots, where they are known or others ask as well.
     """
-    bridge = Bridge(flow, reach=REACH, shots=shots)
+    bridge = TemporalMaskFilter(flow, reach=REACH, shots=shots)
 
-    def entries() -> Generator[Seen, None, None]:
+    def entries() -> Generator[MaskFrame, None, None]:
         with closing_all(seen) as source:
             for place, (frame, instances) in enumerate(source):
                 goes = _which(chosen, instances)
@@ -58,15 +57,15 @@ def mask(
     with closing(windows(entries(), core=1, before=REACH, after=REACH)) as runs:  # type: ignore[type-var]
         for run in runs:
             now = run.core[0]
-            canvas = Canvas(now.frame.displayed_size)
+            canvas = HoleCanvas(now.frame.displayed_size)
             things = list(bridge.things(run.before, now, run.after, exact=options.dilate == 0))
             sharpen = options.dilate != 0 and options.shape == "dilated" and any(thing.whole for thing in things)
             picture = now.frame.rgb() if sharpen else None
             for thing in things:
                 shape, corner = thing.mask, thing.corner
                 if picture is not None and thing.whole and rules.enabled("mask.guided_edge"):
-                    shape, corner = refined(picture, shape, corner)
-                shaped(canvas, shape, corner, options, whole=thing.whole)
+                    shape, corner = refine_edge(picture, shape, corner)
+                add_object(canvas, shape, corner, options, whole=thing.whole)
             if options.dilate != 0 and options.shape == "dilated" and rules.enabled("mask.join"):
                 canvas.joined()
             yield HoleFrame(now.frame, canvas.hole(now.frame.orientation))
@@ -83,12 +82,12 @@ def holes_from_masks(
                 raise ShapeError(
                     f"expected a mask bool {frame.displayed_size} as displayed, got {given.dtype} {given.shape}"
                 )
-            canvas = Canvas(frame.displayed_size)
+            canvas = HoleCanvas(frame.displayed_size)
             rows, columns = np.flatnonzero(given.any(1)), np.flatnonzero(given.any(0))
             if len(rows):
                 y, x = int(rows[0]), int(columns[0])
                 crop = given[y : rows[-1] + 1, x : columns[-1] + 1].astype(bool)
-                shaped(canvas, crop, (y, x), options, whole=False)
+                add_object(canvas, crop, (y, x), options, whole=False)
             yield HoleFrame(frame, canvas.hole(frame.orientation))
             del frame, given
 
@@ -101,4 +100,4 @@ def _which(chosen: Chosen, instances: Instances) -> NDArray[np.bool_]:
     return np.array([int(number) in chosen for number in instances.ids], bool)
 
 
-__all__ = ["REACH", "Hole", "auto_radius", "frames_held", "holes_from_masks", "mask"]
+__all__ = ["REACH", "Hole", "frames_held", "holes_from_masks", "mask"]

@@ -1,0 +1,112 @@
+"""Things that stay beside a hole: they are not the background, and what hides behind the hole is."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from synth import as_frames, texture
+
+from vidrase.camera import CameraMotion
+from vidrase.fill import fill
+from vidrase.fill.flow_estimation import FlowEstimator, independent_motion
+from vidrase.fill.window_frame import WindowFrame, WorkGrid
+from vidrase.flow import load_flow
+from vidrase.frames import Hole, HoleFrame
+from vidrase.inpaint import load_inpainter
+from vidrase.options import FillOptions
+from vidrase.report import FillStats
+
+Mask = NDArray[np.bool_]
+SIZE = (120, 160)
+
+
+def panned(count: int, step: float) -> list[NDArray[np.uint8]]:
+    wide = texture(SIZE[0], SIZE[1] + int(abs(step) * count) + 40)
+    return [
+        cv2.warpAffine(wide, np.array([[1, 0, -step * t], [0, 1, 0]], np.float32), SIZE[::-1]) for t in range(count)
+    ]
+
+
+def rectangle(left: int, top: int, width: int, height: int) -> Mask:
+    mask = np.zeros(SIZE, bool)
+    mask[top : top + height, max(left, 0) : max(left + width, 0)] = True
+    return mask
+
+
+def shown_through(holes: list[HoleFrame]) -> list[NDArray[np.uint8]]:
+    frames = fill(
+        holes,
+        options=FillOptions(),
+        flow=load_flow(note=print),
+        inpainter=load_inpainter("telea"),
+        survey=None,
+        stats=FillStats(),
+        note=print,
+    )
+    return [frame.rgb() for frame in frames]
+
+
+def error(result: list[NDArray[np.uint8]], truth: list[NDArray[np.uint8]], where: list[Mask]) -> float:
+    gaps = [np.square(r.astype(float) - t)[w] for r, t, w in zip(result, truth, where, strict=True) if w.any()]
+    return float(10 * np.log10(255**2 / np.concatenate(gaps).mean()))
+
+
+def test_somebody_who_walks_past_the_hole_is_not_laid_into_it() -> None:
+    truth = panned(24, 2.0)
+    goes = [rectangle(60, 20, 34, 80) for _ in truth]
+    stays = [rectangle(150 - 8 * t, 30, 14, 70) & ~hole for t, hole in enumerate(goes)]
+    shown = [picture.copy() for picture in truth]
+    for picture, hole, thing in zip(shown, goes, stays, strict=True):
+        picture[thing] = (250, 240, 30)
+        picture[hole] = (200, 0, 0)
+    # where he hides behind the hole there is no truth
+    apart = [not thing[:, 40:114].any() and not 5 <= t <= 14 for t, thing in enumerate(stays)]
+    judged = [hole & ok for hole, ok in zip(goes, apart, strict=True)]
+    known, unknown = (
+        shown_through(
+            [
+                HoleFrame(frame, Hole.of(hole), protected_hole=Hole.of(thing, thing) if told and thing.any() else None)
+                for frame, hole, thing in zip(as_frames(shown), goes, stays, strict=True)
+            ]
+        )
+        for told in (True, False)
+    )
+    assert error(known, truth, judged) > 22
+    assert error(known, truth, judged) > error(unknown, truth, judged) + 2
+
+
+@pytest.mark.parametrize("step", [2.0, -9.0, 14.0])
+def test_flow_beside_the_hole_is_the_backgrounds_in_fast_pans_too(step: float) -> None:
+    truth = panned(3, step) if step > 0 else panned(3, -step)[::-1]
+    hole = rectangle(50, 30, 60, 60)
+    shown = [np.where(hole[..., None], np.uint8(t * 80), picture) for t, picture in enumerate(truth)]
+    grid = WorkGrid.of(*SIZE, 640)
+    moments = [WindowFrame.of(t, frame, Hole.of(hole), 0, grid) for t, frame in enumerate(as_frames(shown))]
+    link = FlowEstimator(load_flow(note=print))(moments[0], moments[1], None)
+    rows, columns = np.nonzero(hole)
+    motion = link.flow(1, columns.astype(np.float32), rows.astype(np.float32))
+    assert np.abs(motion - (-step, 0)).max() < 0.7
+    assert isinstance(link.camera, CameraMotion)
+
+
+def test_what_stands_still_before_the_camera_is_background_and_what_walks_is_not() -> None:
+    beyond = np.zeros((*SIZE, 2), np.float32)
+    stands, walks = rectangle(20, 30, 20, 60), rectangle(90, 30, 20, 60)
+    beyond[walks] = (3, 0)
+    trusted = ~rectangle(120, 0, 40, 120)
+    moving = independent_motion(stands | walks, beyond, trusted, speed=2.0, halo=4, most=2000)
+    assert not moving[stands].any()
+    assert moving[walks].mean() > 0.9
+    assert not moving[~(stands | walks)].any()
+
+
+def test_a_foot_that_stands_for_a_moment_belongs_to_its_walker() -> None:
+    beyond = np.zeros((*SIZE, 2), np.float32)
+    walker, foot = rectangle(60, 20, 24, 80), rectangle(60, 88, 24, 12)
+    beyond[walker & ~foot] = (-4, 0)
+    moving = independent_motion(walker, beyond, np.ones(SIZE, bool), speed=0.0, halo=4, most=3000)
+    assert moving[foot].all()
+    # of what is larger than the hole the hole hides a part
+    assert not independent_motion(walker, beyond, np.ones(SIZE, bool), speed=0.0, halo=4, most=1000).any()

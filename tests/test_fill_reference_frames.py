@@ -1,0 +1,200 @@
+"""What is seen only far from its frame in time: taken from the survey's album, in the right place and light."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from synth import YUV420, as_frames, texture
+
+from vidrase.camera import CameraMotion
+from vidrase.colour import PixelLayout
+from vidrase.fill import fill
+from vidrase.fill.reference_frames import EXTENDED, FIRST_REFERENCE, LEVEL, ReferenceFrames
+from vidrase.fill.window_frame import Box, SourceMap, WorkGrid
+from vidrase.flow import load_flow
+from vidrase.frames import Frame, Hole, HoleFrame
+from vidrase.inpaint import load_inpainter
+from vidrase.options import FillOptions
+from vidrase.report import FillStats
+from vidrase.shots import ShotAnalyzer
+
+SIZE = (120, 200)
+RED = (225, 20, 30)
+
+
+def _lingering(
+    frames: int = 90, leaves: int = 60, gain: float = 0.0, layout: PixelLayout = YUV420
+) -> tuple[list[Frame], list[NDArray], list[Frame]]:
+    """Somebody who stands before a hand-held camera for longer than `fast` looks ahead, then is gone."""
+    world = texture(180, 280, 5)
+    shown, masks, truth = [], [], []
+    for t in range(frames):
+        x, y = 40 + 9 * np.sin(t / 7), 30 + 5 * np.cos(t / 5)
+        turn = np.float32([[1, 0.01 * np.sin(t / 9), x], [-0.01 * np.sin(t / 9), 1, y]])
+        background = cv2.warpAffine(world, turn, SIZE[::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+        background = np.clip(background * (1 + gain * t / frames), 0, 255).astype(np.uint8)
+        body = np.zeros(world.shape[:2], np.uint8)
+        if t < leaves:
+            cv2.ellipse(body, (140, 90), (13, 32), 0, 0, 360, 1, -1)
+        mask = cv2.warpAffine(body, turn, SIZE[::-1], flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0
+        picture = background.copy()
+        picture[mask] = RED
+        shown.append(picture)
+        masks.append(mask)
+        truth.append(background)
+    return as_frames(shown, layout), masks, as_frames(truth, layout)
+
+
+def _filled(
+    frames: list[Frame], masks: list[NDArray], mode: str = "auto", first: int | None = None
+) -> tuple[list[Frame], FillStats]:
+    """The `first` frames filled, or all, with a survey of all."""
+    builder = ShotAnalyzer()
+    for frame, mask in zip(frames, masks, strict=True):
+        builder.add(frame, mask)
+    stats = FillStats()
+    grown = [cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 for mask in masks]
+    holes = [HoleFrame(f, Hole.of(m, g) if m.any() else None) for f, m, g in zip(frames, masks, grown, strict=True)]
+    result = fill(
+        holes[:first],
+        options=FillOptions(quality="fast", mode=mode),  # type: ignore[arg-type]
+        flow=load_flow(note=print),
+        inpainter=load_inpainter("telea"),
+        survey=builder.finish(),
+        stats=stats,
+        note=print,
+    )
+    return list(result), stats
+
+
+def _psnr(result: list[Frame], truth: list[Frame], masks: list[NDArray]) -> float:
+    errors = [np.square(r.rgb().astype(float) - t.rgb())[m] for r, t, m in zip(result, truth, masks, strict=True)]
+    return float(10 * np.log10(255**2 / np.concatenate(errors).mean()))
+
+
+@pytest.fixture(scope="module")
+def lingering() -> tuple[list[Frame], list[NDArray], list[Frame], list[Frame], FillStats]:
+    """(shown, masks, truth, filled, what was done)."""
+    frames, masks, truth = _lingering()
+    return frames, masks, truth, *_filled(frames, masks)
+
+
+def test_the_true_background_comes_from_beyond_the_window(lingering) -> None:  # type: ignore[no-untyped-def]
+    frames, masks, truth, result, stats = lingering
+    invented, none = _filled(frames, masks, mode="flow")
+    assert stats.distant > 0.3 * (stats.copied + stats.invented)
+    assert none.distant == 0
+    assert none.synthesized > 0.3 * (stats.copied + stats.invented)
+    assert stats.invented == 0
+    assert _psnr(result, truth, masks) > 33
+    assert none.doubtful
+    assert not stats.doubtful
+    assert _psnr(result, truth, masks) > _psnr(invented, truth, masks) + 8
+    for before, after, mask in zip(frames, result, masks, strict=True):
+        outside = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
+        assert np.array_equal(before.planes[0][outside], after.planes[0][outside])
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        PixelLayout("yuv420p10le", "yuv", 10, 1, 1),
+        PixelLayout("rgb24", "rgb", 8, full_range=True),
+        PixelLayout("gray", "gray", 8, full_range=True),
+    ],
+    ids=lambda layout: layout.name,
+)
+def test_it_works_in_every_layout(layout: PixelLayout) -> None:
+    frames, masks, truth = _lingering(70, 46, layout=layout)
+    result, stats = _filled(frames, masks, first=24)
+    assert stats.distant > 0
+    assert _psnr(result, truth[:24], masks[:24]) > 32
+
+
+def test_it_is_brought_to_the_light_of_its_new_frame() -> None:
+    frames, masks, truth = _lingering(gain=0.15)
+    result, stats = _filled(frames, masks, first=20)
+    assert stats.distant > 0
+    assert _psnr(result, truth[:20], masks[:20]) > 30
+
+
+def test_nothing_of_what_is_to_go_comes_back(lingering) -> None:  # type: ignore[no-untyped-def]
+    _, masks, _, result, _ = lingering
+    for frame, mask in zip(result, masks, strict=True):
+        red = np.abs(frame.rgb()[mask].astype(int) - RED).max(1) < 40
+        assert not red.any()
+
+
+def test_another_place_is_not_taken_for_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, masks, _ = _lingering()
+    other = as_frames([texture(*SIZE, 60 + t) for t in range(2)])
+    builder = ShotAnalyzer()
+    for frame, mask in zip(frames, masks, strict=True):
+        builder.add(frame, mask)
+    survey = builder.finish()
+    album = survey.shots[0].mosaic
+    assert album is not None
+    for page in album.key_frames:
+        object.__setattr__(page, "frame", other[page.frame.index % 2])
+    monkeypatch.setattr(ShotAnalyzer, "finish", lambda self: survey)
+    _, stats = _filled(frames, masks, first=30)
+    assert stats.distant == 0
+    assert stats.invented > 0
+
+
+def test_what_is_carried_on_does_not_run_into_what_is_to_go() -> None:
+    world = texture(160, 520, 5)
+    mask = cv2.ellipse(np.zeros(SIZE, np.uint8), (100, 60), (38, 26), 0, 0, 360, 1, -1) > 0
+    shown = []
+    for t in range(60):
+        view = np.float32([[1, 0, 2.5 * t], [0, 1, 20 + 0.4 * t]])
+        picture = cv2.warpAffine(world, view, SIZE[::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+        picture[mask] = RED
+        shown.append(picture)
+    result, stats = _filled(as_frames(shown), [mask] * len(shown))
+    assert stats.distant > 0
+    for frame in result:
+        assert not (np.abs(frame.rgb()[mask].astype(int) - RED).max(1) < 60).any()
+
+
+def test_beside_what_comes_from_a_page_it_goes_on_as_the_page_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    zoom = CameraMotion(np.array([[1.1, 0.02, 3], [0, 0.9, -2], [1e-4, 0, 1]]), 1.0)
+    page = SimpleNamespace(frame=SimpleNamespace(index=0))
+    album = SimpleNamespace(key_frames=[page, page])
+    distant = ReferenceFrames(album, WorkGrid.of(*SIZE, 240), load_flow(note=print), shadows=False)  # type: ignore[arg-type]
+    monkeypatch.setattr(ReferenceFrames, "_to", lambda self, here, page: zoom)
+    box = Box(20, 30, 80, 110)
+    memory, wanted = SourceMap.empty(box), np.ones(box.shape, bool)
+    columns, rows = (one.astype(np.float32) for one in np.meshgrid(np.arange(30, 110), np.arange(20, 80)))
+    x, y = zoom.points(columns, rows)
+    known = np.zeros(box.shape, bool)
+    known[:, :40] = True
+    memory.source[known] = FIRST_REFERENCE + 1 + 2 * LEVEL
+    memory.dx[known], memory.dy[known] = (x - columns + 0.5)[known], (y - rows)[known]  # half a pixel of parallax
+    memory.source[30:, 40:] = 7  # an invention stays
+    wanted[:10] = False
+    distant.grow_region(None, memory, wanted)  # type: ignore[arg-type]
+    near = int(EXTENDED * distant.grid.height)
+    reached = np.zeros(box.shape, bool)
+    reached[10:30, 40 : 40 + near] = True
+    assert (memory.source[reached] == FIRST_REFERENCE + 1 + 2 * LEVEL).all()
+    assert np.allclose(memory.dx[reached], (x - columns + 0.5)[reached], atol=1e-3)
+    assert np.allclose(memory.dy[reached], (y - rows)[reached], atol=1e-3)
+    assert (
+        memory.source[~known & ~reached] == np.where(np.indices(box.shape)[0] >= 30, 7, -1)[~known & ~reached]
+    ).all()
+
+
+def test_what_is_guessed_while_it_waits_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, masks, truth = _lingering()
+    frames[:3], masks[:3] = (
+        truth[:3],
+        [np.zeros(SIZE, bool)] * 3,
+    )  # or the first frame with a hole would be one to look on
+    monkeypatch.setattr("vidrase.fill.synthesis_cache.FEW", 2.0)  # all of it waits
+    monkeypatch.setattr("vidrase.fill.synthesis_cache.LOOK", 16)
+    assert _psnr(_filled(frames, masks)[0][32:60], truth[32:60], masks[32:60]) > 40

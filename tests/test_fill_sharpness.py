@@ -1,0 +1,123 @@
+"""An invention that does not look like its surroundings any more is made anew, and goes over into the new one."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from fills import filled
+from numpy.typing import NDArray
+from synth import as_frames, texture
+
+import vidrase.fill.synthesis_cache as unseen
+from vidrase.fill.window_frame import WindowFrame
+from vidrase.frames import Hole, HoleFrame
+
+SIZE = (120, 200)
+Rgb = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+def _out_of_focus(frames: int, last: float = 3.0) -> tuple[list[Rgb], list[Mask]]:
+    """A swinging camera before somebody who never moves; the picture goes out of focus."""
+    world = texture(SIZE[0] + 40, SIZE[1] + 40, 4)
+    noise = np.random.default_rng(1).normal(0, 25, (*world.shape[:2], 1))
+    world = np.clip(world + noise, 0, 255).astype(np.uint8)
+    body = np.zeros(world.shape[:2], np.uint8)
+    cv2.ellipse(body, (120, 80), (22, 38), 0, 0, 360, 1, -1)
+    truth, masks = [], []
+    for t in range(frames):
+        view = np.float32([[1, 0, 20 + 6 * np.sin(t / 9)], [0, 1, 20 + 3 * np.cos(t / 7)]])
+        picture = cv2.warpAffine(world, view, SIZE[::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+        blur = last * min(max((t - 15) / 30, 0), 1)
+        truth.append(cv2.GaussianBlur(picture, (0, 0), blur) if blur > 0.2 else picture)
+        masks.append(cv2.warpAffine(body, view, SIZE[::-1], flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0)
+    return truth, masks
+
+
+def _filled(truth: list[Rgb], masks: list[Mask]) -> list[Rgb]:
+    shown = [
+        np.where(mask[..., None], np.uint8((225, 20, 30)), picture) for picture, mask in zip(truth, masks, strict=True)
+    ]
+    holes = [HoleFrame(frame, Hole.of(mask)) for frame, mask in zip(as_frames(shown), masks, strict=True)]
+    return [frame.rgb() for frame in filled(holes, inpainter="auto")]
+
+
+def _detail(picture: Rgb, mask: Mask) -> float:
+    luma = picture.astype(np.float32).mean(2)
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    return float(np.abs(luma - cv2.blur(luma, (5, 5)))[inner].mean())
+
+
+def test_what_was_invented_in_focus_does_not_stay_sharp(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, masks = _out_of_focus(90)
+    result = _filled(truth, masks)
+    assert _detail(result[85], masks[85]) < 2 * _detail(truth[85], masks[85]) + 1
+    steps = []
+    for t in range(89):
+        both = cv2.erode((masks[t] & masks[t + 1]).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        view = np.float32(
+            [[1, 0, 6 * (np.sin((t + 1) / 9) - np.sin(t / 9))], [0, 1, 3 * (np.cos((t + 1) / 7) - np.cos(t / 7))]]
+        )
+        before = cv2.warpAffine(result[t], view, SIZE[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        steps.append(np.abs(before.astype(float) - result[t + 1])[both].mean())
+    assert max(steps[22:]) < 8, steps  # it goes over, it does not jump
+    monkeypatch.setattr(unseen, "worn", lambda *_: False)  # it goes with the focus all the way, nothing is made anew
+    soft = _filled(truth, masks)
+    assert _detail(soft[85], masks[85]) < 2 * _detail(truth[85], masks[85]) + 1
+    monkeypatch.setattr(unseen.Canvas, "refocus", lambda *_: None)
+    assert _detail(_filled(truth, masks)[85], masks[85]) > 3 * _detail(truth[85], masks[85])
+
+
+def test_while_nothing_changes_nothing_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, masks = _out_of_focus(60, last=0.0)
+    result = _filled(truth, masks)
+    monkeypatch.setattr(unseen, "worn", lambda *_: False)
+    monkeypatch.setattr(unseen.Canvas, "refocus", lambda *_: None)
+    assert all((one == other).all() for one, other in zip(result, _filled(truth, masks), strict=True))
+
+
+def test_what_has_faded_out_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, masks = _out_of_focus(50)
+    fill, gone, back = unseen.Unseen.fill, set(), []
+
+    def watched(self: unseen.Unseen, here: WindowFrame, *args: object) -> tuple[int, int]:
+        result = fill(self, here, *args)  # type: ignore[arg-type]
+        if self._fading is not None:
+            gone.update(np.unique(self._fading.source[self._fading.source >= 0]).tolist())
+        back.append(gone & ({*np.unique(here.synthesized.source).tolist()} | self._ways.keys()))
+        return result
+
+    monkeypatch.setattr(unseen.Unseen, "fill", watched)
+    _filled(truth, masks)
+    assert gone
+    assert not any(back)
+
+
+def test_what_was_guessed_beyond_a_border_is_made_up_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that tilts on: what comes into view would be the mirror image of what was there, again and again."""
+    world = texture(330, 240, 5)
+    truth, masks = [], []
+    for t in range(90):
+        view = np.float32([[1, 0, 20 + 4 * np.sin(t / 9)], [0, 1, 1.5 * t]])
+        truth.append(cv2.warpAffine(world, view, SIZE[::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP))
+        mask = np.zeros(SIZE, bool)
+        mask[20:, 80:124] = True
+        masks.append(mask)
+
+    def guessed() -> int:
+        most, fill = [], unseen.Unseen.fill
+
+        def watched(self: unseen.Unseen, here: WindowFrame, *args: object) -> tuple[int, int]:
+            result = fill(self, here, *args)  # type: ignore[arg-type]
+            most.append(np.count_nonzero(self._guessed(here.synthesized, args[3])))
+            return result
+
+        monkeypatch.setattr(unseen.Unseen, "fill", watched)
+        _filled(truth, masks)
+        monkeypatch.setattr(unseen.Unseen, "fill", fill)
+        return max(most)
+
+    little = guessed()
+    monkeypatch.setattr(unseen.Unseen, "_renew", lambda _, memory, *__: np.zeros_like(memory.source, bool))
+    assert 2 * little < guessed()
