@@ -83,10 +83,10 @@ class LiveLoop:
                 break
 
     def _process(self, picture: CapturedFrame) -> None:
-        report_dropped = self._capture.dropped - self._dropped_before
+        missed = self._capture.dropped - self._dropped_before
         self._dropped_before = self._capture.dropped
-        if report_dropped:
-            self._eraser.report_dropped(report_dropped)
+        if missed:
+            self._eraser.report_dropped(missed)
         start = time.monotonic()
         index = self._eraser.count
         self._arrivals[index] = picture.arrived
@@ -97,18 +97,18 @@ class LiveLoop:
         """Send the eraser's result, unless it was sent; `start`: monotonic seconds when its processing began."""
         result = self._eraser.result
         assert result is not None
-        current_stats = time.monotonic()
-        self._quiet_since = current_stats
+        now = time.monotonic()
+        self._quiet_since = now
         if result.index == self._sent_index:
             return  # still filling the delay
         self._sent_index = result.index
-        arrived = self._arrivals.pop(result.index, current_stats)
+        arrived = self._arrivals.pop(result.index, now)
         for old in [number for number in self._arrivals if number < result.index]:
             del self._arrivals[old]
         self._last, self._last_seconds = result.rgb, result.seconds
         self.stats.add(
-            current_stats - arrived,
-            current_stats - start,
+            now - arrived,
+            now - start,
             known=result.known,
             hole=bool(result.area.any()),
             dropped=self._capture.dropped,
@@ -131,16 +131,16 @@ class LiveLoop:
 
     def _handle_gap(self) -> None:
         """Without new frames: after a while show that in the output."""
-        current_stats = time.monotonic()
-        silence = current_stats - self._quiet_since
+        now = time.monotonic()
+        silence = now - self._quiet_since
         if silence >= GREY_AFTER and self._eraser.pending_frames:
             self._deliver_pending()  # frames from before the gap must not appear after it
             return
-        if self._last is None or silence < GREY_AFTER or current_stats - self._grey_at < GREY_EVERY:
+        if self._last is None or silence < GREY_AFTER or now - self._grey_at < GREY_EVERY:
             if self._window is not None and self._last is not None:
                 self._window.show(self._eraser, self._last, self.line())
             return
-        self._grey_at = current_stats
+        self._grey_at = now
         what = "signal lost, trying again" if self._capture.lost else "no signal"
         picture = signal_lost_image(self._last, f"{what} ({silence:.0f} s)")
         for output in self._outputs:

@@ -317,7 +317,7 @@ def _adjacent(own: Crop, more: Crop | None) -> Crop | None:
     room = ours[rows, columns]
     room[:] = part[: room.shape[0], : room.shape[1]]
     near = cv2.dilate(ours, np.ones((2 * spare + 1, 2 * spare + 1), np.uint8))[spare:-spare, spare:-spare] > 0
-    is_near = np.zeros(count, bool)
-    is_near[np.unique(labels[near])] = True
-    is_near[0] = False
-    return is_near[labels], more[1]
+    touching = np.zeros(count, bool)
+    touching[np.unique(labels[near])] = True
+    touching[0] = False
+    return touching[labels], more[1]
