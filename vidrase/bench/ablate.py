@@ -144,20 +144,28 @@ def summary(done: Sequence[tuple[Subject, dict[str, Numbers]]]) -> list[Row]:
     groups = dict.fromkeys(one.group for one, _ in done)
     for group in groups:
         cases = [(one, found) for one, found in done if one.group == group]
-        on = {name: float(np.mean([f[""][name] for _, f in cases if name in f[""]])) for name in cases[0][1][""]}
+        on = {
+            name: float(np.mean([f[""][name] for _, f in cases if name in f[""]]))
+            for name in _names([found[""] for _, found in cases])
+        }
         rows.append(
             Row("ablation", group, f"{len(cases)} cases", "all rules on", {k: round(v, 5) for k, v in on.items()})
         )
         parts = cases[0][0].parts
         for off in dict.fromkeys((ALL, *parts, *(rule.name for rule in rules.RULES if rule.group in parts))):
             gains = [_gains(found[""], found.get(off)) for _, found in cases]
-            numbers = {name: round(float(np.mean([g[name] for g in gains])), 5) for name in gains[0]}
+            numbers = {name: round(float(np.mean([g[name] for g in gains if name in g])), 5) for name in _names(gains)}
             key = _key(numbers)
-            single = [gain[key] for gain in gains]
+            single = [gain[key] for gain in gains if key in gain]
             numbers |= {"changed": float(sum(off in found for _, found in cases))}
             numbers |= {f"{key}_least": round(min(single), 4), f"{key}_most": round(max(single), 4)}
             rows.append(Row("ablation", group, f"{len(cases)} cases", f"gain of {off}", numbers))
     return rows
+
+
+def _names(numbers: Sequence[Numbers]) -> list[str]:
+    """The measures that any case has: a case without a shadow, say, has no recall of it."""
+    return list(dict.fromkeys(name for one in numbers for name in one))
 
 
 def _gains(on: Numbers, off: Numbers | None) -> Numbers:
