@@ -154,6 +154,14 @@ class FillOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How the clip is read."""
+
+    strict: bool = False
+    """A damaged clip or mask video is an error; else what is left of it is used, and said."""
+
+
+@dataclass(frozen=True, slots=True)
 class SinkOptions:
     """How the result is written."""
 
@@ -178,6 +186,7 @@ class Options:
     masks: MaskOptions = field(default_factory=MaskOptions)
     fill: FillOptions = field(default_factory=FillOptions)
     sink: SinkOptions = field(default_factory=SinkOptions)
+    source: SourceOptions = field(default_factory=SourceOptions)
 
 
 class Choices(TypedDict, total=False):
@@ -215,6 +224,7 @@ class Choices(TypedDict, total=False):
     pix_fmt: str | None
     lossless: bool
     overwrite: bool
+    strict: bool
 
 
 _RENAMED = {"mask_shape": "shape", "fill": "mode"}
@@ -240,6 +250,7 @@ def options_from(choices: Choices) -> Options:
         "masks": MaskOptions,
         "fill": FillOptions,
         "sink": SinkOptions,
+        "source": SourceOptions,
     }
     for part, kind in kinds.items():
         names = {field.name for field in fields(kind)}  # type: ignore[arg-type]

@@ -76,6 +76,7 @@ written = _options(
     click.option("--preset", help="The encoder's speed preset."),
     click.option("--pix-fmt", help="Pixel format to encode in.  [the source's]"),
     click.option("--lossless", is_flag=True, help="Outside the hole every sample stays what it was."),
+    click.option("--strict", is_flag=True, help="A damaged input is an error; else what is left is used, and said."),
     click.option("-q", "--quiet", is_flag=True, help="Only errors."),
     click.option("-v", "--verbose", is_flag=True, help="Say which encoder, models and stage times."),
     click.option("--debug", is_flag=True, help="Tracebacks."),

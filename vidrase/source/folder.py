@@ -18,6 +18,7 @@ from vidrase.colour import PixelLayout
 from vidrase.errors import DecodeError, OptionError, SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame, SourceInfo
 from vidrase.source.images import as_frame
+from vidrase.source.losses import Damage
 from vidrase.source.picture import SUFFIXES, Picture, read_picture
 
 Note = Callable[[str], None]
@@ -81,6 +82,7 @@ class FolderSource(Closable):
         if rate <= 0:
             raise OptionError(f"expected a frame rate above 0, got {rate}")
         self._paths, self._note = list(paths), note
+        self.damage = Damage()  # a frame is there or it is an error
         first = read_picture(self._paths[0])
         notes = tuple(_of_all(text, self._paths[0]) for text in first.notes)
         height, width = first.planes[0].shape

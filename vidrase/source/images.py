@@ -11,6 +11,7 @@ from PIL import Image
 from vidrase.closable import Closable
 from vidrase.errors import SourceError
 from vidrase.frames import Frame, SourceInfo
+from vidrase.source.losses import Damage
 from vidrase.source.picture import Picture, pillow, read_picture
 from vidrase.source.spool import Spool
 
@@ -50,6 +51,7 @@ class ImageSource(Closable):
     def __init__(self, path: Path, *, shown: str, note: Note, spool: Spool | None = None) -> None:
         """Read the picture. Raises as `read_picture`."""
         self._spool = spool
+        self.damage = Damage()  # a picture is there or it is not
         self._note = note
         picture = read_picture(path, name=shown if spool is not None else None)
         self._frame = as_frame(picture, 0, STILL_TIME_BASE)
