@@ -160,6 +160,32 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "json of no list": (["clip.mp4", "--mask", "hole.png", "--json"], 2, "--json goes with --list"),
     "no such gpu": (["clip.mp4", "--remove", "person", "--device", "cuda:7"], 1, "cuda"),
     "no such weights": (["clip.mp4", "--remove", "person", "--model", "none.pt"], 1, "none.pt"),
+    **{
+        f"{option} of {value}": (
+            ["clip.mp4", "--mask", "hole.png", option, value.join(("", rest))],
+            2,
+            "none of them infinite",
+        )
+        for option, rest in (("--region", ",0,90,90"), ("--box", ",0,90,90"), ("--at", ",20"))
+        for value in ("nan", "inf", "1e309", "-inf")
+    },
+    "region to nan": (["clip.mp4", "--mask", "hole.png", "--region", "0,0,nan,9"], 2, "none of them infinite"),
+    "time of nan": (["clip.mp4", "--mask", "hole.png", "--time", "nan-"], 2, "cannot read the time"),
+    "time of too many digits": (
+        ["clip.mp4", "--mask", "hole.png", "--time", "9" * 5000 + "-"],
+        2,
+        "cannot read the time",
+    ),
+    "crf of nan": (["clip.mp4", "--mask", "hole.png", "--crf", "nan"], 2, "expected a number"),
+    **{
+        f"{option} of nothing": (["clip.mp4", "--mask", "hole.png", option, ""], 2, f"value of {option} is empty")
+        for option in ("--region", "--time", "--remove", "--output", "--report", "--dilate", "--selection")
+    },
+    "mask of nothing": (["clip.mp4", "--mask", ""], 2, "value of --mask is empty"),
+    "file of nothing": ([""], 2, "a file name or option is empty"),
+    "times of nothing": (["clip.mp4", "--mask", "hole.png", "--time", " , "], 2, "names nothing"),
+    "remove of nothing": (["clip.mp4", "--mask", "hole.png", "--remove", ","], 2, "names nothing"),
+    "no address": (["http://[::1", "--mask", "hole.png"], 1, "is no address"),
     "sheet of no kind": (["clip.mp4", "--mask", "hole.png", "-o", "o.mp4", "--preview", "s.xyz"], 1, ".xyz"),
 }
 

@@ -65,7 +65,7 @@ def erase(
     notes = Notes(say)
     options, saved = recall(options)
     _check(options)
-    with open_source(where, note=notes, strict=options.source.strict) as source:
+    with open_source(where, note=notes, strict=options.source.strict, wait=options.source.wait) as source:
         for text in source.info.notes:
             notes(text)
         return erase_opened(source, to, options, notes, models=models, wishes=wishes, saved=saved)
@@ -134,7 +134,7 @@ def preview(
     if selection is not None:
         _check_saving(selection, options)
     notes, made = Notes(say), Sheet()
-    with open_source(where, note=notes, strict=options.source.strict) as source:
+    with open_source(where, note=notes, strict=options.source.strict, wait=options.source.wait) as source:
         run = Run(options, Models.load(options, notes), notes, saved=saved)
         words = (*options.select.remove, *options.select.keep)
         whole = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -24,6 +25,11 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise OptionError(f"{name}: expected {low} to {high}, got {value}")
+
+
+def _finite(what: object, *values: float) -> None:
+    if not all(map(math.isfinite, values)):
+        raise OptionError(f"{what}: expected numbers, px of the picture and seconds, none of them infinite or nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,9 @@ class Click:
     y: float
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        _finite(f"the point {self}", self.x, self.y, self.seconds)
+
     def __str__(self) -> str:
         return f"{self.x:g},{self.y:g}@{self.seconds:g}"
 
@@ -82,6 +91,7 @@ class Rectangle:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        _finite(f"the box {self}", self.x0, self.y0, self.x1, self.y1, self.seconds)
         if self.x1 <= self.x0 or self.y1 <= self.y0:
             raise OptionError(f"the box {self} has no inside; expected x0,y0,x1,y1 with x0 < x1 and y0 < y1")
 
@@ -109,6 +119,13 @@ class SelectOptions:
     """Spans in seconds from the first frame, half-open; frames outside pass unchanged. Empty: the whole clip."""
     selection: Path | None = None
     """A selection file of an earlier run: what it holds goes too, and its times and region hold where none are given here."""
+
+    def __post_init__(self) -> None:
+        for start, stop in self.times:
+            if not (math.isfinite(start) and start < stop):
+                raise OptionError(
+                    f"the time span {start:g} to {stop:g} s: expected two numbers, the start before the end"
+                )
 
     @property
     def detects(self) -> bool:
@@ -159,6 +176,11 @@ class SourceOptions:
 
     strict: bool = False
     """A damaged clip or mask video is an error; else what is left of it is used, and said."""
+    wait: float = 60.0
+    """Seconds after which a pipe that nobody writes to is given up."""
+
+    def __post_init__(self) -> None:
+        _within("wait", self.wait, 0.1, 1e6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +195,8 @@ class SinkOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        if self.crf is not None and not math.isfinite(self.crf):
+            raise OptionError(f"crf: expected a number, got {self.crf}")
         if self.lossless and self.crf is not None:
             raise OptionError(f"--lossless and --crf {self.crf:g} exclude each other; give one of them")
 
@@ -225,6 +249,7 @@ class Choices(TypedDict, total=False):
     lossless: bool
     overwrite: bool
     strict: bool
+    wait: float
 
 
 _RENAMED = {"mask_shape": "shape", "fill": "mode"}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
 from vidrase import picks, selectionfile, thing
-from vidrase.errors import OptionError, SourceError
+from vidrase.errors import OptionError, SourceError, UnsupportedSource
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
 from vidrase.kept import kept_beyond, limited, union, with_kept
@@ -362,8 +362,11 @@ class _During:
 
 def _mask_files(stack: ExitStack, run: Run, info: SourceInfo) -> list[Iterator[NDArray[np.bool_]]]:
     readers = []
+    reading = run.options.source
     for path in run.options.select.mask:
-        masks = stack.enter_context(open_source(path, note=run.notes, strict=run.options.source.strict))
+        if path.is_fifo():
+            raise UnsupportedSource(f"mask {path} is a pipe, and masks are read twice; save it to a file first")
+        masks = stack.enter_context(open_source(path, note=run.notes, strict=reading.strict))
         readers.append(iter(open_masks(masks, info, run.notes)))
     return readers
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from vidrase.cli.parse import Number
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
@@ -24,7 +26,7 @@ import click
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the JSON records and the HTML page.")
 @click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", help="Of the fill.")
-@click.option("--minutes", type=click.FloatRange(min=0.1), help="Of the live soak.  [10; --quick: 0.5]")
+@click.option("--minutes", type=Number(min=0.1), help="Of the live soak.  [10; --quick: 0.5]")
 @click.option("--all-pictures", is_flag=True, help="Put pictures on the page that may not be published.")
 @click.option(
     "--compare",

@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 
 from vidrase.cli import interrupt
-from vidrase.errors import DependencyError, VidraseError
+from vidrase.errors import DependencyError, OptionError, VidraseError
 
 COMMANDS = {  # name -> (module, attribute, what --help says)
     "erase": ("vidrase.cli.erase", "erase", "Remove things from pictures and videos (what `vidrase FILE …` runs)."),
@@ -46,6 +46,12 @@ class _Commands(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "" in args:
+            before = args[args.index("") - 1] if args.index("") else ""
+            of = f"the value of {before}" if before.startswith("-") else "a file name or option"
+            raise OptionError(
+                f"{of} is empty; leave it out, or say what it is to be (a variable of your shell that is not set?)"
+            )
         first = args[0] if args else ""
         if first and first not in COMMANDS and first not in ("--help", "-h", "--version"):
             args = ["erase", *args]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self, cast
-from urllib.parse import unquote, urlsplit
+from typing import Protocol, Self
+from urllib.parse import unquote
 
 from vidrase.errors import SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame, SourceInfo
@@ -18,10 +18,13 @@ from vidrase.source.losses import Damage, Gap
 from vidrase.source.random import RandomAccess, random_access
 from vidrase.source.spool import Spool
 from vidrase.source.video import VideoSource
+from vidrase.written import url_of
 
 __all__ = ["Damage", "Gap", "RandomAccess", "Source", "open_random", "open_source"]
 
 Note = Callable[[str], None]
+
+WAIT_SECONDS = 60.0  # for a pipe that nobody writes to
 
 
 class Source(Protocol):
@@ -56,6 +59,7 @@ def open_source(
     note: Note | None = None,
     threads: int | None = None,
     strict: bool = False,
+    wait: float = WAIT_SECONDS,
 ) -> Source:
     """`where` opened for reading, its first frame decoded.
 
@@ -64,19 +68,26 @@ def open_source(
     note:       called with a line for whatever is done in another way than expected; `info.notes` has what is known at once.
     threads:    of the decoder; None: its own choice.
     strict:     raise DecodeError at the end of a reading that found something missing; else it is only told.
+    wait:       seconds after which a pipe that nobody writes to is SourceNotFound.
     Raises SourceNotFound, UnsupportedSource (nothing there that can be read) or DecodeError (damaged).
     """
-    return _open(where, frame_rate, note or _silent, threads, strict=strict)
+    return _open(where, frame_rate, note or _silent, threads, strict=strict, wait=wait)
 
 
 def _open(
-    where: str | Path, frame_rate: Fraction | None, note: Note, threads: int | None, *, strict: bool = False
+    where: str | Path,
+    frame_rate: Fraction | None,
+    note: Note,
+    threads: int | None,
+    *,
+    strict: bool = False,
+    wait: float = WAIT_SECONDS,
 ) -> VideoSource | ImageSource | FolderSource:
     text = str(where)
     if text == "-":
-        return _spooled(Spool.of_stdin(note), "standard input", note, threads, strict=strict)
+        return _spooled(Spool.of_stdin(note, wait), "standard input", note, threads, strict=strict)
     if "://" in text:
-        parts = urlsplit(text)
+        parts = url_of(text)
         if parts.scheme.lower() != "file":
             return VideoSource(text, path=None, shown=text, note=note, threads=threads, strict=strict)
         text = unquote(parts.path)
@@ -95,9 +106,7 @@ def _open(
     if stat.S_ISDIR(mode):
         return FolderSource(pictures_in(path), where=path, shown=text, frame_rate=frame_rate, note=note)
     if stat.S_ISFIFO(mode):
-        with path.open("rb") as pipe:
-            spool = Spool(cast(BinaryIO, pipe), text, note)
-        return _spooled(spool, text, note, threads, strict=strict)
+        return _spooled(Spool.of_pipe(path, note, wait), text, note, threads, strict=strict)
     if not stat.S_ISREG(mode):
         raise UnsupportedSource(
             f"{text} is a device; expected a file, folder, URL or - (a camera goes with: vidrase live)"

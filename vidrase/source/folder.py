@@ -43,11 +43,12 @@ def pictures_in(folder: Path) -> list[Path]:
     """The image files of `folder` in natural order. Raises UnsupportedSource when there is none."""
     try:
         names = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+        names = [path for path in names if path.is_file()]  # a folder may be called x.png as well
     except OSError as error:
         raise UnsupportedSource(f"folder {folder} cannot be read: {error.strerror or error}") from error
     if not names:
         raise UnsupportedSource(f"folder {folder} holds no pictures; expected frames as PNG, JPEG, TIFF, WebP or BMP")
-    return sorted((path for path in names if path.is_file()), key=natural_key)
+    return sorted(names, key=natural_key)
 
 
 def pictures_matching(pattern: str) -> list[Path]:

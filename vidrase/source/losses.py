@@ -1,8 +1,9 @@
 """What is missing in the middle of a damaged file: watched while it is read, told when it ends.
 
-A gap in the times alone proves nothing: files of variable rate are full of them. It counts as a loss when something else says so
-where it lies: packets that were not decoded or are marked corrupt, bytes of the file that no packet came from, sound that is missing
-as well, a container whose own durations lead on to another time. A clip that is else exactly regular needs no witness for a long gap.
+A gap in the times alone proves nothing: files of variable rate are full of them. It counts as a loss when something else says
+so where it lies: packets that were not decoded or are marked corrupt, bytes of the file that no packet came from, sound that is
+missing as well, a container whose own durations lead on to another time. A clip that is else exactly regular needs no witness
+for a long gap.
 """
 
 from __future__ import annotations
