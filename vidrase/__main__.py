@@ -3,12 +3,13 @@
 import sys
 from typing import NoReturn
 
-from vidrase.cli import interrupt
+from vidrase.cli import interrupt, terminal
 
 
 def start() -> NoReturn:
     """The process's way in and out. Ctrl-C is safe from here on, before anything larger is loaded."""
     interrupt.install()
+    terminal.install()
     try:
         from vidrase.cli.main import main
 
