@@ -48,6 +48,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
 OWNERS = {
     "av": {"source", "sink", "live", "avplanes", "holefile", "streamcheck", "bench"},
     "PIL": {"source", "sink", "imagemeta"},
+    "pillow_heif": {"source"},
     "decord": {"source", "train"},
     "ultralytics": {"segment", "track", "train", "weights", "bench"},
     "torchvision": {"torchvision_ops", "segment", "flow", "weights"},

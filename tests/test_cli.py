@@ -296,7 +296,7 @@ def test_what_cannot_be_printed_costs_nothing(name: str, tmp_path: Path) -> None
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_stream_that_cannot_be_written_is_remembered(tmp_path: Path) -> None:
-    kept = Forgiving(Path("/dev/full").open("w", encoding="ascii"))
+    kept = Forgiving(Path("/dev/full").open("w", encoding="ascii"))  # noqa: SIM115
     assert kept.write("für\udcff") > 0
     kept.flush()
     assert kept.error is not None

@@ -12,7 +12,7 @@ from vidrase.closable import Closable
 from vidrase.errors import SourceError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.source.losses import Damage
-from vidrase.source.picture import Picture, pillow, read_picture
+from vidrase.source.picture import Picture, is_heif, pillow, read_picture
 from vidrase.source.spool import Spool
 
 Note = Callable[[str], None]
@@ -33,7 +33,7 @@ def looks_like_image(head: bytes) -> bool:
         return True
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \n\r\t#":
         return True
-    return head[4:8] == b"ftyp" and head[8:12] == b"avif"
+    return is_heif(head) or (head[4:8] == b"ftyp" and head[8:12] == b"avif")
 
 
 def moves(path: Path) -> bool:
