@@ -37,7 +37,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
         "streamcheck",
         "thing",
     },
-    {"survey", "inpaint", "motion", "written"},
+    {"survey", "inpaint", "motion", "written", "drawn"},
     {"album"},
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
     {"streams", "timing", "options", "report", "labels", "phrase", "summary", "heal"},

@@ -115,6 +115,8 @@ class SelectOptions:
     """Nothing outside it is changed."""
     mask: tuple[Path, ...] = ()
     """Mask files (image, folder, video; white = remove), displayed orientation."""
+    mask_invert: bool = False
+    """In the mask files black goes, and white stays."""
     times: tuple[tuple[float, float], ...] = ()
     """Spans in seconds from the first frame, half-open; frames outside pass unchanged. Empty: the whole clip."""
     selection: Path | None = None
@@ -222,6 +224,7 @@ class Choices(TypedDict, total=False):
     box: Sequence[Rectangle]
     region: Rectangle | None
     mask: str | Path | Sequence[str | Path]
+    mask_invert: bool
     times: Sequence[tuple[float, float]]
     selection: str | Path | None
     dilate: int | None

@@ -367,7 +367,7 @@ def _mask_files(stack: ExitStack, run: Run, info: SourceInfo) -> list[Iterator[N
         if path.is_fifo():
             raise UnsupportedSource(f"mask {path} is a pipe, and masks are read twice; save it to a file first")
         masks = stack.enter_context(open_source(path, note=run.notes, strict=reading.strict))
-        readers.append(iter(open_masks(masks, info, run.notes)))
+        readers.append(iter(open_masks(masks, info, run.notes, invert=run.options.select.mask_invert)))
     return readers
 
 

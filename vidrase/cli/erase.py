@@ -37,6 +37,7 @@ what = _options(
     ),
     click.option("--keep", multiple=True, metavar="WHAT", help="What stays, of what --remove names."),
     click.option("--mask", multiple=True, type=click.Path(path_type=Path), help="Image, folder or video: white goes."),
+    click.option("--mask-invert", is_flag=True, help="In the masks black goes."),
     click.option("--at", multiple=True, metavar="X,Y[@T]", help="The thing at this point (at T seconds)."),
     click.option("--box", multiple=True, metavar="X0,Y0,X1,Y1[@T]", help="The thing in this box."),
     click.option("--region", metavar="X0,Y0,X1,Y1", help="Change nothing outside this box."),
