@@ -16,8 +16,10 @@ def start() -> NoReturn:
         main()
     except SystemExit as leave:
         interrupt.ignore()
-        if leave.code != interrupt.EXIT_CODE:
+        if not leave.code:
             raise
+        if leave.code != interrupt.EXIT_CODE:
+            interrupt.leave(leave.code if isinstance(leave.code, int) else 1)
     except KeyboardInterrupt:
         interrupt.ignore()
         sys.stderr.write("vidrase: interrupted\n")

@@ -16,8 +16,8 @@ from typing import NoReturn
 
 import click
 
-from vidrase.cli import interrupt
-from vidrase.errors import DependencyError, OptionError, VidraseError
+from vidrase.cli import interrupt, memory
+from vidrase.errors import DependencyError, OptionError, OutOfMemory, VidraseError
 
 COMMANDS = {  # name -> (module, attribute, what --help says)
     "erase": ("vidrase.cli.erase", "erase", "Remove things from pictures and videos (what `vidrase FILE …` runs)."),
@@ -98,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
+        memory.check(arguments)
         code = cli.main(arguments, prog_name="vidrase", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except (SystemExit, click.exceptions.Exit) as leave:
@@ -117,6 +118,10 @@ def _told(error: BaseException) -> int:
     if isinstance(error, click.ClickException):
         _say(f"{error.format_message()}  (see: vidrase --help)")
         return 2
+    lack = None if type(error) is OutOfMemory else memory.lacking(error)
+    if lack is not None:
+        _say(lack)
+        return 1
     if isinstance(error, VidraseError):
         _say(" ".join(str(error).split()))
         return error.exit_code
@@ -125,8 +130,6 @@ def _told(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         # whoever read our output has gone; pointing stdout elsewhere keeps the interpreter's own flush quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    elif isinstance(error, MemoryError):
-        _say("out of memory; try --quality fast or close other programs")
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         _say(
             f"the disk is full; what a run keeps for a while lies in {tempfile.gettempdir()} (TMPDIR names another folder)"

@@ -5,6 +5,7 @@ Invariant: planes, pts and side data are the decoder's own. What had to be done 
 
 from __future__ import annotations
 
+import errno
 import heapq
 import itertools
 from collections.abc import Callable, Generator, Iterator
@@ -132,7 +133,9 @@ class VideoSource(Closable):
                 heapq.heappush(waiting, packet.pts)
             try:
                 frames = stream.decode(packet)
-            except (EOFError, av.FFmpegError):
+            except (EOFError, av.FFmpegError) as error:
+                if error.errno == errno.ENOMEM:
+                    raise MemoryError(f"a frame of {self._shown} does not fit into memory") from error
                 if not ended:  # at the end: flushed already by the demuxer's own last packet
                     losses.failed()
                 continue
