@@ -37,7 +37,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
         "streamcheck",
         "masktrack",
     },
-    {"shots", "inpaint", "motion", "written"},
+    {"shots", "inpaint", "motion", "written", "drawn"},
     {"keyframes"},
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
     {"streams", "timing", "options", "report", "labels", "phrase", "summary", "tracklets"},
@@ -48,6 +48,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
 OWNERS = {
     "av": {"source", "sink", "live", "avplanes", "holefile", "streamcheck", "bench"},
     "PIL": {"source", "sink", "imagemeta"},
+    "pillow_heif": {"source"},
     "decord": {"source", "train"},
     "ultralytics": {"segment", "track", "train", "weights", "bench"},
     "torchvision": {"torchvision_ops", "segment", "flow", "weights"},

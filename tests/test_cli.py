@@ -19,6 +19,7 @@ from clips import packets, write_clip
 
 from vidrase.cli import main as cli
 from vidrase.cli.erase import erase
+from vidrase.cli.terminal import Forgiving
 from vidrase.options import Choices
 from vidrase.source import open_source
 
@@ -165,6 +166,32 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "json of no list": (["clip.mp4", "--mask", "hole.png", "--json"], 2, "--json goes with --list"),
     "no such gpu": (["clip.mp4", "--remove", "person", "--device", "cuda:7"], 1, "cuda"),
     "no such weights": (["clip.mp4", "--remove", "person", "--model", "none.pt"], 1, "none.pt"),
+    **{
+        f"{option} of {value}": (
+            ["clip.mp4", "--mask", "hole.png", option, value.join(("", rest))],
+            2,
+            "none of them infinite",
+        )
+        for option, rest in (("--region", ",0,90,90"), ("--box", ",0,90,90"), ("--at", ",20"))
+        for value in ("nan", "inf", "1e309", "-inf")
+    },
+    "region to nan": (["clip.mp4", "--mask", "hole.png", "--region", "0,0,nan,9"], 2, "none of them infinite"),
+    "time of nan": (["clip.mp4", "--mask", "hole.png", "--time", "nan-"], 2, "cannot read the time"),
+    "time of too many digits": (
+        ["clip.mp4", "--mask", "hole.png", "--time", "9" * 5000 + "-"],
+        2,
+        "cannot read the time",
+    ),
+    "crf of nan": (["clip.mp4", "--mask", "hole.png", "--crf", "nan"], 2, "expected a number"),
+    **{
+        f"{option} of nothing": (["clip.mp4", "--mask", "hole.png", option, ""], 2, f"value of {option} is empty")
+        for option in ("--region", "--time", "--remove", "--output", "--report", "--dilate", "--selection")
+    },
+    "mask of nothing": (["clip.mp4", "--mask", ""], 2, "value of --mask is empty"),
+    "file of nothing": ([""], 2, "a file name or option is empty"),
+    "times of nothing": (["clip.mp4", "--mask", "hole.png", "--time", " , "], 2, "names nothing"),
+    "remove of nothing": (["clip.mp4", "--mask", "hole.png", "--remove", ","], 2, "names nothing"),
+    "no address": (["http://[::1", "--mask", "hole.png"], 1, "is no address"),
     "sheet of no kind": (["clip.mp4", "--mask", "hole.png", "-o", "o.mp4", "--preview", "s.xyz"], 1, ".xyz"),
 }
 
@@ -253,3 +280,30 @@ def test_standard_input(tmp_path: Path, clip: Path) -> None:
     with clip.open("rb") as stream:
         subprocess.run(words, cwd=tmp_path, stdin=stream, check=True)
     assert packets(tmp_path / "o.mp4") == packets(clip)
+
+
+DEAF = {"all closed": "<&- >&- 2>&-", "both full": ">/dev/full 2>&1", "nobody reads": "2>&1 | true"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a POSIX shell and /dev/full")
+@pytest.mark.parametrize("name", DEAF)
+def test_what_cannot_be_printed_costs_nothing(name: str, tmp_path: Path) -> None:
+    """The notes, the progress and the summary go nowhere; the result is there, and the exit code is 0."""
+    cv2.imwrite(str(tmp_path / "a.png"), synth.clip(1, 48, 64)[0][0])
+    cv2.imwrite(str(tmp_path / "m.png"), np.pad(np.full((8, 8), 255, np.uint8), ((9, 31), (9, 47))))
+    words = f"'{sys.executable}' -m vidrase a.png --mask m.png --lossless -v -o o.png"
+    line = f"set -o pipefail; {words} {DEAF[name]}"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    assert cv2.imread(str(tmp_path / "o.png")) is not None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "m.png", "o.png"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_stream_that_cannot_be_written_is_remembered(tmp_path: Path) -> None:
+    kept = Forgiving(Path("/dev/full").open("w", encoding="ascii"))  # noqa: SIM115
+    assert kept.write("für\udcff") > 0
+    kept.flush()
+    assert kept.error is not None
+    assert kept.error.errno == errno.ENOSPC
+    assert kept.write("more") == 4

@@ -32,7 +32,7 @@ def test_spans_that_make_no_sense(text: str) -> None:
 
 
 def test_words_and_numbers() -> None:
-    assert words_of(("person, dog", "id:3")) == ("person", "dog", "id:3")
+    assert words_of("--remove", ("person, dog", "id:3")) == ("person", "dog", "id:3")
     assert auto_or_int("--dilate", "auto") is None
     assert auto_or_int("--dilate", "0") == 0
     with pytest.raises(OptionError, match="--dilate: expected a whole number"):

@@ -27,7 +27,7 @@ def test_a_truncated_video_gives_what_is_there_and_says_so(name: str, tmp_path: 
     with open_source(path, note=said.append) as source:
         first, second = len(list(source)), len(list(source))
     assert 30 < first == second < 90
-    assert sum("ended early, at " in text and " s of 4.0 s" in text for text in said) == 1
+    assert sum("ended early, at " in text and " s of 4.00 s" in text for text in said) == 1
 
 
 def test_longer_sound_is_no_early_end(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import av
 import cv2
 import numpy as np
 import pytest
+import synth
 from clips import pictures
+from heic import write_grid
 from PIL import Image, ImageCms, PngImagePlugin
 
-from vidrase.errors import DecodeError, OptionError, UnsupportedSource
+from vidrase.eraser import erase
+from vidrase.errors import DecodeError, DependencyError, OptionError, UnsupportedSource
 from vidrase.frames import UPRIGHT, Frame, Orientation
 from vidrase.imagemeta import ImageNative
 from vidrase.source import open_source, picture
@@ -292,3 +296,41 @@ def test_frames_that_do_not_fit_are_named(tmp_path: Path) -> None:
 def test_orientation_names() -> None:
     square = np.arange(6).reshape(2, 3)
     assert np.array_equal(Orientation(1).to_display(square), [[3, 0], [4, 1], [5, 2]])
+
+
+def test_a_photograph_in_tiles_is_read_whole(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif")
+    shown = cv2.resize(synth.clip(1, 64, 96)[0][0], (256, 192), interpolation=cv2.INTER_CUBIC)
+    write_grid(tmp_path / "photo.heic", shown, 2, 2)
+    with open_source(tmp_path / "photo.heic") as source:
+        (frame,) = source
+        assert source.info.kind == "image"
+    assert frame.size == (192, 256)
+    assert float(np.abs(frame.rgb().astype(int) - shown).mean()) < 6
+    mask = np.zeros((192, 256), np.uint8)
+    mask[80:110, 110:150] = 255  # where the four tiles meet
+    cv2.imwrite(str(tmp_path / "m.png"), mask)
+    erase(tmp_path / "photo.heic", mask=tmp_path / "m.png", dilate=0)
+    made = cv2.imread(str(tmp_path / "photo_erased.png"))[..., ::-1]
+    assert np.array_equal(made[mask == 0], frame.rgb()[mask == 0])
+    assert not np.array_equal(made, frame.rgb())
+
+
+def test_without_its_library_heic_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(90))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(DependencyError, match=r"photo\.heic is HEIC, .* pip install pillow-heif"):
+        open_source(tmp_path / "photo.heic")
+
+
+def test_a_damaged_heic_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif")
+    write_grid(tmp_path / "a.heic", synth.clip(1, 128, 128)[0][0], 1, 2)
+    data = (tmp_path / "a.heic").read_bytes()
+    for n, broken in enumerate((data[: len(data) * 2 // 3], data[:200], data[:400] + bytes(len(data) - 400))):
+        path = tmp_path / f"{n}.heic"
+        path.write_bytes(broken)
+        with pytest.raises((DecodeError, UnsupportedSource)) as caught:
+            open_source(path)
+        assert "\n" not in str(caught.value)
+        assert path.name in str(caught.value)

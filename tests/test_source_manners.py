@@ -7,6 +7,7 @@ import gc
 import http.server
 import io
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -21,6 +22,8 @@ from PIL import Image
 from sourceclips import TB, long_clip, make
 
 from vidrase.errors import OptionError, SourceError, SourceNotFound, UnsupportedSource
+from vidrase.live.address import address_of
+from vidrase.sink import default_output
 from vidrase.source import open_random, open_source, video
 
 
@@ -223,3 +226,35 @@ def test_random_access_to_stills(tmp_path: Path) -> None:
         assert clip.peek(0, (24, 32)).shape == (24, 32, 3)
     with pytest.raises(UnsupportedSource, match="only be read once"):
         open_random("-")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_that_nobody_writes_to_is_given_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceNotFound, match=r"nothing came from .*pipe for 0.1 s; .*--wait"):
+        open_source(tmp_path / "pipe", wait=0.1)
+    reading, writing = os.pipe()
+    code = "import sys; from vidrase.source import open_source\ntry: open_source('-', wait=0.1)\nexcept OSError as e: print(e)"
+    done = subprocess.run([sys.executable, "-c", code], stdin=reading, capture_output=True, text=True, check=True)
+    os.close(reading), os.close(writing)
+    assert "nothing came from standard input for 0.1 s" in done.stdout
+
+
+def test_a_folder_called_like_a_picture_is_none(tmp_path: Path) -> None:
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(UnsupportedSource, match="holds no pictures"):
+        open_source(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pictures(1)[0]).save(tmp_path / name)
+    with open_source(tmp_path) as source:
+        assert source.info.frame_names == ("a.png", "b.png")
+
+
+@pytest.mark.parametrize(
+    "where", ["http://[::1", "http://[", "http://a]b/c.mp4", "http://host:port/c", "http://h:99999999/", "file://["]
+)
+def test_what_is_no_address_is_said(where: str) -> None:
+    for ask in (open_source, default_output, address_of):
+        with pytest.raises(UnsupportedSource, match="is no address") as caught:
+            ask(where)
+        assert "\n" not in str(caught.value)

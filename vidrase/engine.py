@@ -25,7 +25,7 @@ from vidrase.select import Selection
 from vidrase.selectionfile import SavedSelection, refuse_existing
 from vidrase.sheet import Sheet, check_sheet
 from vidrase.sink import open_sink
-from vidrase.source import Source, open_random, open_source
+from vidrase.source import Damage, Source, open_random, open_source
 from vidrase.store import InstanceStore, TrackSummary
 from vidrase.streams import prefetch
 from vidrase.timing import peak_memory_mib
@@ -65,7 +65,7 @@ def erase(
     notes = Notes(say)
     options, saved = recall(options)
     _check(options)
-    with open_source(where, note=notes) as source:
+    with open_source(where, note=notes, strict=options.source.strict, wait=options.source.wait) as source:
         for text in source.info.notes:
             notes(text)
         return erase_opened(source, to, options, notes, models=models, wishes=wishes, saved=saved)
@@ -116,6 +116,7 @@ def erase_opened(
     report.peak_memory_mib = round(peak_memory_mib(), 1)
     report.peak_frames_in_flight = run.alive.peak
     report.fallbacks = dict(notes.counts)
+    report.missing_frames, report.faulty_frames = source.damage.missing_frames, len(source.damage.faulty)
     return report
 
 
@@ -133,7 +134,7 @@ def preview(
     if selection is not None:
         _check_saving(selection, options)
     notes, made = Notes(say), Sheet()
-    with open_source(where, note=notes) as source:
+    with open_source(where, note=notes, strict=options.source.strict, wait=options.source.wait) as source:
         run = Run(options, Models.load(options, notes), notes, saved=saved)
         words = (*options.select.remove, *options.select.keep)
         whole = (
@@ -284,6 +285,7 @@ class _Excerpt(Closable):
 
     info: SourceInfo
     frames: list[Frame]
+    damage: Damage = Damage()  # noqa: RUF009 - frozen
 
     def __iter__(self) -> Iterator[Frame]:
         return iter(self.frames)

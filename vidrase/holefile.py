@@ -1,10 +1,7 @@
 """Masks as files: an image, a folder of images or a video, white where something is to go.
 
 Invariant: what `MaskWriter` wrote, `MaskReader` gives back exactly. Masks are bool [H, W] in *displayed* orientation.
-
-What counts as white: the brightest channel above half of its range. Two kinds of mask are not black and white, and are known for
-what they are: a palette image with colours in it is a label map, and everything that is not black goes; an image that is partly
-transparent and has only one colour where it is not, is read from its transparency.
+What of a drawn picture goes is told by `drawn`.
 """
 
 from __future__ import annotations
@@ -22,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase.drawn import fitted, mask_of, same_aspect
 from vidrase.errors import OptionError, ShapeError, SinkError
 from vidrase.frames import Frame, Hole, SourceInfo
 from vidrase.imagemeta import ImageNative
@@ -31,7 +29,8 @@ Note = Callable[[str], None]
 
 VIDEO_SUFFIXES = (".mkv", ".avi")
 IMAGE_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp")  # the ones that OpenCV writes without loss
-HALF = 127  # of 255
+HELD = 2  # masks that a video may be short of, as encoders and editors lose them: the last one is held
+MOST = 0.6  # of the picture: a mask of more was seldom meant
 
 
 class MaskSource(Protocol):
@@ -42,28 +41,33 @@ class MaskSource(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def open_masks(masks: MaskSource, info: SourceInfo, note: Note | None = None) -> MaskReader:
+def open_masks(masks: MaskSource, info: SourceInfo, note: Note | None = None, *, invert: bool = False) -> MaskReader:
     """The masks in the opened source `masks` for the frames of the clip that `info` describes, in order.
 
-    Raises ShapeError at once when their size differs, or their number where both are known for certain.
+    invert: what is black goes.
+    Raises ShapeError at once when their shape differs, or their number where both are known for certain.
     """
-    return MaskReader(masks, info, note)
+    return MaskReader(masks, info, note, invert=invert)
 
 
 class MaskReader:
     """One bool [H, W] mask, displayed orientation, for each frame of a clip; holds one at a time.
 
     An image serves every frame. A folder goes by file names when these are the names of the clip's frames (one that is missing
-    means that nothing goes there), else frame by frame; a video frame by frame.
+    means that nothing goes there), else frame by frame; a video frame by frame. Masks of another size but the same shape are
+    scaled; where the last one or two are not there, the one before is held.
     """
 
-    def __init__(self, masks: MaskSource, info: SourceInfo, note: Note | None = None) -> None:
-        self._masks, self._info = masks, info
+    def __init__(self, masks: MaskSource, info: SourceInfo, note: Note | None = None, *, invert: bool = False) -> None:
+        self._masks, self._info, self._invert = masks, info, invert
         self._note: Note = note or (lambda _: None)
         self._size = info.displayed_size
-        self._said = False
+        self._said = self._wide = False
         have, wanted = masks.info.displayed_size, self._size
-        if have != wanted:
+        self._own = have
+        if have != wanted and same_aspect(have, wanted):
+            self._note(f"mask {masks.info.url} is {have[1]}x{have[0]}: scaled to {wanted[1]}x{wanted[0]}")
+        elif have != wanted:
             raise ShapeError(
                 f"mask {masks.info.url} is {have[1]}x{have[0]}, expected {wanted[1]}x{wanted[0]} like"
                 f" {info.url} as it is shown; draw it on a frame of that size"
@@ -86,14 +90,20 @@ class MaskReader:
             yield mask
 
     def _in_order(self) -> Iterator[NDArray[np.bool_]]:
-        count = 0
+        count, mask = 0, None
         frames = iter(self._masks)
         try:
             for frame in frames:
                 count = frame.index + 1
-                yield self._read(frame)
+                mask = self._read(frame)
+                yield mask
         finally:
             _close(frames)
+        for _ in range(HELD):
+            if mask is None:
+                break
+            self._note(f"{self._masks.info.url} has only {count} masks: the last one is held for what is left")
+            yield mask
         raise ShapeError(
             f"{self._masks.info.url} has {count} masks, but {self._info.url} has more frames{self._hint()}"
         )
@@ -125,7 +135,7 @@ class MaskReader:
         if have is None or wanted is None or have == wanted:
             return
         text = f"{masks.url} has {have} masks, but {info.url} has {wanted} frame{'s' if wanted > 1 else ''}"
-        if masks.kind == "frames" and info.kind in ("frames", "image"):
+        if masks.kind == "frames" and info.kind in ("frames", "image") and not 0 < wanted - have <= HELD:
             raise ShapeError(f"{text}; give one mask a frame, or a single image for all")
         if have > wanted:  # a header may be wrong; too few masks are an error only when they run out
             self._note(f"{text}, as their headers have it")
@@ -135,47 +145,20 @@ class MaskReader:
         return f" ({count} by its header)" if count else ""
 
     def _read(self, frame: Frame) -> NDArray[np.bool_]:
-        if frame.displayed_size != self._size:
+        if frame.displayed_size != self._own:
             raise ShapeError(
-                f"mask {frame.index} of {self._masks.info.url} is {frame.displayed_size}, expected {self._size}"
+                f"mask {frame.index} of {self._masks.info.url} is {frame.displayed_size}, expected {self._own}"
             )
         mask, how = mask_of(frame)
         if how and not self._said:
             self._said = True
             self._note(f"mask {self._masks.info.url}: {how}")
+        mask = fitted(~mask if self._invert else mask, self._size)
+        if not self._wide and (share := float(mask.mean())) > MOST:
+            self._wide = True
+            ask = "is it right with" if self._invert else "is it the wrong way round? Then give"
+            self._note(f"mask {self._masks.info.url} covers {share:.0%} of the picture; {ask} --mask-invert")
         return mask
-
-
-def mask_of(frame: Frame) -> tuple[NDArray[np.bool_], str]:
-    """(bool [H, W] displayed: what is white in `frame`, how it was understood when it is not plain black and white)."""
-    if frame.layout.model == "gray":
-        bright: NDArray = frame.planes[0] > (1 << frame.layout.bits) // 2 - 1
-        colours: NDArray = frame.planes[0][..., None]
-    else:
-        colours = frame.orientation.to_stored(frame.rgb())
-        if _is_label_map(frame, colours):
-            mask = np.asarray(colours.any(2))
-            return np.array(
-                frame.orientation.to_display(mask)
-            ), "a palette with colours: everything that is not black goes"
-        bright = np.asarray(colours.max(2) > HALF)
-    how = ""
-    if frame.layout.alpha:
-        solid = frame.planes[-1] > (1 << frame.layout.bits) // 2 - 1
-        if not solid.all():
-            shown = colours[solid]
-            if not len(shown) or (shown == shown[0]).all():
-                bright, how = solid, "one colour on a transparent ground: what is opaque goes"
-            else:
-                bright = bright & solid
-    return np.array(frame.orientation.to_display(bright)), how
-
-
-def _is_label_map(frame: Frame, colours: NDArray) -> bool:
-    native = frame.native
-    if not (isinstance(native, ImageNative) and native.mode in ("P", "PA")):
-        return False
-    return bool((colours.max(2) != colours.min(2)).any())
 
 
 def _stem(frame: Frame) -> str:

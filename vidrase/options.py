@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -24,6 +25,11 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise OptionError(f"{name}: expected {low} to {high}, got {value}")
+
+
+def _finite(what: object, *values: float) -> None:
+    if not all(map(math.isfinite, values)):
+        raise OptionError(f"{what}: expected numbers, px of the picture and seconds, none of them infinite or nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,9 @@ class Click:
     y: float
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        _finite(f"the point {self}", self.x, self.y, self.seconds)
+
     def __str__(self) -> str:
         return f"{self.x:g},{self.y:g}@{self.seconds:g}"
 
@@ -82,6 +91,7 @@ class Rectangle:
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        _finite(f"the box {self}", self.x0, self.y0, self.x1, self.y1, self.seconds)
         if self.x1 <= self.x0 or self.y1 <= self.y0:
             raise OptionError(f"the box {self} has no inside; expected x0,y0,x1,y1 with x0 < x1 and y0 < y1")
 
@@ -105,10 +115,19 @@ class SelectOptions:
     """Nothing outside it is changed."""
     mask: tuple[Path, ...] = ()
     """Mask files (image, folder, video; white = remove), displayed orientation."""
+    mask_invert: bool = False
+    """In the mask files black goes, and white stays."""
     times: tuple[tuple[float, float], ...] = ()
     """Spans in seconds from the first frame, half-open; frames outside pass unchanged. Empty: the whole clip."""
     selection: Path | None = None
     """A selection file of an earlier run: what it holds goes too, and its times and region hold where none are given here."""
+
+    def __post_init__(self) -> None:
+        for start, stop in self.times:
+            if not (math.isfinite(start) and start < stop):
+                raise OptionError(
+                    f"the time span {start:g} to {stop:g} s: expected two numbers, the start before the end"
+                )
 
     @property
     def detects(self) -> bool:
@@ -154,6 +173,19 @@ class FillOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How the clip is read."""
+
+    strict: bool = False
+    """A damaged clip or mask video is an error; else what is left of it is used, and said."""
+    wait: float = 60.0
+    """Seconds after which a pipe that nobody writes to is given up."""
+
+    def __post_init__(self) -> None:
+        _within("wait", self.wait, 0.1, 1e6)
+
+
+@dataclass(frozen=True, slots=True)
 class SinkOptions:
     """How the result is written."""
 
@@ -165,6 +197,8 @@ class SinkOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        if self.crf is not None and not math.isfinite(self.crf):
+            raise OptionError(f"crf: expected a number, got {self.crf}")
         if self.lossless and self.crf is not None:
             raise OptionError(f"--lossless and --crf {self.crf:g} exclude each other; give one of them")
 
@@ -178,6 +212,7 @@ class Options:
     masks: MaskOptions = field(default_factory=MaskOptions)
     fill: FillOptions = field(default_factory=FillOptions)
     sink: SinkOptions = field(default_factory=SinkOptions)
+    source: SourceOptions = field(default_factory=SourceOptions)
 
 
 class Choices(TypedDict, total=False):
@@ -189,6 +224,7 @@ class Choices(TypedDict, total=False):
     box: Sequence[Rectangle]
     region: Rectangle | None
     mask: str | Path | Sequence[str | Path]
+    mask_invert: bool
     times: Sequence[tuple[float, float]]
     selection: str | Path | None
     dilate: int | None
@@ -215,6 +251,8 @@ class Choices(TypedDict, total=False):
     pix_fmt: str | None
     lossless: bool
     overwrite: bool
+    strict: bool
+    wait: float
 
 
 _RENAMED = {"mask_shape": "shape", "fill": "mode"}
@@ -240,6 +278,7 @@ def options_from(choices: Choices) -> Options:
         "masks": MaskOptions,
         "fill": FillOptions,
         "sink": SinkOptions,
+        "source": SourceOptions,
     }
     for part, kind in kinds.items():
         names = {field.name for field in fields(kind)}  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
 from vidrase import masktrack, prompts, selectionfile
 from vidrase.cuts import Shots
-from vidrase.errors import OptionError, SourceError
+from vidrase.errors import OptionError, SourceError, UnsupportedSource
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import open_masks
 from vidrase.labels import alike, scenery
@@ -377,8 +377,10 @@ class _During:
 def _mask_files(stack: ExitStack, run: Run, info: SourceInfo) -> list[Iterator[NDArray[np.bool_]]]:
     readers = []
     for path in run.options.select.mask:
-        masks = stack.enter_context(open_source(path, note=run.notes))
-        readers.append(iter(open_masks(masks, info, run.notes)))
+        if path.is_fifo():
+            raise UnsupportedSource(f"mask {path} is a pipe, and masks are read twice; save it to a file first")
+        masks = stack.enter_context(open_source(path, note=run.notes, strict=run.options.source.strict))
+        readers.append(iter(open_masks(masks, info, run.notes, invert=run.options.select.mask_invert)))
     return readers
 
 

@@ -40,6 +40,10 @@ class Report:
     output: str = ""
     frames: int = 0
     frames_with_hole: int = 0
+    missing_frames: int = 0
+    """About how many frames the damaged source has lost."""
+    faulty_frames: int = 0
+    """Frames of it that were decoded only in part."""
     hole_share: float = 0.0
     """Mean share of the frame that was hole, over frames with a hole."""
     removed: dict[str, int] = field(default_factory=dict)

@@ -1,13 +1,14 @@
-"""Moments and places as people write them: "1:15.5", "320,200@1.5". For the command line and for interactive picks."""
+"""Moments, places and addresses as people write them: "1:15.5", "320,200@1.5". For the command line and for interactive picks."""
 
 from __future__ import annotations
 
 import re
+from urllib.parse import SplitResult, urlsplit
 
-from vidrase.errors import OptionError
+from vidrase.errors import OptionError, UnsupportedSource
 from vidrase.options import Click, Rectangle
 
-_CLOCK = re.compile(r"^(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)$")
+_CLOCK = re.compile(r"^(?:(?:(\d{1,9}):)?(\d{1,9}):)?(\d{1,9}(?:\.\d{1,99})?)$", re.ASCII)
 
 
 def seconds_of(text: str) -> float:
@@ -42,3 +43,14 @@ def _numbers(name: str, text: str, count: int) -> tuple[list[float], float]:
             f"{name}: expected {count} numbers like {','.join('xy'[k % 2] for k in range(count))}, got '{text}'"
         )
     return numbers, seconds_of(when) if when else 0.0
+
+
+def url_of(text: str) -> SplitResult:
+    """The parts of an address. Raises UnsupportedSource when it has brackets or a port that cannot be."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        shown = re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", text)
+        raise UnsupportedSource(f"{shown} is no address ({error}); expected SCHEME://HOST/PATH") from error
+    return parts

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from vidrase.cli.parse import Number
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
@@ -25,7 +27,7 @@ import click
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the JSON records and the HTML page.")
 @click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", help="Of the fill.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps; part of the record's name.")
-@click.option("--minutes", type=click.FloatRange(min=0.1), help="Of the live soak.  [10; --quick: 0.5]")
+@click.option("--minutes", type=Number(min=0.1), help="Of the live soak.  [10; --quick: 0.5]")
 @click.option(
     "--ablate", is_flag=True, help="Switch every rule of the engine off, one by one and in groups: what is it worth?"
 )

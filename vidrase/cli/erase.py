@@ -10,7 +10,7 @@ import click
 
 from vidrase import engine
 from vidrase.cli import listing
-from vidrase.cli.parse import auto_or_int, spans_of, words_of
+from vidrase.cli.parse import Number, auto_or_int, spans_of, words_of
 from vidrase.cli.progress import ProgressBar
 from vidrase.errors import OptionError, VidraseError
 from vidrase.options import Choices, Options, options_from
@@ -37,6 +37,7 @@ what = _options(
     ),
     click.option("--keep", multiple=True, metavar="WHAT", help="What stays, of what --remove names."),
     click.option("--mask", multiple=True, type=click.Path(path_type=Path), help="Image, folder or video: white goes."),
+    click.option("--mask-invert", is_flag=True, help="In the masks black goes."),
     click.option("--at", multiple=True, metavar="X,Y[@T]", help="The thing at this point (at T seconds)."),
     click.option("--box", multiple=True, metavar="X0,Y0,X1,Y1[@T]", help="The thing in this box."),
     click.option("--region", metavar="X0,Y0,X1,Y1", help="Change nothing outside this box."),
@@ -60,7 +61,7 @@ how = _options(
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
     click.option("--precision", default="auto", show_default=True, help="fp32, bf16, fp16."),
     click.option("--imgsz", type=int, default=640, show_default=True, help="Long side that the detector sees, px."),
-    click.option("--conf", type=float, help="Least confidence of a detection.  [the model's own]"),
+    click.option("--conf", type=Number(), help="Least confidence of a detection.  [the model's own]"),
     click.option("--tracker", type=click.Choice(["bytetrack", "botsort"]), default="bytetrack", show_default=True),
     click.option(
         "--detect-every",
@@ -72,10 +73,12 @@ written = _options(
     click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder.  [<name>_erased]"),
     click.option("-y", "--overwrite", is_flag=True, help="Replace what is there."),
     click.option("--codec", help="h264, hevc, av1, vp9, prores, ffv1, or an encoder's name."),
-    click.option("--crf", type=float, help="The encoder's quality figure."),
+    click.option("--crf", type=Number(), help="The encoder's quality figure."),
     click.option("--preset", help="The encoder's speed preset."),
     click.option("--pix-fmt", help="Pixel format to encode in.  [the source's]"),
     click.option("--lossless", is_flag=True, help="Outside the hole every sample stays what it was."),
+    click.option("--strict", is_flag=True, help="A damaged input is an error; else what is left is used, and said."),
+    click.option("--wait", type=Number(), default=60.0, show_default=True, help="Seconds for a pipe to begin."),
     click.option("-q", "--quiet", is_flag=True, help="Only errors."),
     click.option("-v", "--verbose", is_flag=True, help="Say which encoder, models and stage times."),
     click.option("--debug", is_flag=True, help="Tracebacks."),
@@ -144,11 +147,11 @@ def _each(sources: tuple[str, ...], options: Options, given: dict[str, Any], fol
 
 
 _READ: dict[str, Callable[[Any], Any]] = {  # options whose texts are more than the value itself
-    "remove": words_of,
-    "keep": words_of,
+    "remove": lambda texts: words_of("--remove", texts),
+    "keep": lambda texts: words_of("--keep", texts),
     "at": lambda texts: tuple(click_of(text) for text in texts),
     "box": lambda texts: tuple(box_of("--box", text) for text in texts),
-    "region": lambda text: box_of("--region", text) if text else None,
+    "region": lambda text: box_of("--region", text) if text is not None else None,
     "times": spans_of,
     "dilate": lambda text: auto_or_int("--dilate", text),
     "detect_every": lambda text: auto_or_int("--detect-every", text),

@@ -51,12 +51,15 @@ def ignore() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def leave() -> NoReturn:
-    """End the process. At once: a thread that is still in the middle of something must not hold up or crash the way out."""
+def leave(code: int | None = None) -> NoReturn:
+    """End the process, with `code` or what the interrupt calls for.
+
+    At once: a thread that is still in the middle of something must not hold up or crash the way out.
+    """
     atexit._run_exitfuncs()  # files that nobody kept go here
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(_ended)
+    os._exit(_ended if code is None else code)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from vidrase import engine, sheet
+from vidrase.cli import terminal
 from vidrase.cli.progress import ProgressBar
 from vidrase.options import Options
 from vidrase.report import Notes
@@ -30,7 +31,7 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
         models = Models.load(options, notes, segmenter=True)
         found: dict[str, list[TrackSummary]] = {}
         for where in sources:
-            with open_source(where, note=notes) as source:
+            with open_source(where, note=notes, strict=options.source.strict, wait=options.source.wait) as source:
                 found[where] = engine.list_things(source, Run(options, models, notes, progress=progress))
     if thumbnails is not None:
         things = [thing for found_here in found.values() for thing in found_here]
@@ -40,6 +41,7 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
         click.echo(
             json.dumps({where: [thing.as_dict() for thing in things] for where, things in found.items()}, indent=2)
         )
+        terminal.written()
         return
     for where, things in found.items():
         if len(found) > 1:
@@ -47,6 +49,7 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
         table(things)
     if thumbnails is not None:
         click.echo(f"pictures: {thumbnails}")
+    terminal.written()
 
 
 def table(things: Sequence[TrackSummary]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from vidrase.cli.parse import auto_or_int, words_of
+from vidrase.cli.parse import Number, auto_or_int, words_of
 from vidrase.errors import OptionError
 
 
@@ -28,27 +28,25 @@ from vidrase.errors import OptionError
     metavar="MS",
     help="How long a picture may be held back for its mask.",
 )
-@click.option(
-    "--learn", type=click.FloatRange(0, 600), default=0.0, metavar="N", help="First N seconds show an empty scene."
-)
+@click.option("--learn", type=Number(0, 600), default=0.0, metavar="N", help="First N seconds show an empty scene.")
 @click.option("--plate", type=click.Path(path_type=Path), help="Background (.npz): read if there, written at the end.")
 @click.option("--pace", is_flag=True, help="Play a file as if it were live; late pictures are dropped.")
 @click.option("--size", metavar="WxH", help="Asked of a camera or screen.")
-@click.option("--rate", type=float, metavar="FPS", help="Asked of a camera or screen.")
+@click.option("--rate", type=Number(), metavar="FPS", help="Asked of a camera or screen.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.2, 600),
+    type=Number(0.2, 600),
     default=3.0,
     show_default=True,
     metavar="S",
     help="Without data for so long a stream counts as lost.",
 )
-@click.option("--give-up", type=float, metavar="S", help="Stop when a lost source stays away so long.  [never]")
-@click.option("--for", "seconds", type=float, metavar="S", help="Stop after so long.  [never]")
+@click.option("--give-up", type=Number(), metavar="S", help="Stop when a lost source stays away so long.  [never]")
+@click.option("--for", "seconds", type=Number(), metavar="S", help="Stop after so long.  [never]")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Record: .mkv, .mp4 (fragmented), .ts; stop at any moment."
 )
-@click.option("--segment", type=click.FloatRange(min=1), metavar="S", help="Begin a new file every S seconds.")
+@click.option("--segment", type=Number(min=1), metavar="S", help="Begin a new file every S seconds.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace what is there.")
 @click.option("--serve", metavar="HOST:PORT", help="MJPEG and a page for browsers; loopback unless a host is given.")
 @click.option("--push", multiple=True, metavar="URL", help="rtmp://, rtsp://, udp://, tcp://, srt://; may be repeated.")
@@ -68,7 +66,7 @@ from vidrase.errors import OptionError
 @click.option("--model", help="YOLOv8-seg weights: a path or a name from `vidrase models`.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
 @click.option("--precision", default="auto", show_default=True, help="fp32, bf16, fp16.")
-@click.option("--conf", type=float, help="Least confidence of a detection.  [the model's own]")
+@click.option("--conf", type=Number(), help="Least confidence of a detection.  [the model's own]")
 @click.option("--report", "report_path", type=click.Path(path_type=Path), help="What happened, as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Only errors.")
 @click.option("--debug", is_flag=True, help="Tracebacks.")
@@ -80,7 +78,7 @@ def live(source: str, **given: Any) -> None:
     """
     # half of two cores is the detector's; the rest decodes, paints and encodes. Set before torch and OpenCV load.
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 2) - 1, 1)))
-    remove = words_of(given["remove"])
+    remove = words_of("--remove", given["remove"])
     if not remove:
         raise OptionError("nothing to remove was named; give --remove person")
 
@@ -110,7 +108,7 @@ def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Calla
         eraser = stack.enter_context(
             LiveEraser(
                 remove,
-                keep=words_of(given["keep"]),
+                keep=words_of("--keep", given["keep"]),
                 latency=given["latency"] / 1000,
                 models=ModelOptions(
                     model=given["model"], device=given["device"], precision=given["precision"], conf=given["conf"]

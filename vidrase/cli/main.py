@@ -16,8 +16,8 @@ from typing import NoReturn
 
 import click
 
-from vidrase.cli import interrupt
-from vidrase.errors import DependencyError, VidraseError
+from vidrase.cli import interrupt, memory
+from vidrase.errors import DependencyError, OptionError, OutOfMemory, VidraseError
 
 COMMANDS = {  # name -> (module, attribute, what --help says)
     "erase": ("vidrase.cli.erase", "erase", "Remove things from pictures and videos (what `vidrase FILE …` runs)."),
@@ -46,6 +46,12 @@ class _Commands(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "" in args:
+            before = args[args.index("") - 1] if args.index("") else ""
+            of = f"the value of {before}" if before.startswith("-") else "a file name or option"
+            raise OptionError(
+                f"{of} is empty; leave it out, or say what it is to be (a variable of your shell that is not set?)"
+            )
         first = args[0] if args else ""
         if first and first not in COMMANDS and first not in ("--help", "-h", "--version"):
             args = ["erase", *args]
@@ -92,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
+        memory.check(arguments)
         code = cli.main(arguments, prog_name="vidrase", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except (SystemExit, click.exceptions.Exit) as leave:
@@ -111,6 +118,10 @@ def _told(error: BaseException) -> int:
     if isinstance(error, click.ClickException):
         _say(f"{error.format_message()}  (see: vidrase --help)")
         return 2
+    lack = None if type(error) is OutOfMemory else memory.lacking(error)
+    if lack is not None:
+        _say(lack)
+        return 1
     if isinstance(error, VidraseError):
         _say(" ".join(str(error).split()))
         return error.exit_code
@@ -119,8 +130,6 @@ def _told(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         # whoever read our output has gone; pointing stdout elsewhere keeps the interpreter's own flush quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    elif isinstance(error, MemoryError):
-        _say("out of memory; try --quality fast or close other programs")
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         _say(
             f"the disk is full; what a run keeps for a while lies in {tempfile.gettempdir()} (TMPDIR names another folder)"

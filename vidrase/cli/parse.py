@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import click
 
 from vidrase.errors import OptionError
 from vidrase.written import seconds_of
@@ -20,14 +23,41 @@ def span_of(text: str) -> tuple[float, float]:
     return start, stop
 
 
+class Number(click.FloatRange):
+    """A number, which "nan" and "inf" are not; with limits as click's own type has them."""
+
+    name = "number"
+
+    def __init__(self, min: float | None = None, max: float | None = None) -> None:
+        super().__init__(min, max)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """`value` as a float; ends with a line for the user when it is none."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"expected a number, got {value!r}.", param, ctx)
+        return number
+
+    def _describe_range(self) -> str:
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
+
 def spans_of(texts: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
     """Several spans, each option possibly a comma-separated list."""
-    return tuple(span_of(part) for text in texts for part in text.split(",") if part.strip())
+    return tuple(span_of(part) for text in texts for part in listed("--time", text))
 
 
-def words_of(texts: tuple[str, ...]) -> tuple[str, ...]:
+def listed(name: str, text: str) -> tuple[str, ...]:
+    """The parts of a comma-separated list. Raises OptionError when there is none: that is no choice, and not none at all."""
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not parts:
+        raise OptionError(f"{name} '{text}' names nothing; leave it out, or say what it is to be")
+    return parts
+
+
+def words_of(name: str, texts: tuple[str, ...]) -> tuple[str, ...]:
     """The words of several options, each possibly a comma-separated list."""
-    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
+    return tuple(part for text in texts for part in listed(name, text))
 
 
 def auto_or_int(name: str, text: str | None) -> int | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from vidrase.cli.parse import Number
+
 _path = click.Path(path_type=Path)
 
 
@@ -40,7 +42,7 @@ _path = click.Path(path_type=Path)
 @click.option("--epoch", default=500, help="Steps between two judgements (figures, samples.png, curves.png).")
 @click.option("--run", "folder", type=_path, default=Path("runs/inpainter"), help="Folder of checkpoints and pictures.")
 @click.option("--resume", type=_path, help="Checkpoint (last.pt) to go on from.")
-@click.option("--minutes", type=float, help="Stop after this long; --resume goes on from there.")
+@click.option("--minutes", type=Number(), help="Stop after this long; --resume goes on from there.")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1.")
 @click.option("--threads", default=0, help="Of torch; 1 is best when other programs keep the cores busy. 0: all cores.")
 @click.option("--full-precision", is_flag=True, help="fp32 instead of bf16.")

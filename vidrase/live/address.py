@@ -8,9 +8,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from vidrase.errors import SourceError, SourceNotFound, UnsupportedSource
+from vidrase.written import url_of
 
 Kind = Literal["camera", "screen", "stream", "file"]
 SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt")
@@ -36,7 +36,7 @@ class Address:
     @property
     def segmented(self) -> bool:
         """Whether frames arrive in segments of several seconds: HLS or DASH."""
-        return self.kind == "stream" and urlsplit(self.url).path.endswith((".m3u8", ".mpd"))
+        return self.kind == "stream" and url_of(self.url).path.endswith((".m3u8", ".mpd"))
 
 
 def address_of(text: str, *, size: tuple[int, int] | None = None, rate: float | None = None) -> Address:
@@ -49,7 +49,7 @@ def address_of(text: str, *, size: tuple[int, int] | None = None, rate: float | 
         return _camera(text, size, rate)
     if text == "screen":
         return _screen(size, rate)
-    scheme = urlsplit(text).scheme.lower() if "://" in text else ""
+    scheme = url_of(text).scheme.lower() if "://" in text else ""
     if scheme in SCHEMES:
         options = {"flags": "low_delay", "probesize": "500000", "analyzeduration": "500000"}
         if not scheme.startswith("http"):
@@ -63,7 +63,7 @@ def address_of(text: str, *, size: tuple[int, int] | None = None, rate: float | 
             options |= {"fifo_size": "100000", "overrun_nonfatal": "1"}
         return Address(without_password(text), "stream", text, None, options)
     if scheme == "file":
-        text = urlsplit(text).path
+        text = url_of(text).path
     elif scheme:
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise UnsupportedSource(

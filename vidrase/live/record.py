@@ -6,7 +6,6 @@ import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import av
 import numpy as np
@@ -19,6 +18,7 @@ from vidrase.live.address import without_password
 from vidrase.live.capture import BACKOFF, reason
 from vidrase.live.outputs import Output, OutputFrame
 from vidrase.report import Note
+from vidrase.written import url_of
 
 TIME_BASE_HZ = 90_000
 SUFFIXES = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".ts": "mpegts", ".m4v": "mp4"}
@@ -202,7 +202,7 @@ class PushOutput(Output):
     """Pushes a stream: rtmp://, rtsp://, udp://, tcp://, srt://. Reconnects after a loss with growing pauses."""
 
     def __init__(self, url: str, *, sound_rate: int = 0, say: Note | None = None) -> None:
-        scheme = urlsplit(url).scheme.lower()
+        scheme = url_of(url).scheme.lower()
         if scheme not in FORMATS:
             raise OptionError(f"--push {url}: expected one of {', '.join(f'{name}://' for name in FORMATS)}")
         self._url, self._format, self._sound_rate = url, FORMATS[scheme], sound_rate
@@ -229,7 +229,7 @@ class PushOutput(Output):
                 self._attempts = 0
                 self._say(f"{self.name} takes the stream again")
         except av.error.ProtocolNotFoundError as error:
-            raise SinkError(f"--push {self.name}: this FFmpeg does not speak {urlsplit(self._url).scheme}") from error
+            raise SinkError(f"--push {self.name}: this FFmpeg does not speak {url_of(self._url).scheme}") from error
         except (av.error.FFmpegError, OSError) as error:
             self.lost += 1
             if not self._attempts:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from vidrase.errors import OptionError
 from vidrase.frames import Frame, SourceInfo
@@ -16,6 +16,7 @@ from vidrase.sink.encoders import CONTAINERS
 from vidrase.sink.folder import FolderSink
 from vidrase.sink.images import FORMATS, NEAREST, ImageSink, moves
 from vidrase.sink.video import VideoSink
+from vidrase.written import url_of
 
 __all__ = ["ListSink", "Sink", "default_output", "open_sink"]
 
@@ -94,9 +95,9 @@ def default_output(where: str | Path) -> Path:
     if text == "-":
         return Path("stdin_erased.mp4")
     if "://" in text and not text.startswith("file://"):
-        path = Path(unquote(Path(urlsplit(text).path).name) or "stream.mp4")
+        path = Path(unquote(Path(url_of(text).path).name) or "stream.mp4")
     else:
-        path = Path(unquote(urlsplit(text).path) if text.startswith("file://") else text)
+        path = Path(unquote(url_of(text).path) if text.startswith("file://") else text)
     if path.is_dir() or any(mark in path.name for mark in "*?[%"):
         folder = path if path.is_dir() else path.parent
         folder = folder.resolve() if folder.name in ("", ".", "..") else folder

@@ -39,7 +39,7 @@ FORMATS = {
 }
 NEAREST = {  # of formats that are read but not written
     **dict.fromkeys((".jpe", ".jfif"), ".jpg"),
-    **dict.fromkeys((".avif", ".heic", ".jp2", ".ppm", ".pgm", ".pnm", ".tga", ".ico"), ".png"),
+    **dict.fromkeys((".avif", ".heic", ".heif", ".hif", ".jp2", ".ppm", ".pgm", ".pnm", ".tga", ".ico"), ".png"),
     ".dib": ".bmp",
 }
 _DEEP = {"PNG", "TIFF"}

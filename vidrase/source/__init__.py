@@ -7,26 +7,32 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self, cast
-from urllib.parse import unquote, urlsplit
+from typing import Protocol, Self
+from urllib.parse import unquote
 
 from vidrase.errors import SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame, SourceInfo
 from vidrase.source.folder import FolderSource, is_pattern, pictures_in, pictures_matching
 from vidrase.source.images import ImageSource, looks_like_image, moves
+from vidrase.source.losses import Damage, Gap
 from vidrase.source.random import RandomAccess, random_access
 from vidrase.source.spool import Spool
 from vidrase.source.video import VideoSource
+from vidrase.written import url_of
 
-__all__ = ["RandomAccess", "Source", "open_random", "open_source"]
+__all__ = ["Damage", "Gap", "RandomAccess", "Source", "open_random", "open_source"]
 
 Note = Callable[[str], None]
+
+WAIT_SECONDS = 60.0  # for a pipe that nobody writes to
 
 
 class Source(Protocol):
     """A clip, or a still as a clip of one frame. A context manager; `close` may be called again."""
 
     info: SourceInfo
+    damage: Damage
+    """What the last reading to the end found missing; empty before it."""
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames from the first; again from the first when `info.rereadable`.
@@ -52,6 +58,8 @@ def open_source(
     frame_rate: Fraction | None = None,
     note: Note | None = None,
     threads: int | None = None,
+    strict: bool = False,
+    wait: float = WAIT_SECONDS,
 ) -> Source:
     """`where` opened for reading, its first frame decoded.
 
@@ -59,21 +67,29 @@ def open_source(
     frame_rate: of a folder of pictures; None: 25 a second. Videos have their own.
     note:       called with a line for whatever is done in another way than expected; `info.notes` has what is known at once.
     threads:    of the decoder; None: its own choice.
+    strict:     raise DecodeError at the end of a reading that found something missing; else it is only told.
+    wait:       seconds after which a pipe that nobody writes to is SourceNotFound.
     Raises SourceNotFound, UnsupportedSource (nothing there that can be read) or DecodeError (damaged).
     """
-    return _open(where, frame_rate, note or _silent, threads)
+    return _open(where, frame_rate, note or _silent, threads, strict=strict, wait=wait)
 
 
 def _open(
-    where: str | Path, frame_rate: Fraction | None, note: Note, threads: int | None
+    where: str | Path,
+    frame_rate: Fraction | None,
+    note: Note,
+    threads: int | None,
+    *,
+    strict: bool = False,
+    wait: float = WAIT_SECONDS,
 ) -> VideoSource | ImageSource | FolderSource:
     text = str(where)
     if text == "-":
-        return _spooled(Spool.of_stdin(note), "standard input", note, threads)
+        return _spooled(Spool.of_stdin(note, wait), "standard input", note, threads, strict=strict)
     if "://" in text:
-        parts = urlsplit(text)
+        parts = url_of(text)
         if parts.scheme.lower() != "file":
-            return VideoSource(text, path=None, shown=text, note=note, threads=threads)
+            return VideoSource(text, path=None, shown=text, note=note, threads=threads, strict=strict)
         text = unquote(parts.path)
     if not text:
         raise SourceNotFound("expected a file, folder or URL, got an empty name")
@@ -90,14 +106,12 @@ def _open(
     if stat.S_ISDIR(mode):
         return FolderSource(pictures_in(path), where=path, shown=text, frame_rate=frame_rate, note=note)
     if stat.S_ISFIFO(mode):
-        with path.open("rb") as pipe:
-            spool = Spool(cast(BinaryIO, pipe), text, note)
-        return _spooled(spool, text, note, threads)
+        return _spooled(Spool.of_pipe(path, note, wait), text, note, threads, strict=strict)
     if not stat.S_ISREG(mode):
         raise UnsupportedSource(
             f"{text} is a device; expected a file, folder, URL or - (a camera goes with: vidrase live)"
         )
-    return _file(path, text, note, threads, None)
+    return _file(path, text, note, threads, None, strict=strict)
 
 
 def open_random(where: str | Path | SourceInfo, *, note: Note | None = None) -> RandomAccess:
@@ -115,15 +129,17 @@ def open_random(where: str | Path | SourceInfo, *, note: Note | None = None) -> 
     return random_access(_open(where, None, note, None), note)
 
 
-def _spooled(spool: Spool, shown: str, note: Note, threads: int | None) -> VideoSource | ImageSource:
+def _spooled(spool: Spool, shown: str, note: Note, threads: int | None, *, strict: bool) -> VideoSource | ImageSource:
     try:
-        return _file(spool.path, shown, note, threads, spool)
+        return _file(spool.path, shown, note, threads, spool, strict=strict)
     except BaseException:
         spool.close()
         raise
 
 
-def _file(path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None) -> VideoSource | ImageSource:
+def _file(
+    path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None, *, strict: bool
+) -> VideoSource | ImageSource:
     try:
         with path.open("rb") as file:
             head = file.read(32)
@@ -136,7 +152,9 @@ def _file(path: Path, shown: str, note: Note, threads: int | None, spool: Spool 
     if still and not moves(path):
         return ImageSource(path, shown=shown, note=note, spool=spool)
     # "file:" keeps FFmpeg from taking a colon for a protocol
-    return VideoSource(f"file:{path.absolute()}", path=path, shown=shown, note=note, threads=threads, spool=spool)
+    return VideoSource(
+        f"file:{path.absolute()}", path=path, shown=shown, note=note, threads=threads, spool=spool, strict=strict
+    )
 
 
 def _silent(text: str) -> None:

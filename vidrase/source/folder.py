@@ -18,6 +18,7 @@ from vidrase.colour import PixelLayout
 from vidrase.errors import DecodeError, OptionError, SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame, SourceInfo
 from vidrase.source.images import as_frame
+from vidrase.source.losses import Damage
 from vidrase.source.picture import SUFFIXES, Picture, read_picture
 
 Note = Callable[[str], None]
@@ -42,11 +43,12 @@ def pictures_in(folder: Path) -> list[Path]:
     """The image files of `folder` in natural order. Raises UnsupportedSource when there is none."""
     try:
         names = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+        names = [path for path in names if path.is_file()]  # a folder may be called x.png as well
     except OSError as error:
         raise UnsupportedSource(f"folder {folder} cannot be read: {error.strerror or error}") from error
     if not names:
         raise UnsupportedSource(f"folder {folder} holds no pictures; expected frames as PNG, JPEG, TIFF, WebP or BMP")
-    return sorted((path for path in names if path.is_file()), key=natural_key)
+    return sorted(names, key=natural_key)
 
 
 def pictures_matching(pattern: str) -> list[Path]:
@@ -81,6 +83,7 @@ class FolderSource(Closable):
         if rate <= 0:
             raise OptionError(f"expected a frame rate above 0, got {rate}")
         self._paths, self._note = list(paths), note
+        self.damage = Damage()  # a frame is there or it is an error
         first = read_picture(self._paths[0])
         notes = tuple(_of_all(text, self._paths[0]) for text in first.notes)
         height, width = first.planes[0].shape

@@ -11,7 +11,8 @@ from PIL import Image
 from vidrase.closable import Closable
 from vidrase.errors import SourceError
 from vidrase.frames import Frame, SourceInfo
-from vidrase.source.picture import Picture, pillow, read_picture
+from vidrase.source.losses import Damage
+from vidrase.source.picture import Picture, is_heif, pillow, read_picture
 from vidrase.source.spool import Spool
 
 Note = Callable[[str], None]
@@ -32,7 +33,7 @@ def looks_like_image(head: bytes) -> bool:
         return True
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \n\r\t#":
         return True
-    return head[4:8] == b"ftyp" and head[8:12] == b"avif"
+    return is_heif(head) or (head[4:8] == b"ftyp" and head[8:12] == b"avif")
 
 
 def moves(path: Path) -> bool:
@@ -50,6 +51,7 @@ class ImageSource(Closable):
     def __init__(self, path: Path, *, shown: str, note: Note, spool: Spool | None = None) -> None:
         """Read the picture. Raises as `read_picture`."""
         self._spool = spool
+        self.damage = Damage()  # a picture is there or it is not
         self._note = note
         picture = read_picture(path, name=shown if spool is not None else None)
         self._frame = as_frame(picture, 0, STILL_TIME_BASE)

@@ -23,7 +23,7 @@ from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, UnidentifiedImageErr
 
 from vidrase.avplanes import layout_named, layout_of, read_planes, readable_like, to_readable
 from vidrase.colour import PixelLayout
-from vidrase.errors import DecodeError, ShapeError, SourceError, SourceNotFound, UnsupportedSource
+from vidrase.errors import DecodeError, DependencyError, ShapeError, SourceError, SourceNotFound, UnsupportedSource
 from vidrase.frames import Orientation
 from vidrase.imagemeta import ImageNative
 from vidrase.source.tags import orientation_of_exif
@@ -36,6 +36,7 @@ SUFFIXES = frozenset(
         *(".bmp", ".dib", ".ppm", ".pgm", ".pnm", ".jp2", ".avif", ".tga"),
     }
 )
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")  # stills; hevc and msf1 move
 _PLAIN = {"L": "gray", "LA": "ya8", "RGB": "rgb24", "RGBA": "rgba"}  # Pillow's mode -> FFmpeg's name
 _DEEP_CODECS = {"PNG": "png", "TIFF": "tiff", "JPEG2000": "jpeg2000", "PPM": "ppm"}
 _MAYBE_DEEP = ("JPEG2000", "PPM")  # Pillow does not say how deep they are, and cuts
@@ -70,6 +71,36 @@ class Picture:
     notes: tuple[str, ...]
 
 
+def is_heif(head: bytes) -> bool:
+    """True when `head`, the first 32 bytes of a file, begin a HEIC still: one picture, mostly cut into tiles."""
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head
+
+
+def _heif_format(shown: str) -> str:
+    """Pillow's name of HEIC, which is a plug-in of its own: FFmpeg knows the tiles of such a picture, not how they lie."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise DependencyError(
+            f"{shown} is HEIC, which needs a library that is missing ({error}): pip install pillow-heif, or save it as JPEG"
+        ) from error
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return "HEIF"
+
+
+def _cut_short(data: bytes) -> bool:
+    """Whether a file of boxes ends inside one of them."""
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4])
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16])
+        elif size == 0:  # to the end of the file, wherever that is
+            return False
+        at += max(size, 8)
+    return at > len(data)
+
+
 def _known_formats() -> list[str]:
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]  # AVIF came with Pillow 11.3
@@ -89,7 +120,10 @@ def read_picture(path: Path, *, name: str | None = None) -> Picture:
         raise UnsupportedSource(f"{shown} cannot be read: {error.strerror or error}") from error
     if not data:
         raise UnsupportedSource(f"{shown} is empty (0 bytes); expected a picture")
-    with pillow(shown), Image.open(io.BytesIO(data), formats=_known_formats()) as image:
+    formats = [_heif_format(shown)] if is_heif(data[:32]) else _known_formats()
+    if formats == ["HEIF"] and _cut_short(data):  # its decoder would leave the tiles out that are not there
+        raise DecodeError(f"{shown} is damaged: it breaks off")
+    with pillow(shown), Image.open(io.BytesIO(data), formats=formats) as image:
         if image.width * image.height > MAX_PIXELS:
             raise UnsupportedSource(
                 f"{shown} has {image.width}x{image.height} pixels; expected at most {MAX_PIXELS // 10**6} million"
@@ -99,6 +133,8 @@ def read_picture(path: Path, *, name: str | None = None) -> Picture:
         notes: list[str] = []
         if native.pictures > 1:
             notes.append(f"{shown} holds {native.pictures} pictures: only the first is read and written")
+        if native.format == "HEIF" and image.info.get("bit_depth", 8) > 8:
+            notes.append(f"{shown} has {image.info['bit_depth']} bits a sample: read as 8")
         planes, layout, native = _samples(image, data, native, turn, shown, notes)
     return Picture(planes, layout, turn, native, tuple(notes))
 
@@ -223,7 +259,9 @@ def _native(image: Image.Image, data: bytes, name: str) -> ImageNative:
         subsampling=subsampling,
         progressive=bool(info.get("progressive") or info.get("progression")),
         compression=compression,
-        lossless=not (kind in ("JPEG", "AVIF") or compression == "jpeg" or (kind == "WEBP" and b"VP8 " in data[:4096])),
+        lossless=not (
+            kind in ("JPEG", "AVIF", "HEIF") or compression == "jpeg" or (kind == "WEBP" and b"VP8 " in data[:4096])
+        ),
         pictures=getattr(image, "n_frames", 1),
     )
 
@@ -272,7 +310,7 @@ def pillow(shown: str) -> Iterator[None]:
             ) from error
         except UnidentifiedImageError as error:
             raise UnsupportedSource(f"{shown} is not a picture that can be read") from error
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
             raise DecodeError(f"{shown} is damaged: {str(error).splitlines()[0] if str(error) else error!r}") from error
         finally:
             Image.MAX_IMAGE_PIXELS = before

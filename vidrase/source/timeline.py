@@ -47,11 +47,6 @@ class Timeline:
         self._last = chosen
         return chosen
 
-    @property
-    def end_seconds(self) -> float | None:
-        """When the last frame ends, seconds on the stream's clock; None before the first."""
-        return None if self._last is None else float((self._last + self._step) * self._time_base)
-
     def report(self, note: Callable[[str], None]) -> None:
         """Say what was repaired."""
         if self.missing:

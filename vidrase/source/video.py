@@ -5,6 +5,7 @@ Invariant: planes, pts and side data are the decoder's own. What had to be done 
 
 from __future__ import annotations
 
+import errno
 import heapq
 import itertools
 from collections.abc import Callable, Generator, Iterator
@@ -18,6 +19,7 @@ from vidrase.closable import Closable
 from vidrase.errors import DecodeError, SourceError, SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame
 from vidrase.source.describe import claimed_seconds, codec_name, describe, readable_frame, reason
+from vidrase.source.losses import Damage, Losses
 from vidrase.source.spool import Spool
 from vidrase.source.timeline import Timeline
 
@@ -25,7 +27,7 @@ Note = Callable[[str], None]
 
 OPEN_SECONDS = 20.0  # a server that has not answered by then will not
 READ_SECONDS = 30.0  # longest silence in the middle of a stream
-EARLY_SECONDS = 0.5  # containers round their claims; less than this missing is not worth a word
+EXACT = frozenset({"mov", "mp4", "avi", "matroska", "webm"})  # their headers say how long a track is, to the frame
 TEXT_DEMUXERS = frozenset({"tty", "bin", "xbin", "idf", "adf"})  # FFmpeg would draw a text file as video
 LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "srt", "tcp"})
 
@@ -42,14 +44,17 @@ class VideoSource(Closable):
         note: Note,
         threads: int | None = None,
         spool: Spool | None = None,
+        strict: bool = False,
     ) -> None:
         """Open `where` and decode its first frame. `path` None: a URL. `spool` is removed on `close`.
 
+        strict: raise DecodeError at the end of a reading that found something missing.
         Raises SourceNotFound, UnsupportedSource or DecodeError.
         """
         self._where, self._shown, self._threads, self._spool = where, shown, threads, spool
         self._said: set[str] = set()
-        self._tell = note
+        self._tell, self._strict = note, strict
+        self.damage = Damage()
         self._timeouts = None if path is not None else (OPEN_SECONDS, READ_SECONDS)
         live = path is None and where.partition("://")[0].lower() in LIVE_SCHEMES
         self._closed = self._read = False
@@ -62,6 +67,7 @@ class VideoSource(Closable):
                 raise UnsupportedSource(f"{shown} holds no frame that can be decoded (codec {codec})")
             self._claimed = claimed_seconds(self._pending.container, self._pending.stream)
             self.info = describe(self._pending.container, self._pending.stream, first, path, shown, rereadable=not live)
+            self._pending.losses.step = self._step()
         except BaseException:
             self._pending.close()
             raise
@@ -76,17 +82,15 @@ class VideoSource(Closable):
         if decoded is None:
             decoded = self.decoding()
         timeline = Timeline(self.info.time_base, self.info.frame_rate)
-        start: int | None = None
         try:
             for index, native in enumerate(decoded):
                 frame = self.frame(native, index, timeline.place(native.pts, native.dts))
-                start = frame.pts if start is None else start
                 del native
                 yield frame
                 del frame
             if not self._closed:  # else it stopped because it was made to
                 timeline.report(self._note)
-                self._tell_if_early(timeline, start)
+                self._tell_losses(decoded)
         finally:
             decoded.close()
 
@@ -110,50 +114,64 @@ class VideoSource(Closable):
         return Frame(planes, layout, index, pts, info.time_base, duration, info.orientation, native=shown)
 
     def _decode(
-        self, container: av.container.InputContainer, stream: av.VideoStream
+        self, container: av.container.InputContainer, stream: av.VideoStream, losses: Losses
     ) -> Generator[av.VideoFrame, None, None]:
         """Frames as the decoder gives them; damaged packets are left out and counted, a broken file ends early."""
         stream.thread_type = "AUTO"
         stream.thread_count = self._threads or 0
-        damaged = 0
         waiting: list[int] | None = [] if decoding_order(container, stream) else None
-        packets = container.demux(stream)
+        packets = container.demux()  # of all tracks: what is missing of the sound says where pictures are missing
         ended = False
         while not ended:
-            packet = self._next_packet(packets)
+            packet = self._next_packet(packets, losses)
             ended = packet is None
+            if packet is not None:
+                losses.packet(packet)
+                if packet.stream is not stream:
+                    continue
             if waiting is not None and packet is not None and packet.pts is not None:
                 heapq.heappush(waiting, packet.pts)
             try:
                 frames = stream.decode(packet)
-            except (EOFError, av.FFmpegError):
-                damaged += not ended  # at the end: flushed already by the demuxer's own last packet
+            except (EOFError, av.FFmpegError) as error:
+                if getattr(error, "errno", None) == errno.ENOMEM:
+                    raise MemoryError(f"a frame of {self._shown} does not fit into memory") from error
+                if not ended:  # at the end: flushed already by the demuxer's own last packet
+                    losses.failed()
                 continue
             for frame in frames:
                 if waiting:
                     frame.pts = heapq.heappop(waiting)
+                losses.frame(frame)
                 yield frame
                 del frame
             del frames
-        if damaged:
-            self._note(f"{damaged} damaged packet{'s' if damaged > 1 else ''} of {self._shown} could not be decoded")
 
-    def _next_packet(self, packets: Iterator[av.Packet]) -> av.Packet | None:
+    def _next_packet(self, packets: Iterator[av.Packet], losses: Losses) -> av.Packet | None:
         try:
             return next(packets, None)
+        except IndexError:  # PyAV's own, at the end, where damage looked like one more track
+            return None
         except av.FFmpegError as error:
             if self._timeouts is not None:
                 raise DecodeError(f"{self._shown} broke off: {reason(error)}") from error
-            self._note(f"{self._shown} is damaged towards its end ({reason(error)}): what was before it is used")
+            losses.broken = reason(error)
             return None
 
-    def _tell_if_early(self, timeline: Timeline, start: int | None) -> None:
-        claimed, end = self._claimed, timeline.end_seconds
-        if claimed is None or end is None or start is None:
+    def _tell_losses(self, decoded: Decoding) -> None:
+        exact = bool(EXACT & set(decoded.container.format.name.split(",")))
+        self.damage = decoded.losses.damage(claimed=self._claimed, exact=exact)
+        if not self.damage:
             return
-        lasted = end - float(start * self.info.time_base)
-        if lasted < claimed - max(EARLY_SECONDS, 0.02 * claimed):
-            self._note(f"{self._shown} ended early, at {lasted:.1f} s of {claimed:.1f} s")
+        text = f"{self._shown} is damaged: {self.damage.text()}"
+        if self._strict:
+            raise DecodeError(f"{text}; without --strict what is left is used")
+        self._note(f"{text}; what is left is used (--strict makes this an error)")
+
+    def _step(self) -> float:
+        """Usual ticks from frame to frame."""
+        rate = self.info.frame_rate or 25
+        return float(1 / (rate * self.info.time_base))
 
     def decoding(self) -> Decoding:
         """The decoder's frames from the beginning, in a container of their own that the caller closes."""
@@ -166,7 +184,10 @@ class VideoSource(Closable):
         except BaseException:
             container.close()
             raise
-        decoding = Decoding(container, stream, self._decode(container, stream), self._open)
+        losses = Losses(stream, container.format.name, times=not decoding_order(container, stream))
+        if hasattr(self, "info"):
+            losses.step = self._step()
+        decoding = Decoding(container, stream, self._decode(container, stream, losses), losses, self._open)
         self._open.append(decoding)
         return decoding
 
@@ -236,9 +257,11 @@ class Decoding:
         container: av.container.InputContainer,
         stream: av.VideoStream,
         frames: Generator[av.VideoFrame, None, None],
+        losses: Losses,
         among: list[Decoding],
     ) -> None:
         self.container, self.stream, self._frames, self._among = container, stream, frames, among
+        self.losses = losses
         self._first: list[av.VideoFrame] = []
 
     def peek(self) -> av.VideoFrame | None:

@@ -1,0 +1,47 @@
+"""Too little memory: one line that says what was needed and what to do, before the work where that can be known."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+
+import pytest
+
+from vidrase.cli import memory
+from vidrase.cli.main import _told
+
+ERRORS: dict[str, BaseException] = {
+    "Python's own": MemoryError(),
+    "the system's": OSError(errno.ENOMEM, "Cannot allocate memory"),
+    "torch's": RuntimeError("[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    "a thread's": RuntimeError("can't start new thread"),
+    "a library's": ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_lack_of_memory_is_told_as_one(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    consequence = OSError("cannot write o.mp4: clip.mp4 gave no frame")
+    consequence.__cause__ = ERRORS[name]
+    assert _told(consequence) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("vidrase: out of memory: ")
+    assert "--quality fast, a smaller --imgsz" in said
+    assert said.count("\n") == 1
+
+
+def test_other_errors_are_none_of_memory() -> None:
+    for error in (RuntimeError("shapes differ"), ValueError("out of memory"), OSError(errno.ENOSPC, "full")):
+        assert memory.lacking(error) is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
+@pytest.mark.parametrize(("words", "what"), [("--mask m.png", "a run with masks"), ("--remove person", "looking")])
+def test_a_limit_that_is_too_low_is_known_before(words: str, what: str) -> None:
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))\n"
+    code += f"sys.argv = ['vidrase', 'clip.mp4', *{words.split()!r}]\nfrom vidrase.__main__ import start\nstart()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("vidrase: this process may have 400 MB of memory (ulimit -v), and " + what)
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,82 @@
+"""A limit on memory that a user, a queue or a service has set (ulimit -v): known before anything large is loaded.
+
+Below what the libraries themselves take, they do not raise: they print lines of their own and end the process. So a limit that is
+too low is refused before them, and under a tight one they are told to start no threads. What fails above that is `lacking`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+
+from vidrase.errors import OutOfMemory
+
+MIB = 1024 * 1024
+MASK_MIB = 1300  # address space of a run with masks on a small clip: libraries 900, the rest fill and coders
+DETECT_MIB = 1800  # with a detector
+TIGHT_MIB = 4096
+_FINDS = ("--remove", "--at", "--box", "--selection", "--list", "pick", "live", "bench", "train")
+_SAYS = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't allocate memory",
+    "not enough memory",
+    "insufficient memory",
+    "failed to allocate",
+    "bad_alloc",
+    "out of memory",
+    "can't start new thread",
+)
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Raises OutOfMemory when this process may not have what the command needs."""
+    limit = _limit_mib()
+    if limit is None or not arguments or {"--help", "-h", "--version"} & set(arguments) or arguments[0] == "models":
+        return
+    finds = any(word.partition("=")[0] in _FINDS for word in arguments)
+    need = DETECT_MIB if finds else MASK_MIB
+    if limit < need:
+        what = "looking for things" if finds else "a run with masks"
+        raise OutOfMemory(
+            f"this process may have {limit} MB of memory (ulimit -v), and {what} takes about {need} MB even on a small clip;"
+            " raise the limit: ulimit -v unlimited"
+        )
+    if limit < TIGHT_MIB:  # a thread takes its share of address space before it does anything
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+
+
+def lacking(error: BaseException) -> str | None:
+    """The line to say when `error` comes from a lack of memory, else None."""
+    if not any(_is_lack(one) for one in _chain(error)):
+        return None
+    limit = _limit_mib()
+    had = f"the limit of {limit} MB on this process (ulimit -v)" if limit is not None else "what this machine has free"
+    return (
+        f"out of memory: the run needs more than {had}; raise it or close other programs,"
+        " or give --quality fast, a smaller --imgsz or a smaller picture"
+    )
+
+
+def _limit_mib() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if soft == resource.RLIM_INFINITY else soft // MIB
+
+
+def _is_lack(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | OutOfMemory) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    known = isinstance(error, RuntimeError | ImportError | OSError) or type(error).__name__ == "error"  # OpenCV's
+    return known and any(text in str(error).lower() for text in _SAYS)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
