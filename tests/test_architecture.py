@@ -19,7 +19,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"bench", "train"},
     {"eraser", "session", "live"},
     {"engine"},
-    {"passes"},
+    {"passes", "byproducts"},
     {"run", "kept"},
     {
         "source",
@@ -39,14 +39,14 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     },
     {"survey", "inpaint", "motion", "written"},
     {"album"},
-    {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
-    {"streams", "timing", "options", "report", "labels", "phrase", "summary", "heal"},
+    {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "avtracks", "imagemeta"},
+    {"streams", "clock", "timing", "options", "report", "labels", "phrase", "summary", "heal"},
     {"frames"},
-    {"colour", "crops", "part", "closable", "torchvision_ops"},
+    {"colour", "crops", "part", "paths", "closable", "torchvision_ops"},
     {"errors"},
 ]
 OWNERS = {
-    "av": {"source", "sink", "live", "avplanes", "holefile", "streamcheck", "bench"},
+    "av": {"source", "sink", "live", "avplanes", "avtracks", "holefile", "streamcheck", "bench"},
     "PIL": {"source", "sink", "imagemeta"},
     "decord": {"source", "train"},
     "ultralytics": {"segment", "track", "train", "weights", "bench"},

@@ -21,6 +21,7 @@ from vidrase.errors import OptionError
 from vidrase.frames import Instances, SourceInfo
 from vidrase.heal import iou
 from vidrase.options import Click, Rectangle, SelectOptions
+from vidrase.part import Part
 from vidrase.summary import TrackSummary
 
 FORMAT = "vidrase-selection"
@@ -122,10 +123,8 @@ class SavedSelection:
         """`options` with the times and the region of this selection where it names none itself."""
         return replace(options, times=options.times or self.asked.times, region=options.region or self.asked.region)
 
-    def save(self, path: Path, *, overwrite: bool = True) -> None:
-        """Write it; it appears under its name only when complete. Raises OptionError, SinkError."""
-        if not overwrite:
-            refuse_existing(path)
+    def save(self, to: Path | Part) -> None:
+        """Write it; it appears under its name only when complete. Raises SinkError."""
         asked = self.asked
         content = {
             "format": FORMAT,
@@ -144,14 +143,7 @@ class SavedSelection:
             },
             "things": [asdict(thing) for thing in self.things],
         }
-        part.save(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
-
-
-def refuse_existing(path: Path) -> None:
-    """Raises OptionError when there is something under that name, SinkError when there is no folder for it."""
-    if path.exists():
-        raise OptionError(f"{path} exists already; replace it with -y")
-    part.need_folder(path)
+        part.save(to, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def record(

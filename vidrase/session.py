@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidrase import engine, picks, sheet
+from vidrase import engine, paths, picks, sheet
+from vidrase.byproducts import inputs
 from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import SourceInfo
@@ -24,7 +25,7 @@ from vidrase.report import Note, Notes, Report
 from vidrase.run import Models, Progress, Run, Seen
 from vidrase.select import Selection, joined
 from vidrase.sink import default_output
-from vidrase.source import open_random, open_source
+from vidrase.source import PICTURES, open_random, open_source
 from vidrase.store import InstanceStore
 from vidrase.summary import TrackSummary
 from vidrase.written import box_of, click_of
@@ -184,7 +185,7 @@ class Session(Closable):
         """
         if not self.chosen:
             raise OptionError("nothing is chosen yet; pick something first")
-        to = to or default_output(self.info.url)
+        to = to or default_output(self.info.url, self._note)
         if to.resolve() in self._results and not (again or self._options.sink.overwrite):
             raise OptionError(f"{to} is what the last run wrote; `run again` replaces it, `run NAME` writes another")
         sink = self._options.sink
@@ -213,7 +214,10 @@ class Session(Closable):
             box=tuple(dict.fromkeys(box for part in said for box in part.box)),
         )
         mine = path.resolve() in self._results
-        replace(saved, asked=asked).save(path, overwrite=overwrite or mine or self._options.sink.overwrite)
+        name = paths.Named("the selection", path)
+        paths.compare(inputs(self.info, self._options), [name], pictures=PICTURES, note=self._note)
+        paths.refuse_existing(name.called, path, overwrite=overwrite or mine or self._options.sink.overwrite)
+        replace(saved, asked=asked).save(path)
         self._results.add(path.resolve())
 
     @property

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from vidrase.cli.outputs import check_outputs
+
 _path = click.Path(path_type=Path)
 
 
@@ -45,6 +47,7 @@ _path = click.Path(path_type=Path)
 @click.option("--threads", default=0, help="Of torch; 1 is best when other programs keep the cores busy. 0: all cores.")
 @click.option("--full-precision", is_flag=True, help="fp32 instead of bf16.")
 @click.option("--seed", default=0)
+@click.option("-y", "--overwrite", is_flag=True, help="Replace the output, and the checkpoints of another run.")
 def inpainter(
     sources: tuple[Path, ...],
     output: Path,
@@ -72,6 +75,7 @@ def inpainter(
     threads: int,
     full_precision: bool,
     seed: int,
+    overwrite: bool,
 ) -> None:
     """Train an inpainter on DATA: folders of pictures, pictures and clips. No labels are needed.
 
@@ -85,6 +89,14 @@ def inpainter(
     from vidrase.train.inpainter import Recipe, Trainer, new_network, train
     from vidrase.train.inpainter_judge import History, Judge, write_png
     from vidrase.train.inpainter_loss import PRESETS, VggFeatures, YoloFeatures
+
+    check_outputs(
+        [*sources, vgg, yolo_features, *silhouettes, detector, leave_out, resume],
+        output,
+        folder,
+        resume,
+        overwrite=overwrite,
+    )
 
     def say(text: str) -> None:
         click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)

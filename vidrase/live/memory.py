@@ -6,6 +6,7 @@ seen, *made up* when it was invented because a hole needed it before it was ever
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
+from vidrase.part import save
 
 MARGIN = 0.14  # of the shorter side, on each side: what a turning camera has seen beside the frame
 LONGEST = 24.0  # updates that an average reaches back: noise falls fivefold, slow light is still followed
@@ -245,10 +247,11 @@ class Memory:
         return array[margin : margin + self.size[0], margin : margin + self.size[1]]
 
     def save(self, path: Path) -> None:
-        """Write the plate: the anchor's view and how well it is known, as .npz without pickle."""
+        """Write the plate: the anchor's view and how well it is known, as .npz without pickle. Raises SinkError."""
         colour = np.clip(np.rint(self._frame_of(self.colour)), 0, 255).astype(np.uint8)
-        with path.open("wb") as file:
-            np.savez_compressed(file, format=np.int32(FORMAT), rgb=colour, weight=self._frame_of(self.weight))
+        file = io.BytesIO()
+        np.savez_compressed(file, format=np.int32(FORMAT), rgb=colour, weight=self._frame_of(self.weight))
+        save(path, file.getvalue())
 
     @classmethod
     def load(cls, path: Path, size: tuple[int, int] | None = None) -> Memory:

@@ -14,6 +14,7 @@ from av.codec.context import Flags
 from av.video.reformatter import ColorRange, Colorspace
 
 from vidrase.avplanes import customary_matrix
+from vidrase.avtracks import file_url
 from vidrase.errors import OptionError, SinkError
 from vidrase.live.address import without_password
 from vidrase.live.capture import BACKOFF, reason
@@ -155,15 +156,27 @@ class FileOutput(Output):
         self._number = 0
         self._began = 0.0
         self._muxer: Muxer | None = None
-        first = self._name(0)
-        if first.exists() and not overwrite:
-            raise SinkError(f"{first} exists; give -y to replace it")
+        if not self._claim(self._name(0)):
+            raise SinkError(f"{self._name(0)} exists; give -y to replace it")
+        self._claimed = True
         super().__init__(str(path), patient=patient, say=say)
 
     def _name(self, number: int) -> Path:
         if self._segment is None and number == 0:
             return self._path
         return self._path.with_name(f"{self._path.stem}-{number:03d}{self._path.suffix}")
+
+    def _claim(self, path: Path) -> bool:
+        """Make the file, where it may not replace one: of two recordings to one new name, only one gets it."""
+        if self._overwrite:
+            return True
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+        return True
 
     def write(self, showing: Showing) -> None:
         """Encode one picture into the current segment."""
@@ -172,13 +185,14 @@ class FileOutput(Output):
             self.finish()
         try:
             if self._muxer is None:
-                while self._number and self._name(self._number).exists() and not self._overwrite:
+                while self._number and not self._claim(self._name(self._number)):
                     self._number += 1
+                self._claimed = False
                 to = self._name(self._number)
                 self._number += 1
                 self._began = showing.seconds
                 self._muxer = Muxer(
-                    str(to), SUFFIXES[to.suffix.lower()], showing, sound_rate=self._sound_rate, live=False
+                    file_url(to), SUFFIXES[to.suffix.lower()], showing, sound_rate=self._sound_rate, live=False
                 )
             self._muxer.write(showing)
         except (av.error.FFmpegError, OSError) as error:
@@ -186,6 +200,9 @@ class FileOutput(Output):
 
     def finish(self) -> None:
         """End the current segment."""
+        if self._claimed and not self._overwrite:  # no picture came
+            self._name(0).unlink(missing_ok=True)
+            self._claimed = False
         if self._muxer is not None:
             muxer, self._muxer = self._muxer, None
             muxer.close()

@@ -14,11 +14,12 @@ from vidrase.errors import SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame, SourceInfo
 from vidrase.source.folder import FolderSource, is_pattern, pictures_in, pictures_matching
 from vidrase.source.images import ImageSource, looks_like_image, moves
+from vidrase.source.picture import SUFFIXES as PICTURES
 from vidrase.source.random import RandomAccess, random_access
 from vidrase.source.spool import Spool
 from vidrase.source.video import VideoSource
 
-__all__ = ["RandomAccess", "Source", "open_random", "open_source"]
+__all__ = ["PICTURES", "RandomAccess", "Source", "open_random", "open_source"]
 
 Note = Callable[[str], None]
 
