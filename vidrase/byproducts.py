@@ -12,7 +12,6 @@ from vidrase.frames import SourceInfo
 from vidrase.options import Options
 from vidrase.part import Part
 from vidrase.paths import Named
-from vidrase.report import Note
 from vidrase.run import Progress
 from vidrase.sheet import check_sheet
 from vidrase.source import PICTURES
@@ -40,11 +39,11 @@ class Reserved:
     sheet: Part | None
     selection: Part | None
     report: Part | None
+    notes: list[str]
+    """Worth saying once the run begins."""
 
 
-def reserve(
-    wishes: Wishes, to: Path | None, info: SourceInfo, options: Options, note: Note, stack: ExitStack
-) -> Reserved:
+def reserve(wishes: Wishes, to: Path | None, info: SourceInfo, options: Options, stack: ExitStack) -> Reserved:
     """The by-products of a run from `info` to `to` (None: no result), begun; dropped with `stack` unless they are kept.
 
     Raises OptionError where one would harm something, SinkError where one cannot be written.
@@ -57,11 +56,10 @@ def reserve(
         )
     files = [("--preview", wishes.sheet), ("--save-selection", wishes.selection), ("--report", wishes.report)]
     written = [("--output", to), ("--save-masks", wishes.masks), *files]
-    paths.compare(
+    notes = paths.compare(
         inputs(info, options),
         [Named(called, path) for called, path in written if path is not None],
         pictures=PICTURES,
-        note=note,
     )
     parts = []
     for called, path in files:
@@ -70,7 +68,7 @@ def reserve(
         parts.append(Part(path) if path is not None else None)
         if (part := parts[-1]) is not None:
             stack.callback(part.drop)
-    return Reserved(*parts)
+    return Reserved(*parts, notes)
 
 
 def inputs(info: SourceInfo | None, options: Options) -> list[Named]:

@@ -79,13 +79,15 @@ def erase_opened(
     report = Report(source=source.info.url, output=str(to))
     sheet = Sheet() if wishes.sheet else None
     with ExitStack() as outer, ExitStack() as stack:
-        made = reserve(wishes, to, source.info, options, notes, outer)
+        made = reserve(wishes, to, source.info, options, outer)
         sink = stack.enter_context(open_sink(to, source.info, options.sink, note=notes))
         writer = (
             stack.enter_context(MaskWriter(wishes.masks, source.info, overwrite=options.sink.overwrite))
             if wishes.masks
             else None
         )
+        for text in made.notes:
+            notes(text)
         run = Run(
             options, models or Models.load(options, notes), notes, report.fill, progress=wishes.progress, saved=saved
         )
@@ -119,7 +121,9 @@ def preview(
     _check(options)
     notes, shown = Notes(say), Sheet()
     with open_source(where, note=notes) as source, ExitStack() as stack:
-        made = reserve(Wishes(sheet=sheet, selection=selection), None, source.info, options, notes, stack)
+        made = reserve(Wishes(sheet=sheet, selection=selection), None, source.info, options, stack)
+        for text in made.notes:
+            notes(text)
         run = Run(options, Models.load(options, notes), notes, saved=saved)
         words = (*options.select.remove, *options.select.keep)
         whole = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,13 +42,11 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
-def compare(
-    read: Iterable[Named], written: Iterable[Named], *, pictures: Collection[str] = (), note: Callable[[str], None]
-) -> None:
+def compare(read: Iterable[Named], written: Iterable[Named], *, pictures: Collection[str] = ()) -> list[str]:
     """Raises OptionError where writing would replace something that is read, or another thing that is written.
 
     pictures: suffixes; such a file in a folder that is read is one of its frames.
-    note:     told of what is written through a link.
+    Returns what is worth saying once the run begins: names that are links, which are followed.
     """
     inputs = list(read)
     files: dict[_Key, Named] = {_key(one.path): one for one in reversed(inputs)}
@@ -78,9 +76,8 @@ def compare(
             raise OptionError(f"one of {one} and {other} lies in the other; give another name")
         results[key] = names[str(real)] = one
         above |= {str(up): one for up in real.parents}
-    for one in results.values():
-        if one.path.is_symlink():
-            note(f"{one} is a link: {os.path.realpath(one.path)} is written")
+    links = [one for one in results.values() if one.path.is_symlink()]
+    return [f"{one} is a link: {os.path.realpath(one.path)} is written" for one in links]
 
 
 def refuse_name(path: Path) -> None:

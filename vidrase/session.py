@@ -75,9 +75,9 @@ class Session(Closable):
         self._picks: list[Pick] = []
         self._results: set[Path] = set()
         with ExitStack() as stack:
-            self._source = stack.enter_context(open_source(where, note=self._note))
+            self._source = stack.enter_context(open_source(where))
             self._models = models or Models.load(options, self._note, segmenter=True)
-            self._random = stack.enter_context(open_random(self._source.info, note=self._note))
+            self._random = stack.enter_context(open_random(self._source.info))
             run = Run(self._options, self._models, self._notes, progress=progress)
             self._seen: Seen = engine.first_pass(self._source, run, stack)
             self.things: list[TrackSummary] = self._store.tracks()
@@ -215,7 +215,7 @@ class Session(Closable):
         )
         mine = path.resolve() in self._results
         name = paths.Named("the selection", path)
-        paths.compare(inputs(self.info, self._options), [name], pictures=PICTURES, note=self._note)
+        paths.compare(inputs(self.info, self._options), [name], pictures=PICTURES)
         paths.refuse_existing(name.called, path, overwrite=overwrite or mine or self._options.sink.overwrite)
         replace(saved, asked=asked).save(path)
         self._results.add(path.resolve())

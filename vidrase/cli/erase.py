@@ -138,7 +138,7 @@ def _each(sources: tuple[str, ...], options: Options, given: dict[str, Any], fol
     results = {source: default_output(source, say) for source in sources}
     if folder is not None:
         results = {source: folder / to.name for source, to in results.items()}
-    _refuse_clashes(results, options, say)
+    _refuse_clashes(results, options)
     worst = 0
     for source, to in results.items():
         try:
@@ -152,7 +152,7 @@ def _each(sources: tuple[str, ...], options: Options, given: dict[str, Any], fol
         raise click.exceptions.Exit(worst)
 
 
-def _refuse_clashes(results: dict[str, Path], options: Options, say: Note) -> None:
+def _refuse_clashes(results: dict[str, Path], options: Options) -> None:
     """Raises OptionError where one result would replace another, or an input: before any work, not after the half of it."""
     first: dict[str, str] = {}
     for source, to in results.items():
@@ -162,7 +162,7 @@ def _refuse_clashes(results: dict[str, Path], options: Options, say: Note) -> No
             )
     read = [Named("the input", Path(source)) for source in results if source != "-" and "://" not in source]
     written = [Named(f"the result of {source},", to) for source, to in results.items()]
-    paths.compare(read + inputs(None, options), written, pictures=PICTURES, note=say)
+    paths.compare(read + inputs(None, options), written, pictures=PICTURES)
 
 
 def _sayer(given: dict[str, Any], progress: ProgressBar | None = None) -> Note:

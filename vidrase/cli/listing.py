@@ -15,7 +15,7 @@ from vidrase.cli.progress import ProgressBar
 from vidrase.options import Options
 from vidrase.part import Part
 from vidrase.paths import Named
-from vidrase.report import Note, Notes
+from vidrase.report import Notes
 from vidrase.run import Models, Run
 from vidrase.source import PICTURES, open_source
 from vidrase.store import TrackSummary
@@ -30,7 +30,7 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
                 progress.clear()
                 click.echo(f"vidrase: {text}", err=True)
 
-        part = _reserved(sources, options, thumbnails, say, stack)
+        part = _reserved(sources, options, thumbnails, stack)
         notes = Notes(say)
         models = Models.load(options, notes, segmenter=True)
         found: dict[str, list[TrackSummary]] = {}
@@ -54,14 +54,12 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
         click.echo(f"pictures: {thumbnails}")
 
 
-def _reserved(
-    sources: Sequence[str], options: Options, thumbnails: Path | None, note: Note, stack: ExitStack
-) -> Part | None:
+def _reserved(sources: Sequence[str], options: Options, thumbnails: Path | None, stack: ExitStack) -> Part | None:
     if thumbnails is None:
         return None
     sheet.check_sheet(thumbnails)
     read = [Named("the input", Path(source)) for source in sources if "://" not in source]
-    paths.compare(read + inputs(None, options), [Named("--preview", thumbnails)], pictures=PICTURES, note=note)
+    paths.compare(read + inputs(None, options), [Named("--preview", thumbnails)], pictures=PICTURES)
     paths.refuse_existing("--preview", thumbnails, overwrite=options.sink.overwrite)
     part = Part(thumbnails)
     stack.callback(part.drop)

@@ -106,7 +106,7 @@ def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Calla
     from vidrase.live.window import Window
     from vidrase.options import ModelOptions
 
-    report = _reserved(source, given, say)
+    report = _reserved(source, given)
     cv2.setNumThreads(1 if (os.cpu_count() or 2) <= 2 else 4)
     plate: Path | None = given["plate"]
     address = address_of(source, size=_size(given["size"]), rate=given["rate"])
@@ -154,13 +154,13 @@ def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Calla
         _summary(run.report())
 
 
-def _reserved(source: str, given: dict[str, Any], say: Callable[[str], None]) -> Part | None:
+def _reserved(source: str, given: dict[str, Any]) -> Part | None:
     """The report, begun. Raises OptionError or SinkError where a name of this run would harm something, or is no good."""
     named = {"--output": given["output"], "--plate": given["plate"], "--report": given["report_path"]}
     read = [Named("the source", Path(source))] if os.path.isfile(source) else []  # noqa: PTH113 - never raises
     if given["model"] and Path(given["model"]).is_file():
         read.append(Named("--model", Path(given["model"])))
-    paths.compare(read, [Named(called, path) for called, path in named.items() if path is not None], note=say)
+    paths.compare(read, [Named(called, path) for called, path in named.items() if path is not None])
     output: Path | None = given["output"]
     pieces = re.escape(output.stem) + r"-\d{3,}" + re.escape(output.suffix) if output is not None else ""
     for one in read:

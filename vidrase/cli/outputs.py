@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-
 from vidrase import paths
 from vidrase.errors import OptionError
 from vidrase.part import Part
@@ -22,9 +20,7 @@ def check_outputs(
     """
     digest = output.with_suffix(".json")
     inputs = [Named("what is read,", path) for path in read if path is not None]
-    paths.compare(
-        inputs, [Named("--output", output), Named("its digest", digest)], note=lambda text: click.echo(text, err=True)
-    )
+    paths.compare(inputs, [Named("--output", output), Named("its digest", digest)])
     for called, path in (("--output", output), ("its digest", digest)):
         paths.refuse_existing(called, path, overwrite=overwrite)
         Part(path).drop()

@@ -54,7 +54,7 @@ def pick(source: str, sheets: Path | None, **given: Any) -> None:
         raise OptionError("standard input is where picks are read from; name the clip's file")
     options = erase.gather(given)
     for sheet in [Named("--sheets", sheets / name) for name in _SHEETS] if sheets is not None else []:
-        paths.compare([Named("the input", Path(source)), *inputs(None, options)], [sheet], pictures=PICTURES, note=_say)
+        paths.compare([Named("the input", Path(source)), *inputs(None, options)], [sheet], pictures=PICTURES)
         paths.refuse_existing(sheet.called, sheet.path, overwrite=options.sink.overwrite)
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressBar(quiet=given["quiet"]))
@@ -76,10 +76,6 @@ def pick(source: str, sheets: Path | None, **given: Any) -> None:
         session.overview(folder / _SHEETS[0])
         click.echo(f"numbered pictures: {folder / _SHEETS[0]}")
         _Loop(session, folder, given, progress).run()
-
-
-def _say(text: str) -> None:
-    click.echo(f"vidrase: {text}", err=True)
 
 
 class _Loop:
