@@ -19,7 +19,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"bench", "train"},
     {"eraser", "session", "live"},
     {"engine"},
-    {"passes"},
+    {"passes", "byproducts"},
     {"run", "protected"},
     {
         "source",
@@ -39,14 +39,14 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     },
     {"shots", "inpaint", "motion", "written", "drawn"},
     {"keyframes"},
-    {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
-    {"streams", "timing", "options", "report", "labels", "phrase", "summary", "tracklets"},
+    {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "avtracks", "imagemeta"},
+    {"streams", "clock", "timing", "options", "report", "labels", "phrase", "summary", "tracklets"},
     {"frames"},
-    {"colour", "crops", "part", "closable", "rules", "torchvision_ops"},
+    {"colour", "crops", "part", "paths", "closable", "rules", "torchvision_ops"},
     {"errors"},
 ]
 OWNERS = {
-    "av": {"source", "sink", "live", "avplanes", "holefile", "streamcheck", "bench"},
+    "av": {"source", "sink", "live", "avplanes", "avtracks", "holefile", "streamcheck", "bench"},
     "PIL": {"source", "sink", "imagemeta"},
     "pillow_heif": {"source"},
     "decord": {"source", "train"},

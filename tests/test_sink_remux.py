@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_said_once(tmp_path: Path) -> None:
     subtitle = "subtitle track 2 (subrip) does not fit into {} and is left out; a name in .mkv keeps it"
     font = "attachment font.ttf does not fit into {} and is left out; a name in .mkv keeps it"
     cover = "the cover picture is left out: it may still show what was removed"
-    audio = "audio track 1 (aac) does not fit into webm and is left out"
+    audio = "audio track 1 (aac) does not fit into webm and is left out; a name in .mkv keeps it"
     lost = ["chapters do not fit into mpegts and are left out", "mpegts holds no metadata (title); it is left out"]
     for suffix, muxer, more in ((".mp4", "mp4", []), (".webm", "webm", [audio]), (".ts", "mpegts", lost)):
         notes = copy(where, tmp_path / f"out{suffix}")

@@ -197,6 +197,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     class Full:
         """A muxer on a disk without room."""
 
+        def start_encoding(self) -> None:
+            pass
+
         def mux_one(self, packet: av.Packet) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 

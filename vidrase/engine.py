@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vidrase.byproducts import Wishes, reserve
 from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import Frame, HoleFrame, SourceInfo
@@ -20,10 +21,10 @@ from vidrase.holefile import MaskWriter
 from vidrase.options import Options
 from vidrase.passes import DEPTH, choose, fill_frames, find_holes, look, recall, recorded, surveyed, within
 from vidrase.report import Note, Notes, Report
-from vidrase.run import Models, Progress, Run, Seen
+from vidrase.run import Models, Run, Seen
 from vidrase.select import Selection
-from vidrase.selectionfile import SavedSelection, refuse_existing
-from vidrase.sheet import Sheet, check_sheet
+from vidrase.selectionfile import SavedSelection
+from vidrase.sheet import Sheet
 from vidrase.sink import open_sink
 from vidrase.source import Damage, Source, open_random, open_source
 from vidrase.store import InstanceStore, TrackSummary
@@ -33,19 +34,6 @@ from vidrase.timing import peak_memory_mib
 SHEET_MOMENTS = 5
 PREVIEW_MOMENTS = 4
 PREVIEW_REACH = 12  # frames each side: enough for masks to settle and for most of a walker's background to show
-
-
-@dataclass(slots=True)
-class Wishes:
-    """By-products of a run."""
-
-    sheet: Path | None = None
-    """Contact sheet, PNG or JPEG."""
-    masks: Path | None = None
-    """What was removed, in a form that `--mask` reads back."""
-    selection: Path | None = None
-    """What was chosen, in a form that `--selection` takes up again."""
-    progress: Progress | None = None
 
 
 def erase(
@@ -90,33 +78,35 @@ def erase_opened(
     wishes = wishes or Wishes()
     report = Report(source=source.info.url, output=str(to))
     sheet = Sheet() if wishes.sheet else None
-    if wishes.sheet is not None:
-        check_sheet(wishes.sheet)
-    if wishes.selection is not None:
-        _check_saving(wishes.selection, options)
-    with ExitStack() as stack:
+    with ExitStack() as outer, ExitStack() as stack:
+        made = reserve(wishes, to, source.info, options, outer)
         sink = stack.enter_context(open_sink(to, source.info, options.sink, note=notes))
         writer = (
             stack.enter_context(MaskWriter(wishes.masks, source.info, overwrite=options.sink.overwrite))
             if wishes.masks
             else None
         )
+        for text in made.notes:
+            notes(text)
         run = Run(
             options, models or Models.load(options, notes), notes, report.fill, progress=wishes.progress, saved=saved
         )
         chosen = _render(source, run, report, sink.write, writer, sheet, SHEET_MOMENTS, seen)
-    report.encoder = sink.encoder
-    if sheet is not None and wishes.sheet is not None:
-        sheet.save(wishes.sheet)
-    if wishes.selection is not None and chosen is not None:
-        chosen.save(wishes.selection)
-    report.models = run.models.described()
-    report.seconds = {name: round(seconds, 3) for name, seconds in run.clock.seconds.items()}
-    report.wall_seconds = round(time.perf_counter() - begun, 3)
-    report.peak_memory_mib = round(peak_memory_mib(), 1)
-    report.peak_frames_in_flight = run.alive.peak
-    report.fallbacks = dict(notes.counts)
-    report.missing_frames, report.faulty_frames = source.damage.missing_frames, len(source.damage.faulty)
+        stack.close()
+        report.encoder = sink.encoder
+        if sheet is not None and made.sheet is not None:
+            sheet.save(made.sheet)
+        if made.selection is not None and chosen is not None:
+            chosen.save(made.selection)
+        report.models = run.models.described()
+        report.seconds = {name: round(seconds, 3) for name, seconds in run.clock.seconds.items()}
+        report.wall_seconds = round(time.perf_counter() - begun, 3)
+        report.peak_memory_mib = round(peak_memory_mib(), 1)
+        report.peak_frames_in_flight = run.alive.peak
+        report.fallbacks = dict(notes.counts)
+        report.missing_frames, report.faulty_frames = source.damage.missing_frames, len(source.damage.faulty)
+        if made.report is not None:
+            report.save(made.report)
     return report
 
 
@@ -130,11 +120,12 @@ def preview(
     """
     options, saved = recall(options)
     _check(options)
-    check_sheet(sheet)
-    if selection is not None:
-        _check_saving(selection, options)
-    notes, made = Notes(say), Sheet()
-    with open_source(where, note=notes, strict=options.source.strict, wait=options.source.wait) as source:
+    notes, shown = Notes(say), Sheet()
+    reading = options.source
+    with open_source(where, note=notes, strict=reading.strict, wait=reading.wait) as source, ExitStack() as stack:
+        made = reserve(Wishes(sheet=sheet, selection=selection), None, source.info, options, stack)
+        for text in made.notes:
+            notes(text)
         run = Run(options, Models.load(options, notes), notes, saved=saved)
         words = (*options.select.remove, *options.select.keep)
         whole = (
@@ -144,14 +135,15 @@ def preview(
         )
         whole = whole or bool(options.select.at or options.select.box or saved or selection)
         if whole:
-            chosen = _render(source, run, Report(), lambda _: None, None, made, SHEET_MOMENTS)
+            chosen = _render(source, run, Report(), lambda _: None, None, shown, SHEET_MOMENTS)
         else:
             run.options = replace(options, select=replace(options.select, times=()))
             for excerpt in _excerpts(source.info, options.select.times, notes):
-                chosen = _render(excerpt, run, Report(), lambda _: None, None, made, 1)
-    made.save(sheet)
-    if selection is not None and chosen is not None:
-        chosen.save(selection)
+                chosen = _render(excerpt, run, Report(), lambda _: None, None, shown, 1)
+        if made.sheet is not None:
+            shown.save(made.sheet)
+        if made.selection is not None and chosen is not None:
+            chosen.save(made.selection)
 
 
 def _render(
@@ -226,15 +218,6 @@ def list_things(source: Source, run: Run) -> list[TrackSummary]:
 def _check(options: Options) -> None:
     if not options.select.detects and not options.select.mask:
         raise OptionError("nothing to remove was named; give --remove CLASS or --mask FILE (see what is there: --list)")
-
-
-def _check_saving(path: Path, options: Options) -> None:
-    if not options.select.detects:
-        raise OptionError(
-            "--save-selection keeps what words, clicks or boxes choose, and none is given; see --save-masks"
-        )
-    if not options.sink.overwrite:
-        refuse_existing(path)
 
 
 def _counted(

@@ -52,7 +52,7 @@ def erase(
     0.97
     """
     options = options_from(choices)
-    to = Path(output) if output is not None else default_output(str(source))
+    to = Path(output) if output is not None else default_output(str(source), say)
     wishes = engine.Wishes(
         sheet=Path(preview) if preview is not None else None,
         masks=Path(save_masks) if save_masks is not None else None,

@@ -74,6 +74,8 @@ class SourceInfo:
     codec: str = ""
     bit_rate: int | None = None
     interlaced: bool = False
+    field_order: Literal["", "top", "bottom"] = ""
+    """Which field of an interlaced picture is shown first, where the stream says it."""
     has_audio: bool = False
     rereadable: bool = True
     """False for pipes and other sources that can be read only once."""

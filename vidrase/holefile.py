@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase.avtracks import file_url
 from vidrase.drawn import fitted, mask_of, same_aspect
 from vidrase.errors import OptionError, ShapeError, SinkError
 from vidrase.frames import Frame, Hole, SourceInfo
@@ -291,7 +292,7 @@ class _MaskVideo:
         self._counted = suffix == ".avi"
         self._count = 0
         self._base = 1 / rate if self._counted else info.time_base
-        self._container = av.open(str(path), "w", format="avi" if self._counted else "matroska")
+        self._container = av.open(file_url(path), "w", format="avi" if self._counted else "matroska")
         stream: Any = self._container.add_stream("ffv1", rate=rate, options={"level": "3", "g": "1"})
         stream.width, stream.height, stream.pix_fmt = width, height, "gray"
         stream.codec_context.time_base = stream.time_base = self._base

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vidrase import part
+from vidrase.part import Part
 
 Note = Callable[[str], None]
 
@@ -70,9 +71,9 @@ class Report:
         """Plain types only, for JSON."""
         return {**asdict(self), "share_copied": round(self.share_copied, 4)}
 
-    def save(self, path: Path) -> None:
-        """Write strict JSON (no NaN) to `path`. Raises SinkError."""
-        part.save(path, (json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n").encode())
+    def save(self, to: Path | Part) -> None:
+        """Write strict JSON (no NaN). Raises SinkError."""
+        part.save(to, (json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n").encode())
 
 
 class Notes:

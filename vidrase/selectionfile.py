@@ -20,6 +20,7 @@ from vidrase import part
 from vidrase.errors import OptionError
 from vidrase.frames import Instances, SourceInfo
 from vidrase.options import Click, Rectangle, SelectOptions
+from vidrase.part import Part
 from vidrase.summary import TrackSummary
 from vidrase.tracklets import iou
 
@@ -122,10 +123,8 @@ class SavedSelection:
         """`options` with this selection's times and region, where it has none of its own."""
         return replace(options, times=options.times or self.request.times, region=options.region or self.request.region)
 
-    def save(self, path: Path, *, overwrite: bool = True) -> None:
-        """Write the file, complete or not at all. Raises OptionError, SinkError."""
-        if not overwrite:
-            refuse_existing(path)
+    def save(self, to: Path | Part) -> None:
+        """Write it; it appears under its name only when complete. Raises SinkError."""
         request = self.request
         content = {
             "format": FORMAT,
@@ -144,14 +143,7 @@ class SavedSelection:
             },
             "things": [asdict(entry) for entry in self.tracks],
         }
-        part.save(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
-
-
-def refuse_existing(path: Path) -> None:
-    """Raises OptionError when the file exists, SinkError when its folder does not."""
-    if path.exists():
-        raise OptionError(f"{path} exists already; replace it with -y")
-    part.need_folder(path)
+        part.save(to, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def make_selection(

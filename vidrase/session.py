@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidrase import engine, prompts, sheet
+from vidrase import engine, paths, prompts, sheet
+from vidrase.byproducts import inputs
 from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import SourceInfo
@@ -24,7 +25,7 @@ from vidrase.report import Note, Notes, Report
 from vidrase.run import Models, Progress, Run, Seen
 from vidrase.select import Selection, combine_choices
 from vidrase.sink import default_output
-from vidrase.source import open_random, open_source
+from vidrase.source import PICTURES, open_random, open_source
 from vidrase.store import InstanceStore
 from vidrase.summary import TrackSummary
 from vidrase.written import box_of, click_of
@@ -77,10 +78,10 @@ class Session(Closable):
         self._results: set[Path] = set()
         with ExitStack() as stack:
             self._source = stack.enter_context(
-                open_source(where, note=self._note, strict=options.source.strict, wait=options.source.wait)
+                open_source(where, strict=options.source.strict, wait=options.source.wait)
             )
             self._models = models or Models.load(options, self._note, segmenter=True)
-            self._random = stack.enter_context(open_random(self._source.info, note=self._note))
+            self._random = stack.enter_context(open_random(self._source.info))
             run = Run(self._options, self._models, self._notes, progress=progress)
             self._first_pass: Seen = engine.first_pass(self._source, run, stack)
             self.tracks: list[TrackSummary] = self._store.tracks()
@@ -192,7 +193,7 @@ class Session(Closable):
         """
         if not self.chosen:
             raise OptionError("nothing is chosen yet; pick something first")
-        to = to or default_output(self.info.url)
+        to = to or default_output(self.info.url, self._note)
         if to.resolve() in self._results and not (again or self._options.sink.overwrite):
             raise OptionError(f"{to} is what the last run wrote; `run again` replaces it, `run NAME` writes another")
         sink = self._options.sink
@@ -228,9 +229,11 @@ class Session(Closable):
             box=tuple(dict.fromkeys(box for part in requests for box in part.box)),
         )
         written_before = path.resolve() in self._results
-        replace(saved, request=request).save(
-            path, overwrite=overwrite or written_before or self._options.sink.overwrite
-        )
+        name = paths.Named("the selection", path)
+        paths.compare(inputs(self.info, self._options), [name], pictures=PICTURES)
+        replaces = overwrite or written_before or self._options.sink.overwrite
+        paths.refuse_existing(name.called, path, overwrite=replaces)
+        replace(saved, request=request).save(path)
         self._results.add(path.resolve())
 
     @property

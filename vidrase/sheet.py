@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vidrase import part
 from vidrase.errors import SinkError
 from vidrase.frames import Frame, Hole, Instances
+from vidrase.part import Part
 
 CELL_WIDTH = 480
 CELL_HEIGHT = 400
@@ -44,17 +45,17 @@ class Sheet:
             cells += [picture[top:bottom, left:right] for picture in (cells[0], cells[-1])]
         self._rows.append(_row(cells, f"{before.seconds:.2f} s"))
 
-    def save(self, path: Path) -> None:
+    def save(self, to: Path | Part) -> None:
         """Write PNG or JPEG by suffix; appears under its name only when complete."""
         if self._rows:
-            _write(path, self._rows)
+            _write(to, self._rows)
 
 
-def thumbnails(cells: Sequence[tuple[NDArray[np.uint8], str]], path: Path) -> None:
+def thumbnails(cells: Sequence[tuple[NDArray[np.uint8], str]], to: Path | Part) -> None:
     """A sheet of crops, RGB uint8 [h, w, 3] each with its label of one or more lines: what `--list` found."""
     rows = _thumbnail_rows(cells)
     if rows:
-        _write(path, rows)
+        _write(to, rows)
 
 
 def overview(
@@ -145,12 +146,14 @@ def _thumbnail(rgb: NDArray[np.uint8], label: str, side: int = THUMB) -> NDArray
     return cell
 
 
-def _write(path: Path, rows: Sequence[NDArray[np.uint8]]) -> None:
-    check_sheet(path)
+def _write(to: Path | Part, rows: Sequence[NDArray[np.uint8]]) -> None:
+    if not isinstance(to, Part):
+        check_sheet(to)
+    suffix = _suffix(to.to if isinstance(to, Part) else to)
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=24) for row in rows]
-    _, data = cv2.imencode(_suffix(path), cv2.cvtColor(np.concatenate(padded), cv2.COLOR_RGB2BGR))
-    part.save(path, data.tobytes())
+    _, data = cv2.imencode(suffix, cv2.cvtColor(np.concatenate(padded), cv2.COLOR_RGB2BGR))
+    part.save(to, data.tobytes())
 
 
 def check_sheet(path: Path) -> None:

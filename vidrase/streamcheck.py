@@ -11,8 +11,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.stream import Disposition, Stream
+from av.stream import Stream
 
+from vidrase.avtracks import file_url, moving
 from vidrase.errors import UnsupportedSource
 
 
@@ -50,13 +51,13 @@ def tracks(path: str | Path) -> list[Track]:
 
 
 def frame_times(path: str | Path) -> list[Fraction]:
-    """Presentation time of every decoded frame of the first video track, seconds, exact."""
+    """Presentation time of every decoded frame of the film, seconds, exact."""
     with _opened(path) as container:
-        moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not moving:
+        shown = moving(container)
+        if not shown:
             raise UnsupportedSource(f"{path} holds no video")
-        moving[0].thread_type = "AUTO"
-        return [Fraction(frame.pts or 0) * Fraction(frame.time_base or 1) for frame in container.decode(moving[0])]
+        shown[0].thread_type = "AUTO"
+        return [Fraction(frame.pts or 0) * Fraction(frame.time_base or 1) for frame in container.decode(shown[0])]
 
 
 def same_times(a: str | Path, b: str | Path) -> bool:
@@ -114,7 +115,7 @@ class _opened:  # noqa: N801 - reads as a verb in a with statement
 
     def __enter__(self) -> av.container.InputContainer:
         try:
-            self._container = av.open(str(self._path), metadata_errors="replace")
+            self._container = av.open(file_url(Path(self._path)), metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             raise UnsupportedSource(f"{self._path} is not a video that can be read ({error})") from error
         return self._container

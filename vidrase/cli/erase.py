@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import click
 
-from vidrase import engine
+from vidrase import engine, paths
+from vidrase.byproducts import inputs
 from vidrase.cli import listing
 from vidrase.cli.parse import Number, auto_or_int, spans_of, words_of
 from vidrase.cli.progress import ProgressBar
 from vidrase.errors import OptionError, VidraseError
 from vidrase.options import Choices, Options, options_from
-from vidrase.part import need_folder
-from vidrase.report import Report
+from vidrase.paths import Named
+from vidrase.report import Note, Report
 from vidrase.sink import default_output
+from vidrase.source import PICTURES
 from vidrase.written import box_of, click_of
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -110,6 +113,8 @@ def erase(sources: tuple[str, ...], **given: Any) -> None:
     if given["as_json"] and not given["list_only"]:
         raise OptionError("--json goes with --list; what a run did is written as JSON by --report FILE")
     if given["list_only"]:
+        if given["save_masks"] or given["report_path"]:
+            raise OptionError("--list only says what is there; leave --save-masks and --report out")
         listing.show(sources, options, as_json=given["as_json"], thumbnails=given["preview"], quiet=given["quiet"])
         return
     by_products = [
@@ -122,8 +127,8 @@ def erase(sources: tuple[str, ...], **given: Any) -> None:
         raise OptionError(f"--output {output} names one file, but {len(sources)} inputs were given; name a folder")
     if "-" in sources and output is None and given["preview"] is None:
         raise OptionError("standard input has no name to derive the result's from; give --output FILE")
-    if given["report_path"] is not None:
-        need_folder(given["report_path"])
+    if given["preview"] is not None and output is None and (given["save_masks"] or given["report_path"]):
+        raise OptionError("--preview alone makes only the sheet; give --output too for --save-masks and --report")
     if len(sources) == 1:
         _one(sources[0], options, given, output)
     else:
@@ -132,9 +137,13 @@ def erase(sources: tuple[str, ...], **given: Any) -> None:
 
 def _each(sources: tuple[str, ...], options: Options, given: dict[str, Any], folder: Path | None) -> None:
     """All inputs, also after one that failed; then the exit code tells of the failure."""
+    say = _sayer(given)
+    results = {source: default_output(source, say) for source in sources}
+    if folder is not None:
+        results = {source: folder / to.name for source, to in results.items()}
+    _refuse_clashes(results, options)
     worst = 0
-    for source in sources:
-        to = default_output(source) if folder is None else folder / default_output(source).name
+    for source, to in results.items():
         try:
             _one(source, options, given, to)
         except VidraseError as error:
@@ -144,6 +153,29 @@ def _each(sources: tuple[str, ...], options: Options, given: dict[str, Any], fol
             worst = max(worst, error.exit_code)
     if worst:
         raise click.exceptions.Exit(worst)
+
+
+def _refuse_clashes(results: dict[str, Path], options: Options) -> None:
+    """Raises OptionError where one result would replace another, or an input: before any work, not after the half of it."""
+    first: dict[str, str] = {}
+    for source, to in results.items():
+        if (other := first.setdefault(os.path.normcase(os.path.realpath(to)), source)) != source:
+            raise OptionError(
+                f"{other} and {source} would both become {to}; rename one, or run them one by one with --output"
+            )
+    read = [Named("the input", Path(source)) for source in results if source != "-" and "://" not in source]
+    written = [Named(f"the result of {source},", to) for source, to in results.items()]
+    paths.compare(read + inputs(None, options), written, pictures=PICTURES)
+
+
+def _sayer(given: dict[str, Any], progress: ProgressBar | None = None) -> Note:
+    def say(text: str) -> None:
+        if not given["quiet"]:
+            if progress is not None:
+                progress.clear()
+            click.echo(f"vidrase: {text}", err=True)
+
+    return say
 
 
 _READ: dict[str, Callable[[Any], Any]] = {  # options whose texts are more than the value itself
@@ -167,21 +199,16 @@ def gather(given: dict[str, Any]) -> Options:
 def _one(source: str, options: Options, given: dict[str, Any], output: Path | None) -> None:
     quiet: bool = given["quiet"]
     with ProgressBar(quiet=quiet) as progress:
-
-        def say(text: str) -> None:
-            if not quiet:
-                progress.clear()
-                click.echo(f"vidrase: {text}", err=True)
-
+        say = _sayer(given, progress)
         if given["preview"] is not None and output is None:
             engine.preview(source, given["preview"], options, selection=given["save_selection"], say=say)
             click.echo(str(given["preview"]))
             return
-        to = default_output(source) if output is None else output
-        wishes = engine.Wishes(given["preview"], given["save_masks"], given["save_selection"], progress)
+        to = default_output(source, say) if output is None else output
+        wishes = engine.Wishes(
+            given["preview"], given["save_masks"], given["save_selection"], progress, given["report_path"]
+        )
         report = engine.erase(source, to, options, wishes=wishes, say=say)
-    if given["report_path"] is not None:
-        report.save(given["report_path"])
     if not quiet:
         summary(report, options, verbose=given["verbose"])
     if given["preview"] is not None and not quiet:

@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from vidrase import engine, sheet
+from vidrase import engine, paths, sheet
+from vidrase.byproducts import inputs
 from vidrase.cli import terminal
 from vidrase.cli.progress import ProgressBar
 from vidrase.options import Options
+from vidrase.part import Part
+from vidrase.paths import Named
 from vidrase.report import Notes
 from vidrase.run import Models, Run
-from vidrase.source import open_source
+from vidrase.source import PICTURES, open_source
 from vidrase.store import TrackSummary
 
 
 def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails: Path | None, quiet: bool) -> None:
     """Print what the detector finds in each source; `thumbnails`: also a picture of every thing with its id."""
-    with ProgressBar(quiet=quiet or as_json) as progress:
+    with ExitStack() as stack, ProgressBar(quiet=quiet or as_json) as progress:
 
         def say(text: str) -> None:
             if not quiet:
                 progress.clear()
                 click.echo(f"vidrase: {text}", err=True)
 
+        part = _reserved(sources, options, thumbnails, stack)
         notes = Notes(say)
         models = Models.load(options, notes, segmenter=True)
         found: dict[str, list[TrackSummary]] = {}
         for where in sources:
             with open_source(where, note=notes, strict=options.source.strict, wait=options.source.wait) as source:
                 found[where] = engine.list_things(source, Run(options, models, notes, progress=progress))
-    if thumbnails is not None:
-        things = [thing for found_here in found.values() for thing in found_here]
-        cells = [(thing.thumbnail, f"id:{thing.id} {thing.label}") for thing in things if thing.thumbnail is not None]
-        sheet.thumbnails(cells, thumbnails)
+        if part is not None:
+            things = [thing for found_here in found.values() for thing in found_here]
+            seen = [(thing.thumbnail, f"id:{thing.id} {thing.label}") for thing in things]
+            sheet.thumbnails([(picture, text) for picture, text in seen if picture is not None], part)
     if as_json:
         click.echo(
             json.dumps({where: [thing.as_dict() for thing in things] for where, things in found.items()}, indent=2)
@@ -50,6 +55,18 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
     if thumbnails is not None:
         click.echo(f"pictures: {thumbnails}")
     terminal.written()
+
+
+def _reserved(sources: Sequence[str], options: Options, thumbnails: Path | None, stack: ExitStack) -> Part | None:
+    if thumbnails is None:
+        return None
+    sheet.check_sheet(thumbnails)
+    read = [Named("the input", Path(source)) for source in sources if "://" not in source]
+    paths.compare(read + inputs(None, options), [Named("--preview", thumbnails)], pictures=PICTURES)
+    paths.refuse_existing("--preview", thumbnails, overwrite=options.sink.overwrite)
+    part = Part(thumbnails)
+    stack.callback(part.drop)
+    return part
 
 
 def table(things: Sequence[TrackSummary]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,8 +13,11 @@ from typing import Any
 
 import click
 
+from vidrase import paths
 from vidrase.cli.parse import Number, auto_or_int, words_of
 from vidrase.errors import OptionError
+from vidrase.part import Part
+from vidrase.paths import Named
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -100,6 +104,7 @@ def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Calla
     from vidrase.live.window import Window
     from vidrase.options import ModelOptions
 
+    report = _reserved(source, given)
     cv2.setNumThreads(1 if (os.cpu_count() or 2) <= 2 else 4)
     plate: Path | None = given["plate"]
     address = address_of(source, size=_size(given["size"]), rate=given["rate"])
@@ -141,10 +146,31 @@ def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Calla
         _until_stopped(run)
         if plate is not None and eraser.count:
             eraser.save_plate(plate)
-    if given["report_path"] is not None:
-        write_json(given["report_path"], run.report())
+    if report is not None:
+        write_json(report, run.report())
     if not given["quiet"]:
         _summary(run.report())
+
+
+def _reserved(source: str, given: dict[str, Any]) -> Part | None:
+    """The report, begun. Raises OptionError or SinkError where a name of this run would harm something, or is no good."""
+    named = {"--output": given["output"], "--plate": given["plate"], "--report": given["report_path"]}
+    read = [Named("the source", Path(source))] if os.path.isfile(source) else []  # noqa: PTH113 - never raises
+    if given["model"] and Path(given["model"]).is_file():
+        read.append(Named("--model", Path(given["model"])))
+    paths.compare(read, [Named(called, path) for called, path in named.items() if path is not None])
+    output: Path | None = given["output"]
+    pieces = re.escape(output.stem) + r"-\d{3,}" + re.escape(output.suffix) if output is not None else ""
+    for one in read:
+        beside = output is not None and one.path.resolve().parent == output.resolve().parent
+        if beside and re.fullmatch(pieces, one.path.name):
+            raise OptionError(f"{one} is named like a piece of the recording {output}; give another name")
+    if given["plate"] is not None:  # written at the end: better known now
+        Part(given["plate"]).drop()
+    if given["report_path"] is None:
+        return None
+    paths.refuse_existing("--report", given["report_path"], overwrite=given["overwrite"])
+    return Part(given["report_path"])
 
 
 def _outputs(

@@ -12,12 +12,17 @@ from typing import Any
 
 import click
 
+from vidrase import paths
+from vidrase.byproducts import inputs
 from vidrase.cli import erase, listing
 from vidrase.cli.progress import ProgressBar
 from vidrase.errors import OptionError, VidraseError
+from vidrase.paths import Named
 from vidrase.session import Session
 from vidrase.sink import default_output
+from vidrase.source import PICTURES
 
+_SHEETS = ("things.png", "chosen.png")
 HELP = """what goes:   3   1 4   person   red car   person on the left   320,200   320,200@1.5   10,20,90,120
 what stays:  keep 3   keep dog   keep 320,200
 then:        y         the pick is right
@@ -48,6 +53,9 @@ def pick(source: str, sheets: Path | None, **given: Any) -> None:
     if source == "-":
         raise OptionError("standard input is where picks are read from; name the clip's file")
     options = erase.gather(given)
+    for sheet in [Named("--sheets", sheets / name) for name in _SHEETS] if sheets is not None else []:
+        paths.compare([Named("the input", Path(source)), *inputs(None, options)], [sheet], pictures=PICTURES)
+        paths.refuse_existing(sheet.called, sheet.path, overwrite=options.sink.overwrite)
     with ExitStack() as stack:
         progress = stack.enter_context(ProgressBar(quiet=given["quiet"]))
 
@@ -65,8 +73,8 @@ def pick(source: str, sheets: Path | None, **given: Any) -> None:
         listing.table(session.tracks)
         if not session.tracks:
             return
-        session.overview(folder / "things.png")
-        click.echo(f"numbered pictures: {folder / 'things.png'}")
+        session.overview(folder / _SHEETS[0])
+        click.echo(f"numbered pictures: {folder / _SHEETS[0]}")
         _Loop(session, folder, given, progress).run()
 
 
@@ -130,7 +138,7 @@ class _Loop:
             command(words)
 
     def _show(self) -> None:
-        path = self._folder / "chosen.png"
+        path = self._folder / _SHEETS[1]
         if not self._session.show(path):
             click.echo("goes: nothing so far")
             return

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from vidrase.cli.outputs import check_outputs
 from vidrase.cli.parse import Number
 
 _path = click.Path(path_type=Path)
@@ -47,6 +48,7 @@ _path = click.Path(path_type=Path)
 @click.option("--threads", default=0, help="Of torch; 1 is best when other programs keep the cores busy. 0: all cores.")
 @click.option("--full-precision", is_flag=True, help="fp32 instead of bf16.")
 @click.option("--seed", default=0)
+@click.option("-y", "--overwrite", is_flag=True, help="Replace the output, and the checkpoints of another run.")
 def inpainter(
     sources: tuple[Path, ...],
     output: Path,
@@ -74,6 +76,7 @@ def inpainter(
     threads: int,
     full_precision: bool,
     seed: int,
+    overwrite: bool,
 ) -> None:
     """Train an inpainter on DATA: folders of pictures, pictures and clips. No labels are needed.
 
@@ -87,6 +90,14 @@ def inpainter(
     from vidrase.train.inpainter import Recipe, Trainer, new_network, train
     from vidrase.train.inpainter_judge import History, Judge, write_png
     from vidrase.train.inpainter_loss import PRESETS, VggFeatures, YoloFeatures
+
+    check_outputs(
+        [*sources, vgg, yolo_features, *silhouettes, detector, leave_out, resume],
+        output,
+        folder,
+        resume,
+        overwrite=overwrite,
+    )
 
     def say(text: str) -> None:
         click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from vidrase.cli.outputs import check_outputs
+
 CONF = 0.2  # what a copy of few hours is sure of; its teacher would say 0.25 there
 _path = click.Path(path_type=Path)
 
@@ -30,6 +32,7 @@ _path = click.Path(path_type=Path)
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1.")
 @click.option("--workers", default=0, help="Networks that share a step, one thread each; 0: one a core, on a GPU one.")
 @click.option("--seed", default=0)
+@click.option("-y", "--overwrite", is_flag=True, help="Replace the output, and the checkpoints of another run.")
 def segmenter(
     sources: tuple[Path, ...],
     output: Path,
@@ -48,6 +51,7 @@ def segmenter(
     device: str,
     workers: int,
     seed: int,
+    overwrite: bool,
 ) -> None:
     """Distil a YOLOv8-seg TEACHER into a network of the same shape with random weights.
 
@@ -58,6 +62,8 @@ def segmenter(
     from vidrase.train import segmenter_judge as judging
     from vidrase.train.course import begin
     from vidrase.train.segmenter import Recipe, Trainer, load_teacher, new_student, train
+
+    check_outputs([*sources, teacher, resume, init, leave_out], output, folder, resume, overwrite=overwrite)
 
     def say(text: str) -> None:
         click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from vidrase.avtracks import file_url
 from vidrase.errors import SourceError, SourceNotFound, UnsupportedSource
 from vidrase.written import url_of
 
@@ -71,7 +72,7 @@ def address_of(text: str, *, size: tuple[int, int] | None = None, rate: float | 
         )
     if not Path(text).exists():
         raise SourceNotFound(f"no such file, camera or stream: {text}; a camera is given as its number, like 0")
-    return Address(text, "file", text)
+    return Address(text, "file", file_url(Path(text)))
 
 
 def _camera(text: str, size: tuple[int, int] | None, rate: float | None) -> Address:

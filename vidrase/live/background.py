@@ -6,6 +6,7 @@ was visible, *synthesized* when a hole needed its colour before it was ever visi
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
+from vidrase.part import save
 
 MARGIN_SHARE = 0.14  # share of the shorter side, added on each side: keeps what a panning camera saw beside the frame
 MAX_UPDATES = 24.0  # updates in a running average: lowers noise five times and still follows slow light changes
@@ -254,10 +256,11 @@ class BackgroundModel:
         return array[margin : margin + self.size[0], margin : margin + self.size[1]]
 
     def save(self, path: Path) -> None:
-        """Write the plate: the anchor frame and its update counts, as .npz without pickle."""
+        """Write the plate: the anchor frame and its update counts, as .npz without pickle. Raises SinkError."""
         colour = np.clip(np.rint(self._frame_view(self.colour)), 0, 255).astype(np.uint8)
-        with path.open("wb") as file:
-            np.savez_compressed(file, format=np.int32(FORMAT), rgb=colour, weight=self._frame_view(self.weight))
+        file = io.BytesIO()
+        np.savez_compressed(file, format=np.int32(FORMAT), rgb=colour, weight=self._frame_view(self.weight))
+        save(path, file.getvalue())
 
     @classmethod
     def load(cls, path: Path, size: tuple[int, int] | None = None) -> BackgroundModel:

@@ -13,6 +13,7 @@ from av.codec.context import Flags
 from av.video.reformatter import ColorRange, Colorspace
 
 from vidrase.avplanes import customary_matrix
+from vidrase.avtracks import file_url
 from vidrase.errors import OptionError, SinkError
 from vidrase.live.address import without_password
 from vidrase.live.capture import BACKOFF, reason
@@ -162,15 +163,27 @@ class FileOutput(Output):
         self._number = 0
         self._began = 0.0
         self._muxer: Muxer | None = None
-        first = self._name(0)
-        if first.exists() and not overwrite:
-            raise SinkError(f"{first} exists; give -y to replace it")
+        if not self._claim(self._name(0)):
+            raise SinkError(f"{self._name(0)} exists; give -y to replace it")
+        self._claimed = True
         super().__init__(str(path), patient=patient, say=say)
 
     def _name(self, number: int) -> Path:
         if self._segment is None and number == 0:
             return self._path
         return self._path.with_name(f"{self._path.stem}-{number:03d}{self._path.suffix}")
+
+    def _claim(self, path: Path) -> bool:
+        """Make the file, where it may not replace one: of two recordings to one new name, only one gets it."""
+        if self._overwrite:
+            return True
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+        return True
 
     def write(self, output_frame: OutputFrame) -> None:
         """Encode one frame into the current segment."""
@@ -179,20 +192,24 @@ class FileOutput(Output):
             self.finish()
         try:
             if self._muxer is None:
-                while self._number and self._name(self._number).exists() and not self._overwrite:
+                while self._number and not self._claim(self._name(self._number)):
                     self._number += 1
+                self._claimed = False
                 to = self._name(self._number)
                 self._number += 1
                 self._began = output_frame.seconds
                 self._muxer = Muxer(
-                    str(to), SUFFIXES[to.suffix.lower()], output_frame, sound_rate=self._sound_rate, live=False
+                    file_url(to), SUFFIXES[to.suffix.lower()], output_frame, sound_rate=self._sound_rate, live=False
                 )
             self._muxer.write(output_frame)
         except (av.error.FFmpegError, OSError) as error:
             raise SinkError(f"cannot write {self._path}: {getattr(error, 'strerror', None) or error}") from error
 
     def finish(self) -> None:
-        """Close the current segment."""
+        """End the current segment."""
+        if self._claimed and not self._overwrite:  # no picture came
+            self._name(0).unlink(missing_ok=True)
+            self._claimed = False
         if self._muxer is not None:
             muxer, self._muxer = self._muxer, None
             muxer.close()

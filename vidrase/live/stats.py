@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vidrase.part import Part, save
 from vidrase.timing import peak_memory_mib
 
 RECENT = 4096  # latencies from which percentiles are computed
@@ -115,6 +116,6 @@ def memory_mib() -> float:
         return peak_memory_mib()
 
 
-def write_json(path: Path, what: dict[str, Any]) -> None:
-    """Strict JSON (no NaN)."""
-    path.write_text(json.dumps(what, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+def write_json(to: Path | Part, what: dict[str, Any]) -> None:
+    """Strict JSON (no NaN). Raises SinkError."""
+    save(to, (json.dumps(what, indent=2, allow_nan=False) + "\n").encode())

@@ -11,10 +11,11 @@ from urllib.parse import unquote
 from vidrase.errors import OptionError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.options import SinkOptions
-from vidrase.part import refuse_loss
+from vidrase.paths import is_file, is_folder, is_there, refuse_loss
 from vidrase.sink.encoders import CONTAINERS
 from vidrase.sink.folder import FolderSink
 from vidrase.sink.images import FORMATS, NEAREST, ImageSink, moves
+from vidrase.sink.remux import lost_tracks
 from vidrase.sink.video import VideoSink
 from vidrase.written import url_of
 
@@ -70,6 +71,8 @@ def open_sink(to: Path, info: SourceInfo, options: SinkOptions, *, note: Note) -
     """
     refuse_loss(to, info.path, overwrite=options.overwrite, replaceable=frozenset(FORMATS))
     suffix = to.suffix.lower()
+    if to.is_dir() and suffix in CONTAINERS:
+        raise OptionError(f"{to} is a folder with the name of a video; give another name with --output")
     if suffix in CONTAINERS:
         if info.kind == "image":
             raise OptionError(
@@ -80,16 +83,19 @@ def open_sink(to: Path, info: SourceInfo, options: SinkOptions, *, note: Note) -
         return ImageSink(to, info, note)
     if suffix in FORMATS:
         raise OptionError(f"{to} is one picture, but {info.url} has many; name a folder or a video file")
+    if to.is_file() and not suffix:
+        raise OptionError(f"{to} is a file, and a name without a suffix means a folder of pictures; give another name")
     if to.is_dir() or not suffix:
         return FolderSink(to, info, note)
     known = " ".join(sorted({*CONTAINERS, *FORMATS}))
     raise OptionError(f"do not know how to write '{suffix}'; expected one of {known}, or a folder")
 
 
-def default_output(where: str | Path) -> Path:
+def default_output(where: str | Path, note: Note | None = None) -> Path:
     """`<stem>_erased<suffix>` beside the source: `clip.mp4` -> `clip_erased.mp4`, `frames/` -> `frames_erased`.
 
-    A format that can be read but not written becomes its nearest kin: .jfif .jpg, .gif .mp4 (.png when it does not move).
+    A format that can be read but not written becomes its nearest kin: .jfif .jpg, .gif .mp4 (.png when it does not move), .wmv
+    .mp4, or .mkv, of which `note` is told, where MP4 would not hold all its tracks.
     """
     text = str(where)
     if text == "-":
@@ -98,13 +104,18 @@ def default_output(where: str | Path) -> Path:
         path = Path(unquote(Path(url_of(text).path).name) or "stream.mp4")
     else:
         path = Path(unquote(url_of(text).path) if text.startswith("file://") else text)
-    if path.is_dir() or any(mark in path.name for mark in "*?[%"):
-        folder = path if path.is_dir() else path.parent
+    there = is_folder(path)
+    if there or (any(mark in path.name for mark in "*?[%") and not is_there(path)):
+        folder = path if there else path.parent
         folder = folder.resolve() if folder.name in ("", ".", "..") else folder
         return folder.with_name(f"{folder.name}_erased")
     suffix = path.suffix
     if suffix.lower() not in CONTAINERS and suffix.lower() not in FORMATS:
         suffix = NEAREST.get(suffix.lower(), ".mp4")
-        if path.suffix.lower() == ".gif" and path.is_file() and not moves(path):
+        if path.suffix.lower() == ".gif" and is_file(path) and not moves(path):
             suffix = ".png"
+        if suffix == ".mp4" and is_file(path) and (lost := lost_tracks(path, "mp4", "matroska")):
+            suffix = ".mkv"
+            if note is not None:
+                note(f"the result is called .mkv: MP4 does not hold the {', '.join(lost)} of {path.name}")
     return path.with_name(f"{path.stem}_erased{suffix}")

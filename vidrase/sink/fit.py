@@ -7,12 +7,18 @@ no player reads back is there a table.
 from __future__ import annotations
 
 import io
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import av
-from av.stream import Disposition, Stream
+from av.stream import Stream
 
+from vidrase.avtracks import file_url, is_cover
 from vidrase.frames import SourceInfo
 
+_NAMED = {"1 channels": "mono", "2 channels": "stereo"}  # channels of which only the number is known
 _READ_BACK = {  # subtitle codecs that survive a muxer which would take any
     "mpegts": {"dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "arib_caption"},
     "mpeg": {"dvd_subtitle"},
@@ -21,21 +27,29 @@ _READ_BACK = {  # subtitle codecs that survive a muxer which would take any
     "flv": set[str](),
 }
 _HOME = {"mov_text": ".mp4", "webvtt": ".webm or .mkv"}  # where else a subtitle would be kept: .mkv
+_HOMES = (("matroska", ".mkv"), ("mov", ".mov"), ("avi", ".avi"))  # where else sound may be kept
 _CHAPTERS = {"matroska", "webm", "mp4", "mov", "nut"}
 _METADATA = {"matroska", "webm", "mp4", "mov", "nut", "avi", "flv"}
 _ROTATION = {"matroska", "webm", "mp4", "mov"}
 _MADE_BY_MUXER = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "software"}
 
 
-def is_cover(stream: Stream) -> bool:
-    """True for a picture attached to the file, a video stream by form only."""
-    return bool(stream.disposition & Disposition.attached_pic)
-
-
 def codec_name(stream: Stream) -> str:
     """FFmpeg's name of the codec (not of its decoder): "subrip", "aac"; "" when it has none."""
     context = getattr(stream, "codec_context", None)
     return context.codec.canonical_name if context is not None else ""
+
+
+def add_track(result: av.container.OutputContainer, stream: Stream) -> Stream:
+    """A track in `result` for the packets of `stream`. Raises ValueError when the container knows no such codec.
+
+    One or two channels without names, as AVI and MXF have them, are what everybody takes them for: MP4 wants a name.
+    """
+    out = result.add_stream_from_template(stream)
+    context: Any = getattr(out, "codec_context", None)
+    if stream.type == "audio" and context is not None and context.layout.name in _NAMED:
+        context.layout = _NAMED[context.layout.name]
+    return out
 
 
 def refusal(muxer: str, stream: Stream) -> str | None:
@@ -45,7 +59,7 @@ def refusal(muxer: str, stream: Stream) -> str | None:
     if is_cover(stream):
         return "the cover picture is left out: it may still show what was removed"
     if stream.type == "video":
-        return f"{called} is left out: only the first video track is erased, and it may still show what was removed"
+        return f"{called} is left out: only one video track is erased, and this one may still show what was removed"
     if stream.type == "subtitle":
         known = _READ_BACK.get(muxer)
         fits = codec in known if known is not None else _takes(muxer, stream)
@@ -57,9 +71,11 @@ def refusal(muxer: str, stream: Stream) -> str | None:
             return f"the attached picture {name} is left out: it may still show what was removed"
         fits = muxer == "matroska"
         return None if fits else f"attachment {name} does not fit into {muxer} and is left out; a name in .mkv keeps it"
-    if muxer == "avi" and stream.type == "data":
-        return f"{called} does not fit into {muxer} and is left out"
-    return None if _takes(muxer, stream) else f"{called} does not fit into {muxer} and is left out"
+    if _takes(muxer, stream) and not (muxer == "avi" and stream.type == "data"):
+        return None
+    kept = next((suffix for other, suffix in _HOMES if _takes(other, stream)), None)
+    left = f"{called} does not fit into {muxer} and is left out"
+    return f"{left}; a name in {kept} keeps it" if kept else left
 
 
 def is_remade(source: av.container.InputContainer, stream: Stream) -> bool:
@@ -90,11 +106,52 @@ def kept_metadata(source: av.container.InputContainer) -> dict[str, str]:
     return {key: value for key, value in source.metadata.items() if key.lower() not in _MADE_BY_MUXER}
 
 
+def needs_detour(source: av.container.InputContainer, muxer: str) -> bool:
+    """True where a track fits, but only by `detour`."""
+    sounds = source.streams.audio if muxer == "matroska" else ()
+    return any(not _takes_directly(muxer, stream) and _takes_by_detour(muxer, stream) for stream in sounds)
+
+
+def detour(muxer: str, path: Path, options: dict[str, str]) -> tuple[str, str]:
+    """(name, format) that open `path` for `muxer` by way of FFmpeg's tee.
+
+    Matroska holds WMA, AMR and others as Windows numbers them, but PyAV asks for its own list of codecs first; a tee has none.
+    """
+    inner = ":".join([f"f={muxer}", *(f"{name}={value}" for name, value in options.items())])
+    return f"[{inner}]" + re.sub(r"([\\'|])", r"\\\1", file_url(path)), "tee"
+
+
 def _takes(muxer: str, stream: Stream) -> bool:
+    by_detour = muxer == "matroska" and stream.type == "audio"
+    return _takes_directly(muxer, stream) or (by_detour and _takes_by_detour(muxer, stream))
+
+
+def _takes_by_detour(muxer: str, stream: Stream) -> bool:
+    with tempfile.TemporaryDirectory(prefix="vidrase-fit-") as folder:
+        name, form = detour(muxer, Path(folder) / "trial", {})
+        try:
+            with av.open(name, "w", format=form) as trial:
+                add_track(trial, stream)
+                trial.start_encoding()
+        except (av.FFmpegError, ValueError, TypeError):
+            return False
+    return True
+
+
+def _takes_directly(muxer: str, stream: Stream) -> bool:
     try:
         with av.open(io.BytesIO(), "w", format=muxer) as trial:
-            trial.add_stream_from_template(stream)
+            out = add_track(trial, stream)
             trial.start_encoding()
+            if codec_name(stream).startswith("pcm_"):  # some are refused only when the file is finished
+                _silence(trial, out, stream)
     except (av.FFmpegError, ValueError, TypeError):
         return False
     return True
+
+
+def _silence(trial: av.container.OutputContainer, out: Stream, stream: Stream) -> None:
+    context: Any = stream.codec_context
+    packet = av.Packet(bytes(24 * context.channels))
+    packet.stream, packet.time_base, packet.pts, packet.dts = out, stream.time_base or out.time_base, 0, 0  # type: ignore[assignment]
+    trial.mux_one(packet)

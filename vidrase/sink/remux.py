@@ -6,21 +6,24 @@ Invariant: bytes and times are the source's own; what had to be repaired goes th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from vidrase.avtracks import file_url, moving
+from vidrase.clock import Clock
 from vidrase.errors import SinkError
 from vidrase.frames import SourceInfo
-from vidrase.sink.fit import codec_name, is_cover, is_remade, kept_metadata, lost_by, refusal
+from vidrase.sink.fit import add_track, codec_name, is_remade, kept_metadata, lost_by, needs_detour, refusal
 
 Note = Callable[[str], None]
 
-_JUMP_SECONDS = 1  # a step back by more than this is a clock that was reset, not packets in a wrong order
 _LOOSE = {"matroska", "webm", "flv"}  # these take two packets of one time
 _END_OF_SUBTITLE = b"\0\0"  # what FFmpeg's mov muxer puts into a gap between subtitles, and would put in again
 _OF_THE_OLD_ENCODING = (
@@ -44,12 +47,22 @@ class _Track:
         self.out = out
         self.time_base = Fraction(stream.time_base or 1)
         self.start = Fraction(stream.start_time or 0) * self.time_base
-        self.repaired = 0
+        self._clock = Clock(self.time_base)
+        self._without = 0  # packets without a time
         self._loose = stream.type in ("subtitle", "data") or muxer in _LOOSE
         self._remade_ends = muxer in ("mp4", "mov") and codec_name(stream) == "mov_text"
-        self._offset = 0
-        self._last: int | None = None
         self._step = 1
+        self._muxed: int | None = None  # dts of the last packet, ticks of the result
+
+    @property
+    def repaired(self) -> int:
+        """Packets that had to be moved."""
+        return self._clock.moved + self._without
+
+    @property
+    def set_back(self) -> int:
+        """How often its clock was set back."""
+        return self._clock.set_back
 
     def wanted(self, packet: Packet) -> bool:
         """False for packets that flush decoders, and for those that the muxer makes by itself."""
@@ -60,20 +73,26 @@ class _Track:
         if packet.dts is None:
             packet.dts = packet.pts
         if packet.dts is None:
-            packet.dts = packet.pts = 0 if self._last is None else self._last + self._step
-            self.repaired += 1
-        elif self._last is not None:
-            dts = packet.dts + self._offset
-            if dts < self._last or (dts == self._last and not self._loose):
-                jumped = (self._last - dts) * self.time_base > _JUMP_SECONDS
-                repaired = self._last + (self._step if jumped else 1)
-                self._offset += repaired - dts if jumped else 0
-                self._move(packet, repaired - packet.dts)
-                self.repaired += 1
-            elif self._offset:
-                self._move(packet, self._offset)
-        self._last = packet.dts
+            last = self._clock.last
+            self._clock.last = packet.dts = packet.pts = 0 if last is None else last + self._step
+            self._without += 1
+        else:
+            placed = self._clock.place(packet.dts, self._step, twice=self._loose)
+            if placed != packet.dts:
+                self._move(packet, placed - packet.dts)
         self._step = max(1, packet.duration or 1)
+
+    def into(self, packet: Packet) -> None:
+        """Make a packet of the result of it: two times that differ here may be one there, where ticks are longer."""
+        tick = Fraction(self.out.time_base or self.time_base)
+        packet.stream = self.out
+        assert packet.dts is not None
+        dts = math.floor(packet.dts * self.time_base / tick + Fraction(1, 2))
+        if self._muxed is not None and (dts < self._muxed or (dts == self._muxed and not self._loose)):
+            dts = self._muxed + (not self._loose)
+            self._move(packet, math.ceil(dts * tick / self.time_base) - packet.dts)
+            self._clock.moved += 1
+        self._muxed = dts
 
     @staticmethod
     def _move(packet: Packet, ticks: int) -> None:
@@ -86,15 +105,17 @@ class _Track:
 class Remux:
     """The other tracks of a source on their way into a result."""
 
-    def __init__(self, info: SourceInfo, result: OutputContainer, note: Note) -> None:
+    def __init__(self, info: SourceInfo, result: OutputContainer, note: Note, muxer: str | None = None) -> None:
         """Adds the tracks to `result`; must come after the video stream was added and before the first packet.
 
+        muxer: what writes `result` in the end; None: its own format.
         Raises SinkError when the source cannot be opened a second time.
         """
         self._source: InputContainer | None = None
         self._waiting: Packet | None = None
         self._tracks: dict[int, _Track] = {}
         self._result, self._note = result, note
+        self._muxer = muxer or result.format.name.split(",")[0]
         self._packets: Iterator[Packet] = iter(())
         if info.kind != "video":
             return
@@ -102,12 +123,7 @@ class Remux:
             if info.has_audio:
                 note("the sound of a live source is not copied: it cannot be opened twice")
             return
-        where = str(info.path) if info.path is not None else info.url
-        try:
-            timeout = (20.0, 30.0) if info.path is None else None
-            self._source = av.open(where, "r", metadata_errors="replace", timeout=timeout)
-        except (av.FFmpegError, OSError) as error:
-            raise SinkError(f"cannot open {info.url} a second time, for its sound: {error}") from error
+        self._source = _opened(info)
         try:
             self._add(self._source, info)
         except BaseException:
@@ -116,7 +132,7 @@ class Remux:
 
     @property
     def video_tags(self) -> tuple[dict[str, str], int]:
-        """(metadata, disposition) of the source's first video track."""
+        """(metadata, disposition) of the film in the source."""
         if self._source is None or (main := _main(self._source)) is None:
             return {}, 0
         metadata = {k: v for k, v in main.metadata.items() if not k.lower().startswith(_OF_THE_OLD_ENCODING)}
@@ -128,7 +144,7 @@ class Remux:
         return [track.start for track in self._tracks.values()]
 
     def _add(self, source: InputContainer, info: SourceInfo) -> None:
-        muxer = self._result.format.name.split(",")[0]
+        muxer = self._muxer
         for text in lost_by(muxer, source, info):
             self._note(text)
         main = _main(source)
@@ -139,7 +155,7 @@ class Remux:
             if why is not None:
                 self._note(why)
                 continue
-            out = self._result.add_stream_from_template(stream)
+            out = add_track(self._result, stream)
             old = _OF_THE_OLD_FILE if muxer in ("mp4", "mov") else (*_OF_THE_OLD_FILE, "handler_name")
             out.metadata.update({k: v for k, v in stream.metadata.items() if not k.lower().startswith(old)})
             if "name" in stream.metadata:  # how the mov demuxer calls a track's title
@@ -155,12 +171,14 @@ class Remux:
             flags = self._result.options.get("movflags", "")
             self._result.options["movflags"] = f"{flags}+use_metadata_tags"
         if chapters := source.chapters():
+            if self._result.format.name == "tee":
+                self._note("chapters are left out: the way that keeps this file's sound has none")
             self._result.set_chapters(chapters)
         if self._tracks:
             self._packets = source.demux(*(source.streams[index] for index in self._tracks))
 
     def up_to(self, seconds: Fraction) -> None:
-        """Write the packets that come before `seconds` (on the file's own clock, decoding order)."""
+        """Write the packets that come before `seconds` (on the file's own clock, decoding order), after the header."""
         while (packet := self._waiting or self._next()) is not None:
             track = self._tracks[packet.stream.index]
             assert packet.dts is not None
@@ -168,7 +186,7 @@ class Remux:
                 self._waiting = packet
                 return
             self._waiting = None
-            packet.stream = track.out
+            track.into(packet)
             self._result.mux_one(packet)
 
     def rest(self) -> None:
@@ -177,6 +195,8 @@ class Remux:
         for track in self._tracks.values():
             if track.repaired:
                 self._note(f"{track.called}: {track.repaired} packets came before their predecessors and were moved on")
+            if track.set_back:
+                self._note(f"{track.called}: its clock was set back {track.set_back}x; its times go on from there")
 
     def close(self) -> None:
         """Close the second opening of the source."""
@@ -197,6 +217,35 @@ class Remux:
         return None
 
 
+def must_detour(info: SourceInfo, muxer: str) -> bool:
+    """True where the sound of the source `info` fits into `muxer` only by `fit.detour`. Raises SinkError."""
+    if info.kind != "video" or info.path is None or not info.has_audio or muxer != "matroska":
+        return False
+    with _opened(info) as source:
+        return needs_detour(source, muxer)
+
+
+def lost_tracks(path: Path, muxer: str, other: str) -> list[str]:
+    """Codecs of the tracks of the file that fit into `other`, but not into `muxer`; none for what is no video file."""
+    try:
+        with av.open(file_url(path), metadata_errors="replace") as source:
+            main = _main(source)
+            copied = [s for s in source.streams if (main is None or s.index != main.index) and not is_remade(source, s)]
+            lost = [s for s in copied if refusal(muxer, s) is not None and refusal(other, s) is None]
+            return [codec_name(stream) or stream.type for stream in lost]
+    except (av.FFmpegError, OSError, ValueError):
+        return []
+
+
+def _opened(info: SourceInfo) -> InputContainer:
+    where = file_url(info.path) if info.path is not None else info.url
+    try:
+        timeout = (20.0, 30.0) if info.path is None else None
+        return av.open(where, "r", metadata_errors="replace", timeout=timeout)
+    except (av.FFmpegError, OSError) as error:
+        raise SinkError(f"cannot open {info.url} a second time, for its sound: {error}") from error
+
+
 def _main(source: InputContainer) -> Stream | None:
-    """The track that is erased: the first that is no cover."""
-    return next((stream for stream in source.streams.video if not is_cover(stream)), None)
+    """The track that is erased."""
+    return next(iter(moving(source)), None)

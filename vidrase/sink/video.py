@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,18 +19,25 @@ from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Interpolation
 from av.video.stream import VideoStream
 
-from vidrase.avplanes import read_planes, to_readable, write_planes
+from vidrase.avplanes import layout_named, read_planes, readable, to_readable, write_planes
+from vidrase.avtracks import file_url
 from vidrase.colour import Matrix
 from vidrase.errors import SinkError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.options import SinkOptions
 from vidrase.part import Part
-from vidrase.sink import sidedata
+from vidrase.sink import fields, sidedata
 from vidrase.sink.encoders import Choice, choose, holds_the_same
-from vidrase.sink.remux import Remux
+from vidrase.sink.fit import detour
+from vidrase.sink.remux import Remux, must_detour
 
 Note = Callable[[str], None]
 _MILLISECOND_MUXERS = {"matroska", "webm", "flv"}
+_FROM_ZERO = {"nut", "flv"}  # muxers that know no time below 0: sound that begins before then moves everything
+_IN_ORDER = {  # formats where frames that are encoded out of order come out wrong
+    "avi",  # which holds one time a packet
+    "flv",  # whose decoding times would begin below 0
+}
 _COUNTING = {"mpeg4", "mpeg2video"}  # encoders that know a rate, no times
 _TAGS = ("color_range", "color_primaries", "color_trc", "colorspace")
 _UNSPECIFIED = 2  # of primaries, transfer and matrix in ITU-T H.273; 0 for the range
@@ -57,6 +65,12 @@ class VideoSink:
         self._last_pts: int | None = None
         self._lost: set[str] = set()
         self._grid: Fraction | None = None
+        self._shift_y = layout_named(self._choice.pix_fmt).shift_y if readable(self._choice.pix_fmt) else 0
+        unmarked = fields.lost_mark(self._choice.encoder, info, self._shift_y)
+        self._marks = info.interlaced and unmarked is None
+        self._unmarked = unmarked is not None
+        if unmarked is not None:
+            note(unmarked)
         try:
             self._open()
         except BaseException:
@@ -71,16 +85,46 @@ class VideoSink:
             options |= {"movflags": "+faststart", "video_track_timescale": str(self._scale([]))}
         if choice.muxer == "mpegts":
             options["mpegts_copyts"] = "1"
-        if choice.muxer != "nut":  # which refuses negative times: sound that begins before 0 then moves everything
+        if choice.muxer not in _FROM_ZERO:
             options["avoid_negative_ts"] = "disabled"
+        with self._explained():
+            self._rehearse(options)
+            name, form = file_url(self._part.path), choice.muxer
+            if must_detour(info, choice.muxer):
+                (name, form), options = detour(choice.muxer, self._part.path, options), {}
+            self._result = av.open(name, "w", format=form, options=options)
+            self._stream = stream = self._track(self._result)
+            if form != choice.muxer:  # PyAV asks the tee, not what is behind it, whether headers go first
+                stream.codec_context.flags |= Flags.global_header
+        self._remux = Remux(info, self._result, self._note, choice.muxer)
+        if choice.muxer in ("mp4", "mov"):
+            self._result.options["movie_timescale"] = str(self._scale(self._remux.starts))
+        metadata, disposition = self._remux.video_tags
+        stream.metadata.update(metadata)
+        with suppress(ValueError, AttributeError):
+            stream.disposition = Disposition(disposition)
+
+    def _rehearse(self, options: dict[str, str]) -> None:
+        """One blank picture through encoder and muxer, into memory: what they refuse is known before hours of work."""
+        plain = {name: value for name, value in options.items() if name != "movflags"}  # which opens the file once more
+        with av.open(io.BytesIO(), "w", format=self._choice.muxer, options=plain) as trial:
+            stream = self._track(trial)
+            blank = av.VideoFrame(self._info.width, self._info.height, self._choice.pix_fmt)
+            for plane in blank.planes:
+                plane.update(bytes(plane.buffer_size))
+            blank.pts, blank.time_base = 0, self._time_base
+            for packet in [*stream.encode(blank), *stream.encode(None)]:
+                trial.mux_one(packet)
+
+    def _track(self, result: av.container.OutputContainer) -> VideoStream:
+        """The track of pictures in `result`, its encoder not yet opened."""
+        info, choice = self._info, self._choice
         rate = info.frame_rate or Fraction(25)
         settings = dict(choice.settings)
-        if choice.muxer == "avi":
-            settings["bf"] = "0"  # AVI holds one time a packet, which is wrong for frames out of order
-        with self._explained():
-            self._result = av.open(str(self._part.path), "w", format=choice.muxer, options=options)
-            stream = cast(VideoStream, self._result.add_stream(choice.encoder, rate=rate, options=settings))
-        self._stream, ctx = stream, stream.codec_context
+        if choice.muxer in _IN_ORDER:
+            settings["bf"] = "0"
+        stream = cast(VideoStream, result.add_stream(choice.encoder, rate=rate, options=settings))
+        ctx = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = info.width, info.height, choice.pix_fmt
         if choice.encoder in _COUNTING or choice.muxer in ("avi", "mpeg"):
             rate = _standard(rate) if choice.encoder == "mpeg2video" else rate.limit_denominator(1001)
@@ -99,13 +143,9 @@ class VideoSink:
             ctx.sample_aspect_ratio = info.sample_aspect_ratio
         if info.orientation.quarter_turns % 4 or info.orientation.mirrored:
             stream.set_display_rotation(-90 * (info.orientation.quarter_turns % 4), hflip=info.orientation.mirrored)
-        self._remux = Remux(info, self._result, self._note)
-        if choice.muxer in ("mp4", "mov"):
-            self._result.options["movie_timescale"] = str(self._scale(self._remux.starts))
-        metadata, disposition = self._remux.video_tags
-        stream.metadata.update(metadata)
-        with suppress(ValueError, AttributeError):
-            stream.disposition = Disposition(disposition)
+        if self._marks:
+            fields.mark(ctx, choice.encoder, info)
+        return stream
 
     def _scale(self, starts: list[Fraction]) -> int:
         """Ticks a second of the result's clock: every time stamp and every start of a track is a whole number of them."""
@@ -151,6 +191,9 @@ class VideoSink:
             self._last_pts = picture.pts
             picture.time_base = self._time_base
             picture.duration = max(0, round(frame.duration * frame.time_base / self._time_base))
+            if picture.interlaced_frame and not (self._marks or self._unmarked):
+                self._unmarked = True
+                self._note(f"interlaced from frame {frame.index} on, which a stream that begins without cannot say")
             picture.pict_type = PictureType.NONE  # else the source's I, P and B types are forced on the encoder
             held, self._held = self._held, picture
             if held is not None:
@@ -194,8 +237,6 @@ class VideoSink:
                 setattr(ctx, tag, value)
         for name, parameters in hdr.items():
             ctx.options[name] = ":".join(filter(None, (ctx.options.get(name), parameters)))
-        if picture.interlaced_frame and self._choice.encoder == "libx264" and not picture.height % 4:
-            ctx.flags |= Flags.interlaced_dct | Flags.interlaced_me
 
     def _tell_lost(self, picture: av.VideoFrame) -> None:
         kinds = sidedata.present(picture)
@@ -210,6 +251,7 @@ class VideoSink:
             ahead = None if packet.dts is None else (packet.pts - packet.dts) * packet.time_base
             if ahead is None or not 0 <= ahead < _ABSURD_SECONDS:
                 packet.dts = packet.pts  # libx265 makes them up when a clip has only one or two frames
+        self._result.start_encoding()  # the header: from here on the ticks of the tracks are known
         if packet.dts is not None:
             self._remux.up_to(Fraction(packet.dts) * Fraction(packet.time_base))
         self._result.mux_one(packet)

@@ -15,12 +15,13 @@ from vidrase.frames import Frame, SourceInfo
 from vidrase.source.folder import FolderSource, is_pattern, pictures_in, pictures_matching
 from vidrase.source.images import ImageSource, looks_like_image, moves
 from vidrase.source.losses import Damage, Gap
+from vidrase.source.picture import SUFFIXES as PICTURES
 from vidrase.source.random import RandomAccess, random_access
 from vidrase.source.spool import Spool
 from vidrase.source.video import VideoSource
 from vidrase.written import url_of
 
-__all__ = ["Damage", "Gap", "RandomAccess", "Source", "open_random", "open_source"]
+__all__ = ["PICTURES", "Damage", "Gap", "RandomAccess", "Source", "open_random", "open_source"]
 
 Note = Callable[[str], None]
 

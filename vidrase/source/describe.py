@@ -5,17 +5,20 @@ from __future__ import annotations
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 from av.sidedata.sidedata import SideDataContainer
-from av.stream import Disposition
 
 from vidrase.avplanes import layout_of, readable_like, to_readable
+from vidrase.avtracks import moving
 from vidrase.errors import ShapeError, UnsupportedSource
 from vidrase.frames import UPRIGHT, Orientation, SourceInfo
 from vidrase.source.tags import HDR_TRANSFERS, colour_tags, orientation_of
 
+_FIELD_ORDERS: dict[int, Literal["top", "bottom"]] = {2: "top", 3: "bottom", 4: "bottom", 5: "top"}  # of AVFieldOrder
+_NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
+_TOO_FAST = 4  # an average rate this much above the guessed one is no rate of frames
 _LENGTH_IS_WRITTEN = frozenset({"mov", "mp4", "matroska", "webm", "avi", "asf", "flv"})
 
 
@@ -56,10 +59,13 @@ def describe(
         notes.append(f"HDR ({hdr}): kept as it is; detection sees it without tone mapping")
     if stream.metadata.get("alpha_mode") == "1" and not layout.alpha:
         notes.append("the transparency of this video cannot be read and is left out")
-    others = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic][1:]
-    if others:
-        notes.append(f"holds {len(others) + 1} video streams: the first is worked on")
-    rate = _rate(stream)
+    tracks = len(moving(container))
+    if tracks > 1:
+        size = f"{native.width}x{native.height}"
+        notes.append(f"holds {tracks} video tracks: number {stream.index} ({codec_name(stream)}, {size}) is worked on")
+    rate = _rate(container, stream)
+    if untimed(container) and not stream.codec_context.framerate:
+        notes.append(f"has no times and says no rate: taken as {float(rate or 25):g} frames a second")
     seconds = _duration(container, stream)
     count = stream.frames or (round(seconds * rate) if seconds and rate else None)
     return SourceInfo(
@@ -79,6 +85,7 @@ def describe(
         codec=codec_name(stream),
         bit_rate=stream.bit_rate or container.bit_rate or None,
         interlaced=bool(native.interlaced_frame),
+        field_order=_FIELD_ORDERS.get(context.field_order, "") if native.interlaced_frame else "",
         has_audio=bool(container.streams.audio),
         rereadable=rereadable,
         colour=colour,
@@ -98,8 +105,15 @@ def _orientation(frame: av.VideoFrame, notes: list[str]) -> Orientation:
     return found or UPRIGHT
 
 
-def _rate(stream: av.VideoStream) -> Fraction | None:
+def untimed(container: av.container.InputContainer) -> bool:
+    """True for a bare stream, such as .h264: its packets have no times, only the codec may say a rate."""
+    return bool(container.format.flags & _NO_TIMESTAMPS)
+
+
+def _rate(container: av.container.InputContainer, stream: av.VideoStream) -> Fraction | None:
     average, guessed = stream.average_rate, stream.guessed_rate
+    if guessed and (untimed(container) or (average and average > _TOO_FAST * guessed)):
+        return guessed  # of a bare stream the average is FFmpeg's default; of DV it is ticks, not frames
     if average and guessed and abs(average - guessed) < average / 100:
         return guessed  # 30000/1001 rather than the 2997003/100000 that an average comes to
     return average or guessed or None

@@ -57,11 +57,15 @@ def pictures_matching(pattern: str) -> list[Path]:
     Raises SourceNotFound when nothing matches, UnsupportedSource when no picture does.
     """
     where = Path(pattern)
-    tail = _PRINTF.sub("*", where.name)
-    anchor = Path(where.anchor) if where.anchor else Path()
-    inner = where.parent.relative_to(where.anchor) if where.anchor else where.parent
-    found = [path for path in anchor.glob(str(inner / tail)) if path.is_file()]
-    if match := _PRINTF.search(where.name):
+    match = _PRINTF.search(where.name)
+    tail = _PRINTF.sub("*", where.name.replace("[", "[[]")) if match else where.name
+    if where.parent.is_dir():  # whatever its name looks like
+        found = [path for path in where.parent.glob(tail) if path.is_file()]
+    else:
+        anchor = Path(where.anchor) if where.anchor else Path()
+        inner = where.parent.relative_to(where.anchor) if where.anchor else where.parent
+        found = [path for path in anchor.glob(str(inner / tail)) if path.is_file()]
+    if match:
         numbered = re.compile(re.escape(where.name[: match.start()]) + r"\d+" + re.escape(where.name[match.end() :]))
         found = [path for path in found if numbered.fullmatch(path.name)]
     if not found:

@@ -16,7 +16,7 @@ from fractions import Fraction
 
 import av
 
-from vidrase.source.timeline import JUMP_SECONDS
+from vidrase.clock import JUMP_SECONDS
 
 MANY = 1.5  # usual steps: more than rounding to milliseconds makes of one
 SMALL = 8  # bytes: a packet that only says "as before" gives no frame and is none that was lost

@@ -114,13 +114,16 @@ class _Video(RandomAccess):
         decoding.close()
         decoding = self._video.decoding()
         usable = start is not None and not decoding_order(decoding.container, decoding.stream)
+        decoded: int | None = None
         with suppress(av.FFmpegError):  # broken off: what is before can be had
             for packet in decoding.container.demux(decoding.stream):
                 if not packet.size or packet.is_discard:
                     continue
-                if packet.pts is None:
+                set_back = decoded is not None and packet.dts is not None and packet.dts < decoded
+                if packet.pts is None or set_back:
                     usable = False
                     break
+                decoded = packet.dts
                 times.append(packet.pts)
                 if packet.is_keyframe:
                     keys.append(packet.pts)
@@ -212,7 +215,7 @@ class _Video(RandomAccess):
             info = self.info
             usual = info.layout.bits == 8 and info.orientation == UPRIGHT and not info.interlaced
             if usual and info.path is not None and self._keys:
-                self._decord = _decord_reader(str(info.path), self._times, float(info.time_base))
+                self._decord = _decord_reader(str(info.path.absolute()), self._times, float(info.time_base))
                 if self._decord is not None and not self._agrees(len(self) // 2):
                     self._give_up("its frames are not the ones at their times")
         return self._decord

@@ -1,14 +1,11 @@
-"""Presentation times as a file has them, made strictly increasing where a file is broken.
-
-Invariant: times that already increase go through unchanged, whatever their gaps and start.
-"""
+"""Presentation times as a file has them, made strictly increasing where a file is broken."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
 
-JUMP_SECONDS = 1  # a step back by more than this is a clock that was reset, not frames in a wrong order
+from vidrase.clock import Clock
 
 
 class Timeline:
@@ -18,11 +15,8 @@ class Timeline:
         self._time_base = time_base
         rate = frame_rate if frame_rate and frame_rate > 0 else Fraction(25)
         self._step = max(1, round(1 / (rate * time_base)))
-        self._last: int | None = None
-        self._offset = 0
+        self._clock = Clock(time_base)
         self.missing = 0
-        self.repeated = 0
-        self.resets = 0
 
     def place(self, pts: int | None, dts: int | None) -> int:
         """The frame's pts in ticks, after every one given before.
@@ -32,29 +26,21 @@ class Timeline:
         if pts is None:
             self.missing += 1
             pts = dts
-        if pts is None:
-            chosen = 0 if self._last is None else self._last + self._step
-        else:
-            chosen = pts + self._offset
-        if self._last is not None and chosen <= self._last:
-            if (self._last - chosen) * self._time_base > JUMP_SECONDS:
-                self.resets += 1
-                self._offset += self._last + self._step - chosen
-                chosen = self._last + self._step
-            else:
-                self.repeated += 1
-                chosen = self._last + 1
-        self._last = chosen
-        return chosen
+        if pts is None:  # the clock's own next moment
+            self._clock.last = 0 if self._clock.last is None else self._clock.last + self._step
+            return self._clock.last
+        return self._clock.place(pts, self._step)
 
     def report(self, note: Callable[[str], None]) -> None:
         """Say what was repaired."""
         if self.missing:
             note(f"{_frames(self.missing)} without a time stamp: times derived from their neighbours")
-        if self.repeated:
-            note(f"{_frames(self.repeated)} with a time stamp not after the one before: moved to the next tick")
-        if self.resets:
-            note(f"the clock of the video was set back {self.resets}x: times go on from there, sound may be apart")
+        if self._clock.moved:
+            note(f"{_frames(self._clock.moved)} with a time stamp not after the one before: moved to the next tick")
+        if self._clock.set_back:
+            note(
+                f"the clock of the video was set back {self._clock.set_back}x: times go on from there, sound may be apart"
+            )
 
 
 def _frames(count: int) -> str:

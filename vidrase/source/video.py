@@ -12,9 +12,9 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import av
-from av.stream import Disposition
 
 from vidrase.avplanes import layout_of, read_planes
+from vidrase.avtracks import moving
 from vidrase.closable import Closable
 from vidrase.errors import DecodeError, SourceError, SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame
@@ -237,13 +237,13 @@ def decoding_order(container: av.container.InputContainer, stream: av.VideoStrea
 
 
 def pick_stream(container: av.container.InputContainer, shown: str) -> av.VideoStream:
-    """The first video stream that is not cover art. Raises UnsupportedSource when there is none that can be decoded."""
-    moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not moving:
+    """The film: see `moving`. Raises UnsupportedSource when there is no video, or none that can be decoded."""
+    shown_here = moving(container)
+    if not shown_here:
         held = "sound" if container.streams.audio else "no"
         what = "holds sound but no video" if held == "sound" else "holds no video"
         raise UnsupportedSource(f"{shown} {what}; expected a video or a picture")
-    stream = moving[0]
+    stream = shown_here[0]
     if stream.codec_context is None:
         raise UnsupportedSource(f"{shown}: this FFmpeg has no decoder for its video; convert it to H.264 first")
     return stream
