@@ -100,8 +100,9 @@ class MaskReader:
                 yield mask
         finally:
             _close(frames)
+        known = self._info.frame_count
         for _ in range(HELD):
-            if mask is None:
+            if mask is None or (known is not None and known > count + HELD):
                 break
             self._note(f"{self._masks.info.url} has only {count} masks: the last one is held for what is left")
             yield mask
