@@ -42,8 +42,9 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "imagemeta"},
     {"streams", "timing", "options", "report", "labels", "phrase", "summary", "tracklets"},
     {"frames"},
-    {"colour", "crops", "part", "closable", "rules", "torchvision_ops"},
+    {"colour", "crops", "part", "closable", "rules", "torchvision_ops", "pickled", "addresses"},
     {"errors"},
+    {"starred"},
 ]
 OWNERS = {
     "av": {"source", "sink", "live", "avplanes", "holefile", "streamcheck", "bench"},
@@ -53,7 +54,7 @@ OWNERS = {
     "torchvision": {"torchvision_ops", "segment", "flow", "weights"},
     "click": {"cli"},
     "maxflow": {"inpaint"},
-    "torch": {"torchvision_ops", "segment", "inpaint", "weights", "train", "flow", "bench", "metrics"},
+    "torch": {"torchvision_ops", "pickled", "segment", "inpaint", "weights", "train", "flow", "bench", "metrics"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 
