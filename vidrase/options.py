@@ -139,6 +139,8 @@ class FillOptions:
     inpainter: str = "auto"
     inpainter_weights: Path | None = None
     """Of a learned inpainter: .safetensors of `vidrase train inpainter`, or a TorchScript LaMa."""
+    trust_weights: bool = False
+    """Whether a TorchScript file, which is a program, is run although its sha256 is not known."""
     flow: FlowName = "auto"
     """How motion is measured; "auto": RAFT on a GPU when its weights are at hand, else DIS."""
     flow_weights: Path | None = None
@@ -197,6 +199,7 @@ class Choices(TypedDict, total=False):
     quality: Quality
     inpainter: str
     inpainter_weights: Path | None
+    trust_weights: bool
     flow: FlowName
     flow_weights: Path | None
     shadows: bool | None

@@ -51,6 +51,11 @@ how = _options(
     click.option("--inpainter", default="auto", show_default=True, help="For what no frame shows."),
     click.option("--inpainter-weights", type=click.Path(path_type=Path), help="Weights of a learned inpainter."),
     click.option(
+        "--trust-weights",
+        is_flag=True,
+        help="Run a TorchScript file (LaMa) of unknown origin: it is a program and can do whatever you can.",
+    ),
+    click.option(
         "--flow", type=click.Choice(["auto", "dis", "raft"]), default="auto", show_default=True, help="Motion by."
     ),
     click.option("--flow-weights", type=click.Path(path_type=Path), help="RAFT's .pth of torchvision."),

@@ -146,10 +146,11 @@ class LearnedInpainter:
 
 
 def load_learned(
-    name: str, weights: Path | None, *, device: str = "auto", note: Note | None = None
+    name: str, weights: Path | None, *, device: str = "auto", note: Note | None = None, trust: bool = False
 ) -> LearnedInpainter:
     """The inpainter called `name` (pconv, contextual, fourier, lama) from a file.
 
+    trust: whether it may be a program (TorchScript) that is not known by its sha256.
     Raises OptionError without one, WeightsMissing or WeightsCorrupt.
     """
     if weights is None and name == "fourier":
@@ -159,7 +160,7 @@ def load_learned(
     if name == "lama":
         from vidrase.inpaint.lama import load_lama
 
-        network, card = load_lama(weights)
+        network, card = load_lama(weights, trust=trust)
     else:
         from vidrase.inpaint.stored import load_network
 
