@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vidrase import part
+from vidrase.starred import starred
 
 Note = Callable[[str], None]
 
@@ -66,7 +67,8 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON."""
-        return {**asdict(self), "share_copied": round(self.share_copied, 4)}
+        plain = {**asdict(self), "source": starred(self.source), "output": starred(self.output)}
+        return {**plain, "share_copied": round(self.share_copied, 4)}
 
     def save(self, path: Path) -> None:
         """Write strict JSON (no NaN) to `path`. Raises SinkError."""
@@ -82,7 +84,8 @@ class Notes:
         self._lock = threading.Lock()
 
     def __call__(self, text: str) -> None:
-        """Count `text`; say it when it is new."""
+        """Count `text`, its secrets starred; say it when it is new."""
+        text = starred(text)
         with self._lock:
             first = text not in self.counts
             self.counts[text] = self.counts.get(text, 0) + 1

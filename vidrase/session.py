@@ -25,6 +25,7 @@ from vidrase.run import Models, Progress, Run, Seen
 from vidrase.select import Selection, combine_choices
 from vidrase.sink import default_output
 from vidrase.source import open_random, open_source
+from vidrase.starred import starred
 from vidrase.store import InstanceStore
 from vidrase.summary import TrackSummary
 from vidrase.written import box_of, click_of
@@ -243,7 +244,7 @@ class Session(Closable):
 
     def _note(self, text: str) -> None:
         if self._say is not None:
-            self._say(text)
+            self._say(starred(text))
 
     def _with(self, picks: Sequence[Pick]) -> Options:
         remove, keep = combine_choices([(pick.remove, pick.keep) for pick in picks], self.tracks, self._names)

@@ -14,6 +14,7 @@ from vidrase.options import Options
 from vidrase.report import Notes
 from vidrase.run import Models, Run
 from vidrase.source import open_source
+from vidrase.starred import starred
 from vidrase.store import TrackSummary
 
 
@@ -38,12 +39,14 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
         sheet.thumbnails(cells, thumbnails)
     if as_json:
         click.echo(
-            json.dumps({where: [thing.as_dict() for thing in things] for where, things in found.items()}, indent=2)
+            json.dumps(
+                {starred(where): [thing.as_dict() for thing in things] for where, things in found.items()}, indent=2
+            )
         )
         return
     for where, things in found.items():
         if len(found) > 1:
-            click.echo(f"{where}:")
+            click.echo(f"{starred(where)}:")
         table(things)
     if thumbnails is not None:
         click.echo(f"pictures: {thumbnails}")

@@ -14,6 +14,7 @@ import click
 
 from vidrase.cli.parse import auto_or_int, words_of
 from vidrase.errors import OptionError
+from vidrase.starred import starred
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,7 +87,7 @@ def live(source: str, **given: Any) -> None:
 
     def say(text: str) -> None:
         if not given["quiet"]:
-            click.echo(f"vidrase: {text}", err=True)
+            click.echo(f"vidrase: {starred(text)}", err=True)
 
     _run(source, remove, given, say)
 
