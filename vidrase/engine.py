@@ -65,7 +65,7 @@ def erase(
     notes = Notes(say)
     options, saved = recall(options)
     _check(options)
-    with open_source(where, note=notes) as source:
+    with open_source(where, note=notes, references=options.source.allow_references) as source:
         for text in source.info.notes:
             notes(text)
         return erase_opened(source, to, options, notes, models=models, wishes=wishes, saved=saved)
@@ -133,7 +133,7 @@ def preview(
     if selection is not None:
         _check_saving(selection, options)
     notes, made = Notes(say), Sheet()
-    with open_source(where, note=notes) as source:
+    with open_source(where, note=notes, references=options.source.allow_references) as source:
         run = Run(options, Models.load(options, notes), notes, saved=saved)
         words = (*options.select.remove, *options.select.keep)
         whole = (

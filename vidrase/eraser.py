@@ -95,7 +95,9 @@ class Eraser:
 
     def _two_passes(self, where: str | Path) -> Iterator[Frame]:
         with ExitStack() as stack:
-            source = stack.enter_context(open_source(where, note=self.notes))
+            source = stack.enter_context(
+                open_source(where, note=self.notes, references=self.options.source.allow_references)
+            )
             yield from stack.enter_context(closing(engine.erase_source(source, self._run())))
 
     def _run(self) -> Run:

@@ -4,6 +4,7 @@
       SourceError(OSError)
         SourceNotFound(FileNotFoundError)
         UnsupportedSource(ValueError)
+          RefusedSource
         DecodeError
         CameraTimeout(TimeoutError)
       SinkError(OSError)
@@ -45,6 +46,12 @@ class SourceNotFound(SourceError, FileNotFoundError):
 
 class UnsupportedSource(SourceError, ValueError):
     """The input is there but holds no picture that can be read."""
+
+
+class RefusedSource(UnsupportedSource):
+    """The input could be read, but reaches what its user did not name."""
+
+    exit_code = 2
 
 
 class DecodeError(SourceError):

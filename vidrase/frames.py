@@ -75,6 +75,8 @@ class SourceInfo:
     bit_rate: int | None = None
     interlaced: bool = False
     has_audio: bool = False
+    references: bool = False
+    """Whether it may lead to other files and addresses (a list that its user trusts)."""
     rereadable: bool = True
     """False for pipes and other sources that can be read only once."""
     colour: dict[str, str] = field(default_factory=dict)

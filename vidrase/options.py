@@ -131,6 +131,14 @@ class MaskOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How inputs are read."""
+
+    allow_references: bool = False
+    """Whether a playlist or ffconcat list may lead out of its own folder."""
+
+
+@dataclass(frozen=True, slots=True)
 class FillOptions:
     """How holes are filled."""
 
@@ -180,6 +188,7 @@ class Options:
     masks: MaskOptions = field(default_factory=MaskOptions)
     fill: FillOptions = field(default_factory=FillOptions)
     sink: SinkOptions = field(default_factory=SinkOptions)
+    source: SourceOptions = field(default_factory=SourceOptions)
 
 
 class Choices(TypedDict, total=False):
@@ -218,6 +227,7 @@ class Choices(TypedDict, total=False):
     pix_fmt: str | None
     lossless: bool
     overwrite: bool
+    allow_references: bool
 
 
 _RENAMED = {"mask_shape": "shape", "fill": "mode"}
@@ -243,6 +253,7 @@ def options_from(choices: Choices) -> Options:
         "masks": MaskOptions,
         "fill": FillOptions,
         "sink": SinkOptions,
+        "source": SourceOptions,
     }
     for part, kind in kinds.items():
         names = {field.name for field in fields(kind)}  # type: ignore[arg-type]

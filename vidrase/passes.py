@@ -371,7 +371,7 @@ class _During:
 def _mask_files(stack: ExitStack, run: Run, info: SourceInfo) -> list[Iterator[NDArray[np.bool_]]]:
     readers = []
     for path in run.options.select.mask:
-        masks = stack.enter_context(open_source(path, note=run.notes))
+        masks = stack.enter_context(open_source(path, note=run.notes, references=run.options.source.allow_references))
         readers.append(iter(open_masks(masks, info, run.notes)))
     return readers
 

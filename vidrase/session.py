@@ -77,7 +77,9 @@ class Session(Closable):
         self._picks: list[Pick] = []
         self._results: set[Path] = set()
         with ExitStack() as stack:
-            self._source = stack.enter_context(open_source(where, note=self._note))
+            self._source = stack.enter_context(
+                open_source(where, note=self._note, references=options.source.allow_references)
+            )
             self._models = models or Models.load(options, self._note, segmenter=True)
             self._random = stack.enter_context(open_random(self._source.info, note=self._note))
             run = Run(self._options, self._models, self._notes, progress=progress)

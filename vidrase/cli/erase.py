@@ -9,6 +9,7 @@ from typing import Any, cast
 import click
 
 from vidrase import engine
+from vidrase.addresses import check_address
 from vidrase.cli import listing
 from vidrase.cli.parse import auto_or_int, spans_of, words_of
 from vidrase.cli.progress import ProgressBar
@@ -81,6 +82,9 @@ written = _options(
     click.option("--preset", help="The encoder's speed preset."),
     click.option("--pix-fmt", help="Pixel format to encode in.  [the source's]"),
     click.option("--lossless", is_flag=True, help="Outside the hole every sample stays what it was."),
+    click.option(
+        "--allow-references", is_flag=True, help="Playlists and ffconcat lists may lead out of their own folder."
+    ),
     click.option("-q", "--quiet", is_flag=True, help="Only errors."),
     click.option("-v", "--verbose", is_flag=True, help="Say which encoder, models and stage times."),
     click.option("--debug", is_flag=True, help="Tracebacks."),
@@ -103,6 +107,8 @@ _by_products = _options(
 @_by_products
 def erase(sources: tuple[str, ...], **given: Any) -> None:
     """Remove things from videos, pictures, folders of frames, URLs, or - (standard input)."""
+    for source in sources:
+        check_address(source)
     options = gather(given)
     output: Path | None = given["output"]
     if given["list_only"] and given["save_selection"]:

@@ -31,7 +31,7 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
         models = Models.load(options, notes, segmenter=True)
         found: dict[str, list[TrackSummary]] = {}
         for where in sources:
-            with open_source(where, note=notes) as source:
+            with open_source(where, note=notes, references=options.source.allow_references) as source:
                 found[where] = engine.list_things(source, Run(options, models, notes, progress=progress))
     if thumbnails is not None:
         things = [thing for found_here in found.values() for thing in found_here]

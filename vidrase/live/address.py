@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from vidrase.addresses import SCHEMES
 from vidrase.errors import SourceError, SourceNotFound, UnsupportedSource
 from vidrase.starred import starred
 
 Kind = Literal["camera", "screen", "stream", "file"]
-SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt")
 
 
 @dataclass(frozen=True, slots=True)

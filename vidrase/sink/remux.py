@@ -14,6 +14,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from vidrase.addresses import options_for
 from vidrase.errors import SinkError
 from vidrase.frames import SourceInfo
 from vidrase.sink.fit import codec_name, is_cover, is_remade, kept_metadata, lost_by, refusal
@@ -102,10 +103,12 @@ class Remux:
             if info.has_audio:
                 note("the sound of a live source is not copied: it cannot be opened twice")
             return
-        where = str(info.path) if info.path is not None else info.url
+        where = f"file:{info.path.absolute()}" if info.path is not None else info.url
         try:
             timeout = (20.0, 30.0) if info.path is None else None
-            self._source = av.open(where, "r", metadata_errors="replace", timeout=timeout)
+            self._source = av.open(
+                where, "r", metadata_errors="replace", timeout=timeout, options=options_for(info.references)
+            )
         except (av.FFmpegError, OSError) as error:
             raise SinkError(f"cannot open {info.url} a second time, for its sound: {error}") from error
         try:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol, Self, cast
 from urllib.parse import unquote, urlsplit
 
+from vidrase.addresses import check_address, check_references
 from vidrase.errors import SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame, SourceInfo
 from vidrase.source.folder import FolderSource, is_pattern, pictures_in, pictures_matching
@@ -52,6 +53,7 @@ def open_source(
     frame_rate: Fraction | None = None,
     note: Note | None = None,
     threads: int | None = None,
+    references: bool = False,
 ) -> Source:
     """`where` opened for reading, its first frame decoded.
 
@@ -59,17 +61,21 @@ def open_source(
     frame_rate: of a folder of pictures; None: 25 a second. Videos have their own.
     note:       called with a line for whatever is done in another way than expected; `info.notes` has what is known at once.
     threads:    of the decoder; None: its own choice.
-    Raises SourceNotFound, UnsupportedSource (nothing there that can be read) or DecodeError (damaged).
+    references: whether a list (ffconcat, HLS, DASH) may lead out of its own folder.
+    Raises RefusedSource for another protocol than files, the web and streams, and for a list that leads out of its folder;
+    SourceNotFound, UnsupportedSource (nothing there that can be read) or DecodeError (damaged).
     """
-    return _open(where, frame_rate, note or _silent, threads)
+    return _open(where, frame_rate, note or _silent, threads, references)
 
 
 def _open(
-    where: str | Path, frame_rate: Fraction | None, note: Note, threads: int | None
+    where: str | Path, frame_rate: Fraction | None, note: Note, threads: int | None, references: bool
 ) -> VideoSource | ImageSource | FolderSource:
     text = str(where)
     if text == "-":
-        return _spooled(Spool.of_stdin(note), "standard input", note, threads)
+        return _spooled(Spool.of_stdin(note), "standard input", note, threads, references)
+    if isinstance(where, str):
+        check_address(text)
     if "://" in text:
         parts = urlsplit(text)
         if parts.scheme.lower() != "file":
@@ -92,12 +98,12 @@ def _open(
     if stat.S_ISFIFO(mode):
         with path.open("rb") as pipe:
             spool = Spool(cast(BinaryIO, pipe), text, note)
-        return _spooled(spool, text, note, threads)
+        return _spooled(spool, text, note, threads, references)
     if not stat.S_ISREG(mode):
         raise UnsupportedSource(
             f"{text} is a device; expected a file, folder, URL or - (a camera goes with: vidrase live)"
         )
-    return _file(path, text, note, threads, None)
+    return _file(path, text, note, threads, None, references)
 
 
 def open_random(where: str | Path | SourceInfo, *, note: Note | None = None) -> RandomAccess:
@@ -105,25 +111,28 @@ def open_random(where: str | Path | SourceInfo, *, note: Note | None = None) -> 
 
     Raises as `open_source`; UnsupportedSource for standard input by name and for live URLs, which cannot go back.
     """
-    note = note or _silent
+    note, references = note or _silent, False
     if isinstance(where, SourceInfo):
         if not where.rereadable:
             raise UnsupportedSource(f"{where.url} is live and cannot be read in any order; record it to a file first")
+        references = where.references
         where = where.path if where.path is not None and where.kind != "frames" else where.url
     if str(where) == "-":
         raise UnsupportedSource("standard input can only be read once; give the opened source's info instead")
-    return random_access(_open(where, None, note, None), note)
+    return random_access(_open(where, None, note, None, references), note)
 
 
-def _spooled(spool: Spool, shown: str, note: Note, threads: int | None) -> VideoSource | ImageSource:
+def _spooled(spool: Spool, shown: str, note: Note, threads: int | None, references: bool) -> VideoSource | ImageSource:
     try:
-        return _file(spool.path, shown, note, threads, spool)
+        return _file(spool.path, shown, note, threads, spool, references)
     except BaseException:
         spool.close()
         raise
 
 
-def _file(path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None) -> VideoSource | ImageSource:
+def _file(
+    path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None, references: bool
+) -> VideoSource | ImageSource:
     try:
         with path.open("rb") as file:
             head = file.read(32)
@@ -135,8 +144,11 @@ def _file(path: Path, shown: str, note: Note, threads: int | None, spool: Spool 
     still = suffix == ".tga" or (looks_like_image(head) and suffix not in (".mjpg", ".mjpeg"))
     if still and not moves(path):
         return ImageSource(path, shown=shown, note=note, spool=spool)
+    if not references:
+        check_references(path, shown, alone=spool is not None)
     # "file:" keeps FFmpeg from taking a colon for a protocol
-    return VideoSource(f"file:{path.absolute()}", path=path, shown=shown, note=note, threads=threads, spool=spool)
+    where = f"file:{path.absolute()}"
+    return VideoSource(where, path=path, shown=shown, note=note, threads=threads, spool=spool, references=references)
 
 
 def _silent(text: str) -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
 from av.stream import Disposition
 
+from vidrase.addresses import options_for
 from vidrase.avplanes import layout_of, read_planes
 from vidrase.closable import Closable
 from vidrase.errors import DecodeError, SourceError, SourceNotFound, UnsupportedSource
@@ -42,12 +44,14 @@ class VideoSource(Closable):
         note: Note,
         threads: int | None = None,
         spool: Spool | None = None,
+        references: bool = False,
     ) -> None:
         """Open `where` and decode its first frame. `path` None: a URL. `spool` is removed on `close`.
 
         Raises SourceNotFound, UnsupportedSource or DecodeError.
         """
         self._where, self._shown, self._threads, self._spool = where, shown, threads, spool
+        self._references = references
         self._said: set[str] = set()
         self._tell = note
         self._timeouts = None if path is not None else (OPEN_SECONDS, READ_SECONDS)
@@ -62,6 +66,7 @@ class VideoSource(Closable):
                 raise UnsupportedSource(f"{shown} holds no frame that can be decoded (codec {codec})")
             self._claimed = claimed_seconds(self._pending.container, self._pending.stream)
             self.info = describe(self._pending.container, self._pending.stream, first, path, shown, rereadable=not live)
+            self.info = replace(self.info, references=references)
         except BaseException:
             self._pending.close()
             raise
@@ -160,7 +165,9 @@ class VideoSource(Closable):
         if self._read and not self.info.rereadable:
             raise SourceError(f"{self._shown} is live and cannot be read a second time; record it to a file first")
         self._read = True
-        container = open_container(self._where, self._shown, timeouts=self._timeouts)
+        container = open_container(
+            self._where, self._shown, timeouts=self._timeouts, options=options_for(self._references)
+        )
         try:
             stream = pick_stream(container, self._shown)
         except BaseException:
@@ -186,11 +193,11 @@ class VideoSource(Closable):
 
 
 def open_container(
-    where: str, shown: str, *, timeouts: tuple[float, float] | None = None
+    where: str, shown: str, *, timeouts: tuple[float, float] | None = None, options: dict[str, str] | None = None
 ) -> av.container.InputContainer:
     """`where` opened for reading. Raises SourceNotFound or UnsupportedSource, in one line, with `shown` as its name."""
     try:
-        container = av.open(where, metadata_errors="replace", timeout=timeouts)
+        container = av.open(where, metadata_errors="replace", timeout=timeouts, options=options or {})
     except FileNotFoundError as error:
         raise SourceNotFound(f"no such file: {shown}") from error
     except (PermissionError, IsADirectoryError) as error:
