@@ -42,8 +42,9 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "avtracks", "imagemeta"},
     {"streams", "clock", "timing", "options", "report", "labels", "phrase", "summary", "tracklets"},
     {"frames"},
-    {"colour", "crops", "part", "paths", "closable", "rules", "torchvision_ops"},
+    {"colour", "crops", "part", "paths", "closable", "rules", "torchvision_ops", "pickled", "addresses"},
     {"errors"},
+    {"starred"},
 ]
 OWNERS = {
     "av": {"source", "sink", "live", "avplanes", "avtracks", "holefile", "streamcheck", "bench"},
@@ -54,7 +55,7 @@ OWNERS = {
     "torchvision": {"torchvision_ops", "segment", "flow", "weights"},
     "click": {"cli"},
     "maxflow": {"inpaint"},
-    "torch": {"torchvision_ops", "segment", "inpaint", "weights", "train", "flow", "bench", "metrics"},
+    "torch": {"torchvision_ops", "pickled", "segment", "inpaint", "weights", "train", "flow", "bench", "metrics"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -210,11 +210,16 @@ def test_a_lama_export_is_used_as_it_is(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.script(Export()).save(str(tmp_path / "big-lama.pt"))
-    inpainter = load_learned("lama", tmp_path / "big-lama.pt", device="cpu")
+    with pytest.raises(OptionError, match="is a program") as caught:  # which may do anything
+        load_learned("lama", tmp_path / "big-lama.pt", device="cpu")
+    assert "--trust-weights" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+    inpainter = load_learned("lama", tmp_path / "big-lama.pt", device="cpu", trust=True)
     pixels, hole = np.full((1, 3, 30, 30), 0.75, np.float32), np.zeros((1, 1, 30, 30), bool)
     hole[..., 10:20, 10:20] = True
     pixels[np.broadcast_to(hole, pixels.shape)] = 0.0
     assert np.allclose(inpainter(pixels, hole), 0.75, atol=1e-6)
     (tmp_path / "bad.pt").write_bytes(b"nothing")
     with pytest.raises(WeightsCorrupt, match="TorchScript"):
-        load_learned("lama", tmp_path / "bad.pt")
+        load_learned("lama", tmp_path / "bad.pt", trust=True)

@@ -273,7 +273,7 @@ def test_a_watcher_who_does_not_take_the_picture_holds_up_nobody(scene: Scene, c
         host, port = web.address.removeprefix("http://").rstrip("/").split(":")
         lazy = socket.create_connection((host, int(port)))
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        lazy.sendall(b"GET /stream.mjpg HTTP/1.0\r\n\r\n")
+        lazy.sendall(b"GET /stream.mjpg HTTP/1.0\r\nHost: localhost\r\n\r\n")
         run.until(lambda: len(run.collector.frames) > 70)
         gaps = np.diff([when for when, _ in list(run.collector.frames)[20:]])
         lazy.close()

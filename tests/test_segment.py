@@ -224,7 +224,7 @@ def test_the_model_inside_offers_what_it_learnt_and_says_so(tmp_path: Path, monk
 
 def test_a_pickle_cannot_run_code(tmp_path: Path) -> None:
     torch.save({"model": _Payload()}, tmp_path / "evil.pt")
-    with pytest.raises(ModelError, match="which is no part of a YOLO network"):
+    with pytest.raises(ModelError, match="which is no part of a network"):
         load_network(tmp_path / "evil.pt")
 
 

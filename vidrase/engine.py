@@ -53,7 +53,10 @@ def erase(
     notes = Notes(say)
     options, saved = recall(options)
     _check(options)
-    with open_source(where, note=notes, strict=options.source.strict, wait=options.source.wait) as source:
+    reading = options.source
+    with open_source(
+        where, note=notes, strict=reading.strict, wait=reading.wait, references=reading.allow_references
+    ) as source:
         for text in source.info.notes:
             notes(text)
         return erase_opened(source, to, options, notes, models=models, wishes=wishes, saved=saved)
@@ -122,7 +125,10 @@ def preview(
     _check(options)
     notes, shown = Notes(say), Sheet()
     reading = options.source
-    with open_source(where, note=notes, strict=reading.strict, wait=reading.wait) as source, ExitStack() as stack:
+    opened = open_source(
+        where, note=notes, strict=reading.strict, wait=reading.wait, references=reading.allow_references
+    )
+    with opened as source, ExitStack() as stack:
         made = reserve(Wishes(sheet=sheet, selection=selection), None, source.info, options, stack)
         for text in made.notes:
             notes(text)

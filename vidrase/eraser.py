@@ -96,7 +96,13 @@ class Eraser:
     def _two_passes(self, where: str | Path) -> Iterator[Frame]:
         with ExitStack() as stack:
             source = stack.enter_context(
-                open_source(where, note=self.notes, strict=self.options.source.strict, wait=self.options.source.wait)
+                open_source(
+                    where,
+                    note=self.notes,
+                    strict=self.options.source.strict,
+                    wait=self.options.source.wait,
+                    references=self.options.source.allow_references,
+                )
             )
             yield from stack.enter_context(closing(engine.erase_source(source, self._run())))
 

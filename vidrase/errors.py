@@ -4,6 +4,7 @@
       SourceError(OSError)
         SourceNotFound(FileNotFoundError)
         UnsupportedSource(ValueError)
+          RefusedSource
         DecodeError
         CameraTimeout(TimeoutError)
       SinkError(OSError)
@@ -18,16 +19,21 @@
 
 A message names the value seen, what was expected and what to do, in one line. Each class also inherits the builtin
 that a Python user would catch. `exit_code` is what the command line ends with: 2 when the request itself was wrong, 1 when
-it failed on the way.
+it failed on the way. Secrets in addresses are starred when the error is made.
 """
 
 from __future__ import annotations
+
+from vidrase.starred import starred
 
 
 class VidraseError(Exception):
     """Anything that vidrase raises on purpose."""
 
     exit_code = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(starred(one) if isinstance(one, str) else one for one in args))
 
 
 class SourceError(VidraseError, OSError):
@@ -40,6 +46,12 @@ class SourceNotFound(SourceError, FileNotFoundError):
 
 class UnsupportedSource(SourceError, ValueError):
     """The input is there but holds no picture that can be read."""
+
+
+class RefusedSource(UnsupportedSource):
+    """The input could be read, but reaches what its user did not name."""
+
+    exit_code = 2
 
 
 class DecodeError(SourceError):

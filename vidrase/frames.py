@@ -77,6 +77,8 @@ class SourceInfo:
     field_order: Literal["", "top", "bottom"] = ""
     """Which field of an interlaced picture is shown first, where the stream says it."""
     has_audio: bool = False
+    references: bool = False
+    """Whether it may lead to other files and addresses (a list that its user trusts)."""
     rereadable: bool = True
     """False for pipes and other sources that can be read only once."""
     colour: dict[str, str] = field(default_factory=dict)

@@ -158,6 +158,8 @@ class FillOptions:
     inpainter: str = "auto"
     inpainter_weights: Path | None = None
     """Of a learned inpainter: .safetensors of `vidrase train inpainter`, or a TorchScript LaMa."""
+    trust_weights: bool = False
+    """Whether a TorchScript file, which is a program, is run although its sha256 is not known."""
     flow: FlowName = "auto"
     """How motion is measured; "auto": RAFT on a GPU when its weights are at hand, else DIS."""
     flow_weights: Path | None = None
@@ -180,6 +182,8 @@ class SourceOptions:
     """A damaged clip or mask video is an error; else what is left of it is used, and said."""
     wait: float = 60.0
     """Seconds after which a pipe that nobody writes to is given up."""
+    allow_references: bool = False
+    """Whether a playlist or ffconcat list may lead out of its own folder."""
 
     def __post_init__(self) -> None:
         _within("wait", self.wait, 0.1, 1e6)
@@ -233,6 +237,7 @@ class Choices(TypedDict, total=False):
     quality: Quality
     inpainter: str
     inpainter_weights: Path | None
+    trust_weights: bool
     flow: FlowName
     flow_weights: Path | None
     shadows: bool | None
@@ -253,6 +258,7 @@ class Choices(TypedDict, total=False):
     overwrite: bool
     strict: bool
     wait: float
+    allow_references: bool
 
 
 _RENAMED = {"mask_shape": "shape", "fill": "mode"}

@@ -375,12 +375,14 @@ class _During:
 
 
 def _mask_files(stack: ExitStack, run: Run, info: SourceInfo) -> list[Iterator[NDArray[np.bool_]]]:
-    readers = []
+    readers, asked = [], run.options.source
     for path in run.options.select.mask:
         if path.is_fifo():
             raise UnsupportedSource(f"mask {path} is a pipe, and masks are read twice; save it to a file first")
-        masks = stack.enter_context(open_source(path, note=run.notes, strict=run.options.source.strict))
-        readers.append(iter(open_masks(masks, info, run.notes, invert=run.options.select.mask_invert)))
+        masks = open_source(path, note=run.notes, strict=asked.strict, references=asked.allow_references)
+        readers.append(
+            iter(open_masks(stack.enter_context(masks), info, run.notes, invert=run.options.select.mask_invert))
+        )
     return readers
 
 

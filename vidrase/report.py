@@ -11,6 +11,7 @@ from typing import Any
 
 from vidrase import part
 from vidrase.part import Part
+from vidrase.starred import starred
 
 Note = Callable[[str], None]
 
@@ -69,7 +70,8 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON."""
-        return {**asdict(self), "share_copied": round(self.share_copied, 4)}
+        plain = {**asdict(self), "source": starred(self.source), "output": starred(self.output)}
+        return {**plain, "share_copied": round(self.share_copied, 4)}
 
     def save(self, to: Path | Part) -> None:
         """Write strict JSON (no NaN). Raises SinkError."""
@@ -85,7 +87,8 @@ class Notes:
         self._lock = threading.Lock()
 
     def __call__(self, text: str) -> None:
-        """Count `text`; say it when it is new."""
+        """Count `text`, its secrets starred; say it when it is new."""
+        text = starred(text)
         with self._lock:
             first = text not in self.counts
             self.counts[text] = self.counts.get(text, 0) + 1

@@ -35,7 +35,9 @@ class Models:
         wanted = options.select.detects if segmenter is None else segmenter
         found = load_segmenter(options.models, note=note) if wanted else None
         fill = options.fill
-        inpainter = load_inpainter(fill.inpainter, fill.inpainter_weights, device=options.models.device, note=note)
+        inpainter = load_inpainter(
+            fill.inpainter, fill.inpainter_weights, device=options.models.device, note=note, trust=fill.trust_weights
+        )
         return cls(_flow(options, note), inpainter, found)
 
     def described(self) -> dict[str, str]:

@@ -21,6 +21,7 @@ from vidrase.errors import OptionError
 from vidrase.frames import Instances, SourceInfo
 from vidrase.options import Click, Rectangle, SelectOptions
 from vidrase.part import Part
+from vidrase.starred import starred
 from vidrase.summary import TrackSummary
 from vidrase.tracklets import iou
 
@@ -81,7 +82,7 @@ class Clip:
         """From a source and the times of all its frames."""
         height, width = info.displayed_size
         last = seconds[-1] - seconds[0] if len(seconds) else 0.0
-        return cls(Path(info.url).name or info.url, width, height, len(seconds), round(last, 3))
+        return cls(Path(starred(info.url)).name or starred(info.url), width, height, len(seconds), round(last, 3))
 
     def matches(self, other: Clip) -> bool:
         """Whether it is the same clip; the name may differ."""

@@ -26,6 +26,7 @@ from vidrase.run import Models, Progress, Run, Seen
 from vidrase.select import Selection, combine_choices
 from vidrase.sink import default_output
 from vidrase.source import PICTURES, open_random, open_source
+from vidrase.starred import starred
 from vidrase.store import InstanceStore
 from vidrase.summary import TrackSummary
 from vidrase.written import box_of, click_of
@@ -78,7 +79,12 @@ class Session(Closable):
         self._results: set[Path] = set()
         with ExitStack() as stack:
             self._source = stack.enter_context(
-                open_source(where, strict=options.source.strict, wait=options.source.wait)
+                open_source(
+                    where,
+                    strict=options.source.strict,
+                    wait=options.source.wait,
+                    references=options.source.allow_references,
+                )
             )
             self._models = models or Models.load(options, self._note, segmenter=True)
             self._random = stack.enter_context(open_random(self._source.info))
@@ -248,7 +254,7 @@ class Session(Closable):
 
     def _note(self, text: str) -> None:
         if self._say is not None:
-            self._say(text)
+            self._say(starred(text))
 
     def _with(self, picks: Sequence[Pick]) -> Options:
         remove, keep = combine_choices([(pick.remove, pick.keep) for pick in picks], self.tracks, self._names)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import click
 
 from vidrase import engine, paths
+from vidrase.addresses import check_address
 from vidrase.byproducts import inputs
 from vidrase.cli import listing
 from vidrase.cli.parse import Number, auto_or_int, spans_of, words_of
@@ -55,6 +56,11 @@ how = _options(
     click.option("--inpainter", default="auto", show_default=True, help="For what no frame shows."),
     click.option("--inpainter-weights", type=click.Path(path_type=Path), help="Weights of a learned inpainter."),
     click.option(
+        "--trust-weights",
+        is_flag=True,
+        help="Run a TorchScript file (LaMa) of unknown origin: it is a program and can do whatever you can.",
+    ),
+    click.option(
         "--flow", type=click.Choice(["auto", "dis", "raft"]), default="auto", show_default=True, help="Motion by."
     ),
     click.option("--flow-weights", type=click.Path(path_type=Path), help="RAFT's .pth of torchvision."),
@@ -82,6 +88,9 @@ written = _options(
     click.option("--lossless", is_flag=True, help="Outside the hole every sample stays what it was."),
     click.option("--strict", is_flag=True, help="A damaged input is an error; else what is left is used, and said."),
     click.option("--wait", type=Number(), default=60.0, show_default=True, help="Seconds for a pipe to begin."),
+    click.option(
+        "--allow-references", is_flag=True, help="Playlists and ffconcat lists may lead out of their own folder."
+    ),
     click.option("-q", "--quiet", is_flag=True, help="Only errors."),
     click.option("-v", "--verbose", is_flag=True, help="Say which encoder, models and stage times."),
     click.option("--debug", is_flag=True, help="Tracebacks."),
@@ -104,6 +113,8 @@ _by_products = _options(
 @_by_products
 def erase(sources: tuple[str, ...], **given: Any) -> None:
     """Remove things from videos, pictures, folders of frames, URLs, or - (standard input)."""
+    for source in sources:
+        check_address(source)
     options = gather(given)
     output: Path | None = given["output"]
     if given["list_only"] and given["save_selection"]:

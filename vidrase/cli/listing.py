@@ -19,6 +19,7 @@ from vidrase.paths import Named
 from vidrase.report import Notes
 from vidrase.run import Models, Run
 from vidrase.source import PICTURES, open_source
+from vidrase.starred import starred
 from vidrase.store import TrackSummary
 
 
@@ -36,7 +37,10 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
         models = Models.load(options, notes, segmenter=True)
         found: dict[str, list[TrackSummary]] = {}
         for where in sources:
-            with open_source(where, note=notes, strict=options.source.strict, wait=options.source.wait) as source:
+            reading = options.source
+            with open_source(
+                where, note=notes, strict=reading.strict, wait=reading.wait, references=reading.allow_references
+            ) as source:
                 found[where] = engine.list_things(source, Run(options, models, notes, progress=progress))
         if part is not None:
             things = [thing for found_here in found.values() for thing in found_here]
@@ -44,13 +48,15 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
             sheet.thumbnails([(picture, text) for picture, text in seen if picture is not None], part)
     if as_json:
         click.echo(
-            json.dumps({where: [thing.as_dict() for thing in things] for where, things in found.items()}, indent=2)
+            json.dumps(
+                {starred(where): [thing.as_dict() for thing in things] for where, things in found.items()}, indent=2
+            )
         )
         terminal.written()
         return
     for where, things in found.items():
         if len(found) > 1:
-            click.echo(f"{where}:")
+            click.echo(f"{starred(where)}:")
         table(things)
     if thumbnails is not None:
         click.echo(f"pictures: {thumbnails}")

@@ -18,6 +18,7 @@ from vidrase.cli.parse import Number, auto_or_int, words_of
 from vidrase.errors import OptionError
 from vidrase.part import Part
 from vidrase.paths import Named
+from vidrase.starred import starred
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -88,7 +89,7 @@ def live(source: str, **given: Any) -> None:
 
     def say(text: str) -> None:
         if not given["quiet"]:
-            click.echo(f"vidrase: {text}", err=True)
+            click.echo(f"vidrase: {starred(text)}", err=True)
 
     _run(source, remove, given, say)
 

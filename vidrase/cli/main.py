@@ -12,6 +12,7 @@ import io
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -19,6 +20,7 @@ import click
 
 from vidrase.cli import interrupt, memory
 from vidrase.errors import DependencyError, OptionError, OutOfMemory, VidraseError
+from vidrase.starred import starred
 
 COMMANDS = {  # name -> (module, attribute, what --help says)
     "erase": ("vidrase.cli.erase", "erase", "Remove things from pictures and videos (what `vidrase FILE …` runs)."),
@@ -107,13 +109,14 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sys.exit(code if isinstance(code, int) else 0)
     except (SystemExit, click.exceptions.Exit) as leave:
         sys.exit(leave.exit_code if isinstance(leave, click.exceptions.Exit) else leave.code)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - told below, or shown whole by --debug
         if interrupt.asked() or isinstance(error, KeyboardInterrupt | click.Abort):
             interrupt.ignore()
             _say("interrupted; nothing half done was left behind")
             sys.exit(interrupt.EXIT_CODE)
         if debug and not isinstance(error, click.ClickException | BrokenPipeError):
-            raise
+            click.echo(starred(traceback.format_exc()), err=True)
+            sys.exit(error.exit_code if isinstance(error, VidraseError) else 1)
         sys.exit(_told(error))
 
 
@@ -144,4 +147,4 @@ def _told(error: BaseException) -> int:
 
 
 def _say(text: str) -> None:
-    click.echo(f"vidrase: {text}", err=True)
+    click.echo(f"vidrase: {starred(text)}", err=True)

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from vidrase.errors import ModelError, OutOfMemory, ShapeError, WeightsCorrupt
+from vidrase.errors import ModelError, OutOfMemory, ShapeError
+from vidrase.pickled import read_tensors
 from vidrase.torchvision_ops import import_torchvision
 
 LEAST, STRIDE = 128, 8  # px: its correlation pyramid has nothing below, and its features lie on a grid of 8
@@ -81,10 +82,7 @@ def load_raft(weights: Path, device: str = "cpu") -> RaftFlow:
     import_torchvision()
     from torchvision.models.optical_flow import raft_large, raft_small
 
-    try:
-        state: Any = torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsCorrupt(f"{weights} cannot be read as weights ({type(error).__name__}); fetch it again") from error
+    state: Any = read_tensors(weights)
     first = state.get("feature_encoder.convnormrelu.0.weight") if isinstance(state, dict) else None
     if not isinstance(first, torch.Tensor):
         raise ModelError(

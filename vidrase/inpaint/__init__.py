@@ -18,12 +18,18 @@ INPAINTERS = ("auto", "shifts", "telea", "ns", *LEARNED)
 
 
 def load_inpainter(
-    name: str = "auto", weights: Path | None = None, *, device: str = "auto", note: Note | None = None
+    name: str = "auto",
+    weights: Path | None = None,
+    *,
+    device: str = "auto",
+    note: Note | None = None,
+    trust: bool = False,
 ) -> Inpainter:
     """The inpainter called `name`; "auto" is the best at hand. Raises OptionError for a name that does not exist.
 
     weights: of a learned one (see `LEARNED`); without, "fourier" and "auto" take what ships with the package. torch is imported
     when a learned one is first needed. note: told when memory forces a smaller batch, and what is not at hand.
+    trust: whether `weights` may be a program (TorchScript) that is not known by its sha256.
     """
     if name == "auto" and weights is None:
         if not can_shift():
@@ -42,7 +48,7 @@ def load_inpainter(
             raise OptionError(f"--inpainter {name} comes without weights; give --inpainter-weights FILE")
         from vidrase.inpaint.learned import load_learned
 
-        return load_learned(name, weights, device=device, note=note)
+        return load_learned(name, weights, device=device, note=note, trust=trust)
     if name == "auto":
         raise OptionError(f"--inpainter-weights needs --inpainter, one of {', '.join(LEARNED)}")
     raise OptionError(f"no inpainter '{name}'; there are {', '.join(INPAINTERS)}")

@@ -121,17 +121,18 @@ class LearnedInpainter:
 
 
 def load_learned(
-    name: str, weights: Path | None, *, device: str = "auto", note: Note | None = None
+    name: str, weights: Path | None, *, device: str = "auto", note: Note | None = None, trust: bool = False
 ) -> LearnedInpainter:
     """The inpainter called `name` (pconv, contextual, fourier, lama) from a file; None: the fourier that ships.
 
+    trust: whether it may be a program (TorchScript) that is not known by its sha256.
     Raises OptionError for a file of another network, WeightsMissing or WeightsCorrupt.
     """
     weights = weights or EMBEDDED_INPAINTER
     if name == "lama":
         from vidrase.inpaint.lama import load_lama
 
-        network, card = load_lama(weights)
+        network, card = load_lama(weights, trust=trust)
     else:
         from vidrase.inpaint.stored import load_network
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from vidrase.addresses import SCHEMES
 from vidrase.avtracks import file_url
 from vidrase.errors import SourceError, SourceNotFound, UnsupportedSource
+from vidrase.starred import starred
 from vidrase.written import url_of
 
 Kind = Literal["camera", "screen", "stream", "file"]
-SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,9 @@ class Address:
     """One source."""
 
     text: str
-    """The user's text, for messages, with passwords hidden."""
+    """The user's text, for messages, with passwords and tokens starred."""
     kind: Kind
-    url: str
+    url: str = field(repr=False)
     """FFmpeg's input."""
     format: str | None = None
     options: dict[str, str] = field(default_factory=dict)
@@ -62,7 +63,7 @@ def address_of(text: str, *, size: tuple[int, int] | None = None, rate: float | 
             }  # UDP loses packets, but some cameras support nothing else
         if scheme == "udp":
             options |= {"fifo_size": "100000", "overrun_nonfatal": "1"}
-        return Address(without_password(text), "stream", text, None, options)
+        return Address(starred(text), "stream", text, None, options)
     if scheme == "file":
         text = url_of(text).path
     elif scheme:
@@ -104,8 +105,3 @@ def _screen(size: tuple[int, int] | None, rate: float | None) -> Address:
     if not display:
         raise SourceError("no screen to take: DISPLAY is not set; start vidrase inside a desktop session (X11)")
     return Address("screen", "screen", display, "x11grab", options)
-
-
-def without_password(text: str) -> str:
-    """`text` with the password of an address replaced by stars, for messages."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", text)

@@ -15,10 +15,10 @@ from av.video.reformatter import ColorRange, Colorspace
 from vidrase.avplanes import customary_matrix
 from vidrase.avtracks import file_url
 from vidrase.errors import OptionError, SinkError
-from vidrase.live.address import without_password
 from vidrase.live.capture import BACKOFF, reason
 from vidrase.live.outputs import Output, OutputFrame
 from vidrase.report import Note
+from vidrase.starred import starred
 from vidrase.written import url_of
 
 TIME_BASE_HZ = 90_000
@@ -228,7 +228,7 @@ class PushOutput(Output):
         self._since = 0.0
         self._not_before = 0.0
         self.lost = 0
-        super().__init__(without_password(url), say=say)
+        super().__init__(starred(url), say=say)
 
     def write(self, output_frame: OutputFrame) -> None:
         """Send one frame; drop it while there is no connection."""

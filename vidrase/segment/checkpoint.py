@@ -1,101 +1,126 @@
 """Weights files to networks, without running code that a file may carry.
 
-A `.pt` file is a pickle, and a pickle can call anything. It is read by torch's restricted unpickler, and of what the file
-names only network modules of torch and ultralytics are let through.
+A `.pt` file is a pickle of ultralytics' own classes. None of them is called: the file is read into records (`pickled`), of which
+the tensors, the layout and the class names are taken; the network is built by ultralytics from the layout, once that was checked,
+and takes the tensors.
 """
 
 from __future__ import annotations
 
-import importlib
-import pickle
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
 
 import torch
 from torch import nn
 
 from vidrase.errors import ModelError, WeightsCorrupt, WeightsMissing
+from vidrase.pickled import Record, Stored, read_pickled
+from vidrase.weights.embedded import build_segmenter, load_embedded
+from vidrase.weights.layout import HEADS, checked, head_of
 from vidrase.weights.quiet import import_ultralytics
 
-_PLAIN = {
-    "ultralytics.utils.IterableSimpleNamespace",
-    "types.SimpleNamespace",
-    "ultralytics.utils.loss.v8SegmentationLoss",
-}
-_MODULES = ("torch.nn.modules.", "ultralytics.nn.modules.", "ultralytics.nn.tasks.")
+DEEPEST = 32  # modules within modules
+UNUSED = (".savpe.", ".reprta.")  # of open-vocabulary heads: for prompts that are given while it runs, which are not
 
 
 def load_network(path: Path) -> nn.Module:
     """The segmentation network in `path` (.pt of ultralytics or .safetensors of vidrase): fp32, CPU, eval, fused.
 
     Has `.names` {class id: label}. Raises WeightsMissing, WeightsCorrupt, or ModelError when the file is sound but holds no
-    instance segmentation model.
+    instance segmentation model. Runs no code of the file.
     """
     import_ultralytics()
     if not path.is_file():
         raise WeightsMissing(f"no weights at {path}; see `vidrase models` for those that are known")
-    if path.suffix == ".safetensors":
-        from vidrase.weights.embedded import load_embedded
-
-        network = load_embedded(path)
-    else:
-        network = _network_of(_read(path), path)
+    network = load_embedded(path) if path.suffix == ".safetensors" else _network_of(read_pickled(path), path)
     return _ready(network, path)
 
 
-def _read(path: Path) -> object:
-    """What the pickle in `path` holds; only network modules and plain data come to life."""
-    if not is_zipfile(path):
-        raise WeightsCorrupt(f"{path} is damaged or no weights file (.pt or .safetensors); fetch it again")
-    try:
-        allowed: list[Any] = [
-            _resolve(name, path) for name in torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-        ]
-        with torch.serialization.safe_globals(allowed):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, BadZipFile, pickle.UnpicklingError) as error:
-        if isinstance(error, ModelError):
-            raise
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise WeightsCorrupt(f"{path} cannot be read as weights ({reason}); fetch it again") from error
-
-
-def _resolve(name: str, path: Path) -> Any:
-    module, _, attribute = name.rpartition(".")
-    if name == "builtins.getattr":
-        return _own_forward, name
-    if name in _PLAIN or name.startswith(_MODULES):
-        found = getattr(importlib.import_module(module), attribute, None)
-        if isinstance(found, type) and (name in _PLAIN or issubclass(found, nn.Module)):
-            # under the name that the file uses, which may be an alias of the class
-            return found if f"{found.__module__}.{found.__qualname__}" == name else (found, name)
-    raise ModelError(f"{path} wants to load '{name}', which is no part of a YOLO network; it was not loaded")
-
-
-def _own_forward(module: Any, name: str) -> Any:
-    """What stands for `getattr` in a file: fused layers keep one of their ways forward, by name; nothing else is given."""
-    layer = isinstance(module, nn.Module) or (isinstance(module, type) and issubclass(module, nn.Module))
-    if not layer or not isinstance(name, str) or not name.startswith("forward"):
-        raise pickle.UnpicklingError(f"it asks for '{name}' of {type(module).__name__}")
-    return getattr(module, name)
-
-
 def _network_of(held: object, path: Path) -> nn.Module:
-    network = (held.get("ema") or held.get("model")) if isinstance(held, dict) else held
-    if not isinstance(network, nn.Module):
+    root = (held.get("ema") or held.get("model")) if isinstance(held, dict) else held
+    if not isinstance(root, Record):
         raise ModelError(
             f"{path} holds no network (a bare state dict, or another kind of file); expected YOLO -seg weights"
         )
-    return network.float().eval()
+    state = _state(root, path)
+    try:
+        layout = checked(root.held.get("yaml"))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}; it was not loaded") from error
+    if head_of(layout) not in HEADS:
+        raise ModelError(
+            f"{path} is no instance segmentation model (its head is '{head_of(layout)}'); use weights named ...-seg"
+        )
+    names = _names(root.held.get("names"), path)
+    try:
+        network: Any = build_segmenter(layout, names, classes=int(layout.get("nc", len(names))))
+        if head_of(layout).startswith("YOLOE"):
+            _open_vocabulary(network, root, state, names)
+        elif not any(".bn." in name for name in state):
+            network.fuse(verbose=False)  # so was the file
+        wanted = network.state_dict()
+        if lacking := [name for name in wanted if name not in state and not any(part in name for part in UNUSED)]:
+            raise ValueError(f"{lacking[0]} is not in it")
+        network.load_state_dict({name: state.get(name, value) for name, value in wanted.items()}, strict=True)
+    except Exception as error:  # a foreign library with a foreign file: whatever it trips over, the file is the reason
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        raise ModelError(f"{path}: this ultralytics builds no network that its weights fit ({why})") from error
+    return network.float().eval()  # type: ignore[no-any-return]
+
+
+def _state(root: Record, path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a record of a network, by the names that `state_dict` gives them."""
+    found: dict[str, torch.Tensor] = {}
+    waiting: list[tuple[str, object, int]] = [("", root, 0)]
+    while waiting:
+        prefix, one, depth = waiting.pop()
+        if not isinstance(one, Record):
+            continue
+        if depth > DEEPEST:
+            raise WeightsCorrupt(f"{path} holds modules within modules without end; fetch it again")
+        for part in ("_parameters", "_buffers", "_modules"):
+            inside = one.held.get(part)
+            for name, value in dict.items(inside) if isinstance(inside, dict) else ():
+                if isinstance(value, Stored):
+                    found[f"{prefix}{name}"] = value.tensor
+                else:
+                    waiting.append((f"{prefix}{name}.", value, depth + 1))
+    return found
+
+
+def _names(held: object, path: Path) -> dict[int, str]:
+    pairs = held.items() if type(held) is dict else enumerate(held) if isinstance(held, list | tuple) else ()
+    try:
+        names = {int(index): str(label) for index, label in pairs}
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path}: its class names cannot be read; expected number and name of each") from error
+    if not names:
+        raise ModelError(f"{path} names no classes; expected YOLO -seg weights")
+    return names
+
+
+def _open_vocabulary(network: Any, root: Record, state: dict[str, torch.Tensor], names: dict[int, str]) -> None:
+    """Make an open-vocabulary network what it was when it was saved: told its classes, or with a list of them built in."""
+    network.eval()
+    head, told = network.model[-1], root.held.get("pe")
+    at = f"model.{len(network.model) - 1}."
+    vocabulary = [state.get(f"{at}lrpc.{level}.vocab.weight") for level in range(head.nl)]
+    fused = not any(name.startswith(f"{at}cv4.") and ".norm." in name for name in state)
+    if isinstance(told, Stored):
+        network.set_classes(list(names.values()) if vocabulary[0] is None else ["thing"], told.tensor.float())
+    if fused:
+        rows = state.get(f"{at}lrpc.0.pf.weight", state.get(f"{at}cv3.0.2.weight"))
+        count = len(rows) if rows is not None else 1
+        head.fuse(torch.zeros(1, count, head.embed))
+    if vocabulary[0] is not None:
+        network.args = {"imgsz": 64}
+        layers = [nn.Conv2d(weight.shape[1], len(weight), 1) for weight in vocabulary if weight is not None]
+        network.set_vocab(nn.ModuleList(layers), list(names.values()))
+    network.names = names
 
 
 def _ready(network: Any, path: Path) -> nn.Module:
-    layers = getattr(network, "model", None)
-    head: Any = layers[-1] if isinstance(layers, nn.Sequential) and len(layers) else None
-    if head is None or not hasattr(head, "proto") or not hasattr(head, "nc"):
-        kind = type(head or network).__name__
-        raise ModelError(f"{path} is no instance segmentation model (its head is '{kind}'); use weights named ...-seg")
+    head = network.model[-1]
     if hasattr(head, "lrpc"):
         head.conf = 0.0  # of a prompt-free one: no place is left out beforehand, so that places keep their order
     elif type(network).__name__.startswith("YOLOE") and not hasattr(network, "pe") and not head.is_fused:
@@ -104,12 +129,6 @@ def _ready(network: Any, path: Path) -> nn.Module:
             "m.set_classes(names, m.get_text_pe(names)); m.save(new), then --model new; or use prompt-free ones (...-seg-pf.pt)"
         )
     network.eval().requires_grad_(False)
-    for module in network.modules():
-        if isinstance(module, nn.Upsample) and not hasattr(module, "recompute_scale_factor"):
-            module.recompute_scale_factor = None  # files of torch < 1.11 lack it
-    if not getattr(network, "is_fused", lambda: True)():
+    if not network.is_fused():
         network.fuse(verbose=False)
-    names = getattr(network, "names", None)
-    labels = names if isinstance(names, dict) else dict(enumerate(names or map(str, range(head.nc))))
-    network.names = {int(index): str(label) for index, label in labels.items()}
-    return network
+    return network  # type: ignore[no-any-return]

@@ -7,7 +7,6 @@ straight from the frame's planes, and each mask goes from the network's 28 x 28 
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vidrase import weights
-from vidrase.errors import ModelError, OptionError, OutOfMemory, WeightsCorrupt, WeightsMissing
+from vidrase.errors import ModelError, OptionError, OutOfMemory, WeightsMissing
 from vidrase.frames import Frame, Instances
 from vidrase.options import ModelOptions
+from vidrase.pickled import read_tensors
 from vidrase.segment.device import choose_device
 from vidrase.torchvision_ops import import_torchvision
 
@@ -110,19 +110,8 @@ def build(*, new: bool) -> nn.Module:
 
 
 def _state(path: Path) -> Mapping[str, torch.Tensor]:
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "GLOBAL" in str(error):
-            raise ModelError(
-                f"{path} holds more than weights, and was not loaded; expected a Mask R-CNN (.pth)"
-            ) from error
-        raise WeightsCorrupt(f"{path} is damaged or no weights file; fetch it again") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        raise WeightsCorrupt(f"{path} is damaged or no weights file; fetch it again") from error
-    if isinstance(held, dict) and isinstance(held.get("model"), dict):
-        held = held["model"]  # as torchvision's own training script saves it
-    if not isinstance(held, dict) or not all(isinstance(value, torch.Tensor) for value in held.values()):
+    held = read_tensors(path)
+    if held is None:
         raise ModelError(f"{path} holds no Mask R-CNN of torchvision; expected maskrcnn_resnet50_fpn or _v2 (.pth)")
     return held
 

@@ -16,6 +16,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from vidrase.addresses import options_for
 from vidrase.avtracks import file_url, moving
 from vidrase.clock import Clock
 from vidrase.errors import SinkError
@@ -241,7 +242,8 @@ def _opened(info: SourceInfo) -> InputContainer:
     where = file_url(info.path) if info.path is not None else info.url
     try:
         timeout = (20.0, 30.0) if info.path is None else None
-        return av.open(where, "r", metadata_errors="replace", timeout=timeout)
+        options = options_for(info.references)
+        return av.open(where, "r", metadata_errors="replace", timeout=timeout, options=options)
     except (av.FFmpegError, OSError) as error:
         raise SinkError(f"cannot open {info.url} a second time, for its sound: {error}") from error
 

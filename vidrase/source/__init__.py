@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import unquote
 
+from vidrase.addresses import check_address, check_references
 from vidrase.errors import SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame, SourceInfo
 from vidrase.source.folder import FolderSource, is_pattern, pictures_in, pictures_matching
@@ -61,6 +63,7 @@ def open_source(
     threads: int | None = None,
     strict: bool = False,
     wait: float = WAIT_SECONDS,
+    references: bool = False,
 ) -> Source:
     """`where` opened for reading, its first frame decoded.
 
@@ -70,9 +73,11 @@ def open_source(
     threads:    of the decoder; None: its own choice.
     strict:     raise DecodeError at the end of a reading that found something missing; else it is only told.
     wait:       seconds after which a pipe that nobody writes to is SourceNotFound.
-    Raises SourceNotFound, UnsupportedSource (nothing there that can be read) or DecodeError (damaged).
+    references: whether a list (ffconcat, HLS, DASH) may lead out of its own folder.
+    Raises RefusedSource for another protocol than files, the web and streams, and for a list that leads out of its folder;
+    SourceNotFound, UnsupportedSource (nothing there that can be read) or DecodeError (damaged).
     """
-    return _open(where, frame_rate, note or _silent, threads, strict=strict, wait=wait)
+    return _open(where, frame_rate, note or _silent, threads, strict=strict, wait=wait, references=references)
 
 
 def _open(
@@ -83,14 +88,20 @@ def _open(
     *,
     strict: bool = False,
     wait: float = WAIT_SECONDS,
+    references: bool = False,
 ) -> VideoSource | ImageSource | FolderSource:
     text = str(where)
+    how = _How(strict, references)
     if text == "-":
-        return _spooled(Spool.of_stdin(note, wait), "standard input", note, threads, strict=strict)
+        return _spooled(Spool.of_stdin(note, wait), "standard input", note, threads, how)
+    if isinstance(where, str):
+        check_address(text)
     if "://" in text:
         parts = url_of(text)
         if parts.scheme.lower() != "file":
-            return VideoSource(text, path=None, shown=text, note=note, threads=threads, strict=strict)
+            return VideoSource(
+                text, path=None, shown=text, note=note, threads=threads, strict=strict, references=references
+            )
         text = unquote(parts.path)
     if not text:
         raise SourceNotFound("expected a file, folder or URL, got an empty name")
@@ -107,12 +118,12 @@ def _open(
     if stat.S_ISDIR(mode):
         return FolderSource(pictures_in(path), where=path, shown=text, frame_rate=frame_rate, note=note)
     if stat.S_ISFIFO(mode):
-        return _spooled(Spool.of_pipe(path, note, wait), text, note, threads, strict=strict)
+        return _spooled(Spool.of_pipe(path, note, wait), text, note, threads, how)
     if not stat.S_ISREG(mode):
         raise UnsupportedSource(
             f"{text} is a device; expected a file, folder, URL or - (a camera goes with: vidrase live)"
         )
-    return _file(path, text, note, threads, None, strict=strict)
+    return _file(path, text, note, threads, None, how)
 
 
 def open_random(where: str | Path | SourceInfo, *, note: Note | None = None) -> RandomAccess:
@@ -120,26 +131,35 @@ def open_random(where: str | Path | SourceInfo, *, note: Note | None = None) -> 
 
     Raises as `open_source`; UnsupportedSource for standard input by name and for live URLs, which cannot go back.
     """
-    note = note or _silent
+    note, references = note or _silent, False
     if isinstance(where, SourceInfo):
         if not where.rereadable:
             raise UnsupportedSource(f"{where.url} is live and cannot be read in any order; record it to a file first")
+        references = where.references
         where = where.path if where.path is not None and where.kind != "frames" else where.url
     if str(where) == "-":
         raise UnsupportedSource("standard input can only be read once; give the opened source's info instead")
-    return random_access(_open(where, None, note, None), note)
+    return random_access(_open(where, None, note, None, references=references), note)
 
 
-def _spooled(spool: Spool, shown: str, note: Note, threads: int | None, *, strict: bool) -> VideoSource | ImageSource:
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What a source may do."""
+
+    strict: bool
+    references: bool
+
+
+def _spooled(spool: Spool, shown: str, note: Note, threads: int | None, how: _How) -> VideoSource | ImageSource:
     try:
-        return _file(spool.path, shown, note, threads, spool, strict=strict)
+        return _file(spool.path, shown, note, threads, spool, how)
     except BaseException:
         spool.close()
         raise
 
 
 def _file(
-    path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None, *, strict: bool
+    path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None, how: _How
 ) -> VideoSource | ImageSource:
     try:
         with path.open("rb") as file:
@@ -152,9 +172,19 @@ def _file(
     still = suffix == ".tga" or (looks_like_image(head) and suffix not in (".mjpg", ".mjpeg"))
     if still and not moves(path):
         return ImageSource(path, shown=shown, note=note, spool=spool)
+    if not how.references:
+        check_references(path, shown, alone=spool is not None)
     # "file:" keeps FFmpeg from taking a colon for a protocol
+    where = f"file:{path.absolute()}"
     return VideoSource(
-        f"file:{path.absolute()}", path=path, shown=shown, note=note, threads=threads, spool=spool, strict=strict
+        where,
+        path=path,
+        shown=shown,
+        note=note,
+        threads=threads,
+        spool=spool,
+        strict=how.strict,
+        references=how.references,
     )
 
 

@@ -9,10 +9,12 @@ import errno
 import heapq
 import itertools
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
 
+from vidrase.addresses import options_for
 from vidrase.avplanes import layout_of, read_planes
 from vidrase.avtracks import moving
 from vidrase.closable import Closable
@@ -45,6 +47,7 @@ class VideoSource(Closable):
         threads: int | None = None,
         spool: Spool | None = None,
         strict: bool = False,
+        references: bool = False,
     ) -> None:
         """Open `where` and decode its first frame. `path` None: a URL. `spool` is removed on `close`.
 
@@ -52,6 +55,7 @@ class VideoSource(Closable):
         Raises SourceNotFound, UnsupportedSource or DecodeError.
         """
         self._where, self._shown, self._threads, self._spool = where, shown, threads, spool
+        self._references = references
         self._said: set[str] = set()
         self._tell, self._strict = note, strict
         self.damage = Damage()
@@ -68,6 +72,7 @@ class VideoSource(Closable):
             self._claimed = claimed_seconds(self._pending.container, self._pending.stream)
             self.info = describe(self._pending.container, self._pending.stream, first, path, shown, rereadable=not live)
             self._pending.losses.step = self._step()
+            self.info = replace(self.info, references=references)
         except BaseException:
             self._pending.close()
             raise
@@ -178,7 +183,9 @@ class VideoSource(Closable):
         if self._read and not self.info.rereadable:
             raise SourceError(f"{self._shown} is live and cannot be read a second time; record it to a file first")
         self._read = True
-        container = open_container(self._where, self._shown, timeouts=self._timeouts)
+        container = open_container(
+            self._where, self._shown, timeouts=self._timeouts, options=options_for(self._references)
+        )
         try:
             stream = pick_stream(container, self._shown)
         except BaseException:
@@ -207,11 +214,11 @@ class VideoSource(Closable):
 
 
 def open_container(
-    where: str, shown: str, *, timeouts: tuple[float, float] | None = None
+    where: str, shown: str, *, timeouts: tuple[float, float] | None = None, options: dict[str, str] | None = None
 ) -> av.container.InputContainer:
     """`where` opened for reading. Raises SourceNotFound or UnsupportedSource, in one line, with `shown` as its name."""
     try:
-        container = av.open(where, metadata_errors="replace", timeout=timeouts)
+        container = av.open(where, metadata_errors="replace", timeout=timeouts, options=options or {})
     except FileNotFoundError as error:
         raise SourceNotFound(f"no such file: {shown}") from error
     except (PermissionError, IsADirectoryError) as error:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vidrase.errors import WeightsCorrupt
 from vidrase.weights import EMBEDDED
+from vidrase.weights.layout import checked, head_of
 from vidrase.weights.quiet import import_ultralytics
 
 _KEY = "vidrase"  # the one metadata entry, JSON
@@ -29,12 +30,24 @@ _KIND = "yolo-segment"
 __all__ = ["EMBEDDED", "build_segmenter", "load_embedded", "read_card", "save_embedded"]
 
 
-def build_segmenter(layout: Mapping[str, Any], names: Mapping[int, str]) -> nn.Module:
-    """A randomly initialised ultralytics `SegmentationModel` from its layout dictionary; input float [B,3,H,W] in [0,1]."""
-    import_ultralytics()
-    from ultralytics.nn.tasks import SegmentationModel
+def build_segmenter(layout: Mapping[str, Any], names: Mapping[int, str], *, classes: int | None = None) -> nn.Module:
+    """A randomly initialised ultralytics network from its layout dictionary; input float [B,3,H,W] in [0,1].
 
-    network: Any = SegmentationModel(dict(layout), ch=3, nc=len(names), verbose=False)
+    classes: of the head, where they are not as many as `names` (open-vocabulary networks).
+    Raises ModelError for a layout that asks for more than layers (see `layout`).
+    """
+    import_ultralytics()
+    safe = checked(layout)
+    from ultralytics.nn import modules, tasks
+
+    kind = tasks.YOLOESegModel if head_of(safe).startswith("YOLOE") else tasks.SegmentationModel
+    activation = (
+        modules.Conv.default_act
+    )  # of the whole process: a layout with another one changes it, for good when it fails
+    try:
+        network: Any = kind(safe, ch=3, nc=len(names) if classes is None else classes, verbose=False)
+    finally:
+        modules.Conv.default_act = activation
     network.names = dict(names)
     network.task = "segment"
     network.args = SimpleNamespace()
@@ -55,7 +68,7 @@ def load_embedded(path: Path | None = None, *, fuse: bool = True) -> nn.Module:
         names = {int(index): str(label) for index, label in card["names"].items()}
         network: Any = build_segmenter(card["layout"], names)
         network.load_state_dict(tensors, strict=True)
-    except (KeyError, AttributeError, RuntimeError, ValueError) as error:
+    except (KeyError, AttributeError, RuntimeError, ValueError, TypeError, LookupError) as error:
         reason = str(error).splitlines()[0]
         raise WeightsCorrupt(f"{path.name}: weights and layout do not fit ({reason}); fetch the file again") from error
     network.card = card
