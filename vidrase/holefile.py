@@ -1,10 +1,10 @@
-"""Masks as files: an image, a folder of images or a video, white where something is to go.
+"""Masks as files: an image, a folder of images or a video; white = remove.
 
 Invariant: what `MaskWriter` wrote, `MaskReader` gives back exactly. Masks are bool [H, W] in *displayed* orientation.
 
-What counts as white: the brightest channel above half of its range. Two kinds of mask are not black and white, and are known for
-what they are: a palette image with colours in it is a label map, and everything that is not black goes; an image that is partly
-transparent and has only one colour where it is not, is read from its transparency.
+A pixel is white where its brightest channel is above half of the range. Two kinds of mask are not black and white and are
+recognised: in a palette image with colours (a label map), everything that is not black is removed; a partly transparent image
+with only one colour in its opaque part is read from its transparency.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HALF = 127  # of 255
 
 
 class MaskSource(Protocol):
-    """What of an opened source is needed here."""
+    """The part of an opened source that is needed here."""
 
     info: SourceInfo
 
@@ -54,7 +54,7 @@ class MaskReader:
     """One bool [H, W] mask, displayed orientation, for each frame of a clip; holds one at a time.
 
     An image serves every frame. A folder goes by file names when these are the names of the clip's frames (one that is missing
-    means that nothing goes there), else frame by frame; a video frame by frame.
+    means that nothing is removed there), else frame by frame; a video frame by frame.
     """
 
     def __init__(self, masks: MaskSource, info: SourceInfo, note: Note | None = None) -> None:
@@ -147,7 +147,7 @@ class MaskReader:
 
 
 def mask_of(frame: Frame) -> tuple[NDArray[np.bool_], str]:
-    """(bool [H, W] displayed: what is white in `frame`, how it was understood when it is not plain black and white)."""
+    """(bool [H, W] displayed: what is white in `frame`, how it was read when it is not plain black and white)."""
     if frame.layout.model == "gray":
         bright: NDArray = frame.planes[0] > (1 << frame.layout.bits) // 2 - 1
         colours: NDArray = frame.planes[0][..., None]
@@ -183,7 +183,7 @@ def _stem(frame: Frame) -> str:
 
 
 def _common_names(masks: SourceInfo, info: SourceInfo) -> list[str] | None:
-    """The clip's frame names without suffix when the masks go by them, else None."""
+    """The clip's frame names without suffix when the masks are named like them, else None."""
     ours = [PurePath(name).stem for name in info.frame_names]
     theirs = {PurePath(name).stem for name in masks.frame_names}
     if not ours or not theirs or len(set(ours)) < len(ours) or len(theirs) < len(masks.frame_names):
@@ -198,7 +198,7 @@ def _close(frames: Iterator[Frame]) -> None:
 
 
 class MaskWriter:
-    """Writes what goes, frame by frame: the core of each hole, white on black, displayed orientation.
+    """Writes the masks frame by frame: the core of each hole, white on black, displayed orientation.
 
     A folder of PNG (named like the frames of a folder, else 000000.png, ...), an FFV1 video (.mkv, .avi), an image for a still.
     The ring of the dilation is not written: `--mask` with the same `--dilate` makes it again. A context manager: the files appear
@@ -240,7 +240,7 @@ class MaskWriter:
             raise SinkError(f"masks cannot be written to {path}: {error.strerror or error}") from error
 
     def _refuse_to_harm(self, *, overwrite: bool) -> None:
-        """Masks replace masks, when that is wished, and nothing else."""
+        """With `overwrite` masks replace masks, and never other files."""
         here = list(self._path.iterdir()) if self._path.is_dir() else [self._path] if self._path.exists() else []
         if not here:
             return
@@ -272,7 +272,7 @@ class MaskWriter:
         return (_stem(frame) if self._info.kind == "frames" else "") or f"{frame.index:06d}"
 
     def close(self) -> None:
-        """Finish: the masks stand under their name afterwards."""
+        """Finish; the masks then appear under their name."""
         try:
             if self._video is not None:
                 self._video.close()
@@ -300,7 +300,7 @@ class MaskWriter:
 
 
 class _MaskVideo:
-    """Grey FFV1: lossless, at the times of the frames (AVI knows no times, so one tick a frame there)."""
+    """Grey FFV1: lossless, at the times of the frames (AVI has no time stamps, so one tick a frame there)."""
 
     def __init__(self, path: Path, suffix: str, info: SourceInfo) -> None:
         height, width = info.displayed_size
