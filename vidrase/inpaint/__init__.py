@@ -1,4 +1,4 @@
-"""Still picture completion behind one protocol: what no frame shows has to be invented."""
+"""Image inpainting behind one protocol, for pixels that no frame shows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ INPAINTERS = ("auto", "shifts", "telea", "ns", *LEARNED)
 def load_inpainter(
     name: str = "auto", weights: Path | None = None, *, device: str = "auto", note: Note | None = None
 ) -> Inpainter:
-    """The inpainter called `name`; "auto" is the best at hand. Raises OptionError for a name that does not exist.
+    """The inpainter called `name`; "auto" is the best that is installed. Raises OptionError for a name that does not exist.
 
-    weights: of a learned one (see `LEARNED`); without, "fourier" and "auto" take what ships with the package. torch is imported
-    when a learned one is first needed. note: told when memory forces a smaller batch, and what is not at hand.
+    weights: of a learned one (see `LEARNED`); None: "fourier" and "auto" use the weights in the package. torch is imported when
+    a learned one is first needed. note: called when memory forces a smaller batch, and for what is not installed.
     """
     if name == "auto" and weights is None:
         if not can_shift():

@@ -1,9 +1,9 @@
-"""LaMa as others export it: a TorchScript file that the user names (`--inpainter lama --inpainter-weights big-lama.pt`).
+"""LaMa as a TorchScript export that the user names (`--inpainter lama --inpainter-weights big-lama.pt`).
 
 Paper:     Suvorov, Logacheva, Mashikhin, et al., "Resolution-robust large mask inpainting with Fourier convolutions",
            WACV 2022, arXiv 2109.07161.
 Weights:   none ship. Exports take (picture [B, 3, H, W] in [0, 1], hole 0/1 [B, 1, H, W]) and give a picture in [0, 1];
-           sides are multiples of 8. TorchScript is a program: name only files that you trust.
+           sides are multiples of 8. TorchScript files run code: name only files that you trust.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from vidrase.errors import WeightsCorrupt, WeightsMissing
 
-SIDE = 512  # px: about what it was trained and judged at
+SIDE = 512  # px: about the size of its training and evaluation pictures
 
 
 class ScriptedLama(nn.Module):
-    """The export behind the call of our own networks."""
+    """The export with the interface of our own networks."""
 
     stride = 8
 
@@ -43,7 +43,7 @@ def load_lama(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", DeprecationWarning
-            )  # torch wants torch.export, the exports at hand are older
+            )  # torch recommends torch.export; published exports are older
             script = torch.jit.load(str(path), map_location="cpu")
     except (RuntimeError, ValueError, OSError) as error:
         raise WeightsCorrupt(f"{path.name} is no TorchScript file, or it is damaged; fetch it again") from error
