@@ -26,9 +26,7 @@ import click
 @click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", help="Of the fill.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps; part of the record's name.")
 @click.option("--minutes", type=click.FloatRange(min=0.1), help="Of the live soak.  [10; --quick: 0.5]")
-@click.option(
-    "--ablate", is_flag=True, help="Switch every rule of the engine off, one by one and in groups: what is it worth?"
-)
+@click.option("--ablate", is_flag=True, help="Switch every rule off, one by one and in groups, and print its gain.")
 @click.option("--frames", type=click.IntRange(min=4), default=24, show_default=True, help="Of each case of --ablate.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cases of --ablate side by side."
@@ -39,7 +37,7 @@ import click
     nargs=2,
     type=click.Path(path_type=Path),
     metavar="A.json B.json",
-    help="Measure nothing; say what got better or worse from A to B, beyond noise.",
+    help="Measure nothing; print what changed from A to B beyond noise.",
 )
 @click.option("--debug", is_flag=True, hidden=True)
 def bench(
@@ -58,7 +56,7 @@ def bench(
     compare: tuple[Path, Path] | None,
     **_: object,
 ) -> None:
-    """Measure the engine against known truth, and against what else one could use.
+    """Measure the engine against known truth and against other methods.
 
     \b
     vidrase bench --quick                         synthetic and sample clips; all that VIDRASE_DATA holds
@@ -66,7 +64,7 @@ def bench(
     vidrase bench --compare old.json new.json
     vidrase bench --ablate --jobs 2 -o out        hours; --cases chooses some
 
-    Without data the synthetic cases, speed and memory run. Losses are printed as plainly as wins.
+    Without data the synthetic cases, speed and memory run. Losses are printed like gains.
     """
     from vidrase.bench.ablate import ablation_table
     from vidrase.bench.compare import report

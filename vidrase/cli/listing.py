@@ -18,7 +18,7 @@ from vidrase.store import TrackSummary
 
 
 def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails: Path | None, quiet: bool) -> None:
-    """Print what the detector finds in each source; `thumbnails`: also a picture of every thing with its id."""
+    """Print what the detector finds in each source; `thumbnails`: also a picture of every object with its id."""
     with ProgressBar(quiet=quiet or as_json) as progress:
 
         def say(text: str) -> None:
@@ -50,7 +50,7 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
 
 
 def table(things: Sequence[TrackSummary]) -> None:
-    """Print one line for each thing."""
+    """Print one line for each object."""
     if not things:
         click.echo("nothing that the model knows was found")
         return
