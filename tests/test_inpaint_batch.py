@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from vidrase.inpaint.learned import LearnedInpainter  # noqa: E402
 from vidrase.inpaint.regions import GRID, find_regions  # noqa: E402
 from vidrase.inpaint.resample import mirrored, reduced  # noqa: E402
-from vidrase.inpaint.seam import FAR, depth, seamless  # noqa: E402
+from vidrase.inpaint.seam import MAX_DISTANCE, depth, seamless  # noqa: E402
 from vidrase.inpaint.stored import build  # noqa: E402
 
 SIDE = 64
@@ -171,9 +171,9 @@ def test_depth_is_the_distance_to_what_is_known() -> None:
     hole[50:60, 70:90] = 0
     wanted = cv2.distanceTransform(hole, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     found = depth(torch.from_numpy(hole > 0)[None, None])[0, 0].numpy()
-    near = wanted <= FAR
+    near = wanted <= MAX_DISTANCE
     assert np.abs(found - wanted)[near].max() < 1e-3
-    assert (found[~near] > FAR).all()
+    assert (found[~near] > MAX_DISTANCE).all()
 
 
 def test_a_step_at_the_rim_is_spread_into_the_hole() -> None:

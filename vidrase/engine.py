@@ -1,6 +1,6 @@
 """Runs the passes and writes the result: the whole of `vidrase FILE ...` without the command line.
 
-The first pass looks, the second erases (ARCHITECTURE.md). Memory does not grow with the length of the clip.
+The first pass analyses, the second erases (ARCHITECTURE.md). Memory does not grow with the length of the clip.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from vidrase.timing import peak_memory_mib
 
 SHEET_MOMENTS = 5
 PREVIEW_MOMENTS = 4
-PREVIEW_REACH = 12  # frames each side: enough for masks to settle and for most of a walker's background to show
+PREVIEW_REACH = 12  # frames each side of a sample frame: stable masks, and most of a walker's background is visible
 
 
 def erase(
@@ -47,7 +47,7 @@ def erase(
 ) -> Report:
     """Remove what `options.select` names from the picture or video `where`, write the result to `to`.
 
-    say: called once for each thing done in another way than asked or expected.
+    say: called once for each fallback.
     Raises a VidraseError; then no output is left behind.
     """
     notes = Notes(say)
@@ -75,7 +75,7 @@ def erase_opened(
 ) -> Report:
     """`erase` of a source that stays open, with `options` as `recall` gave them.
 
-    seen: what an earlier first pass found; then only the second runs.
+    seen: result of an earlier first pass; then only the second pass runs.
     """
     begun = time.perf_counter()
     wishes = wishes or Wishes()
@@ -116,10 +116,10 @@ def erase_opened(
 def preview(
     where: str | Path, sheet: Path, options: Options, *, selection: Path | None = None, say: Note | None = None
 ) -> None:
-    """A contact sheet of what `erase` would do, from a few short excerpts: a fraction of the whole run's time.
+    """Write a contact sheet of what `erase` would do, from a few short excerpts: a fraction of the whole run's time.
 
-    Ids belong to tracks of the whole clip, so with `id:N` among the wishes everything is looked at once.
-    selection: also save there what was chosen.
+    Ids belong to tracks of the whole clip, so a request with `id:N` analyses the whole clip.
+    selection: also save the selection there.
     """
     options, saved = recall(options)
     _check(options)
@@ -162,9 +162,9 @@ def _render(
     moments: int,
     seen: Seen | None = None,
 ) -> SavedSelection | None:
-    """Both passes, or with `seen` the second; every frame of the result goes to `write`, a few of them onto the sheet.
+    """Run both passes, or with `seen` the second. Every result frame goes to `write`, a few also onto the sheet.
 
-    Returns what was chosen, None when nothing was looked for.
+    Returns the selection, None when no detector ran.
     """
     with ExitStack() as stack:
         if seen is None:
@@ -180,7 +180,7 @@ def _render(
         wanted = (
             moments_of(times, moments, run.options.select.times, store, selection) if sheet is not None else frozenset()
         )
-        kept: dict[int, HoleFrame] = {}  # the few moments for the sheet, until their filling arrives
+        kept: dict[int, HoleFrame] = {}  # the few frames for the sheet, until they are filled
         survey = surveyed(source, run, seen, selection)
         holes = _counted(find_holes(source, run, seen, selection), report, writer, wanted, kept)
         ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, survey), depth=DEPTH, name="fill")))
@@ -199,13 +199,13 @@ def _render(
 
 
 def first_pass(source: Source, run: Run, stack: ExitStack) -> Seen:
-    """Look at the whole source; what was found lies on disk until `stack` is left."""
+    """Analyse the whole source; instances are stored on disk until `stack` is closed."""
     store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
     return look(source, run, store)
 
 
 def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
-    """The frames of a source without the things, in two passes; nothing is written."""
+    """The frames of a source with the selected objects removed, in two passes; no file is written."""
     _check(run.options)
     with ExitStack() as stack:
         seen = first_pass(source, run, stack)
@@ -215,7 +215,7 @@ def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
 
 
 def list_things(source: Source, run: Run) -> list[TrackSummary]:
-    """Everything that the detector finds in a source, as tracks through time."""
+    """All tracks that the detector finds in a source."""
     with InstanceStore() as store:
         look(source, run, store)
         return list(store.tracks())
@@ -233,7 +233,7 @@ def _counted(
     moments: frozenset[int],
     kept: dict[int, HoleFrame],
 ) -> Generator[HoleFrame, None, None]:
-    """The holes as they pass, counted, saved, and a few remembered for the sheet."""
+    """Pass the holes on; count them, save their masks, and put a few into `kept` for the sheet."""
     share = 0.0
     for found in holes:
         hole = None if found.passes else found.hole
@@ -256,7 +256,7 @@ def moments_of(
     store: InstanceStore | None,
     selection: Selection | None,
 ) -> frozenset[int]:
-    """Indices of frames for the sheet, spread over those where something goes (all wanted ones when masks come from files)."""
+    """Indices of frames for the sheet, spread over those with a selected object (over all in `times` for mask files)."""
     wanted = [index for index, when in enumerate(seconds) if within(when - seconds[0], times)] or list(
         range(len(seconds))
     )
@@ -280,12 +280,12 @@ class _Excerpt(Closable):
         return iter(self.frames)
 
     def close(self) -> None:
-        """Let the frames go."""
+        """Release the frames."""
         self.frames.clear()
 
 
 def _excerpts(info: SourceInfo, times: tuple[tuple[float, float], ...], notes: Notes) -> Iterator[_Excerpt]:
-    """Short runs of frames round a few moments, spread over the clip or over the wanted times."""
+    """Short runs of frames around a few times, spread over the clip or over `times`."""
     with open_random(info, note=notes) as clip:
         candidates = [n for n in range(len(clip)) if within(clip.seconds(n) - clip.seconds(0), times)]
         if not candidates:

@@ -1,4 +1,4 @@
-"""The Python side: `erase` for files, `Eraser` for frames in somebody else's loop."""
+"""The Python API: `erase` for files, `Eraser` for frames in a caller's own loop."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def erase(
     say: Note | None = None,
     **choices: Unpack[Choices],
 ) -> Report:
-    """Remove things from one picture or video file and write the result; what `vidrase FILE …` does.
+    """Remove objects from one picture or video file and write the result, as `vidrase FILE …` does.
 
     source:   file, folder or glob of frames, or URL.
     output:   None: `<stem>_erased<ext>` beside the source.
     preview:  also write a contact sheet (before / mask / after) there.
-    save_selection: also write what was chosen there, for `selection=` of a later call.
+    save_selection: also write the selection there, for `selection=` of a later call.
     progress: called as (pass, frames done, frames in all or None).
-    say:      called once for each thing done in another way than asked.
+    say:      called once for each fallback.
     choices:  options by name, e.g. remove="person", mask="hole.png", lossless=True, overwrite=True.
     Raises a VidraseError (see `vidrase.errors`); then no output is left behind.
 
@@ -63,7 +63,7 @@ def erase(
 
 
 class Eraser:
-    """Removes things from frames. The models are loaded once, at the first use."""
+    """Removes objects from frames. The models are loaded once, at the first use."""
 
     def __init__(self, *, say: Note | None = None, **choices: Unpack[Choices]) -> None:
         """Options by name, as for `erase`; the ones about writing files have no effect here."""
@@ -82,10 +82,10 @@ class Eraser:
         return self._models
 
     def stream(self, source: str | Path | Iterable[Frame | NDArray[np.uint8]]) -> Iterator[Frame]:
-        """The frames of `source` without the things, one for each, in order; a frame without a hole is the same object.
+        """The frames of `source` with the objects removed, one for each, in order; a frame without a hole is the same object.
 
         source: a file, folder or URL (two passes: the background is known before the first frame comes out), or any
-                iterable of `Frame`s or RGB uint8 [H, W, 3] arrays (one pass, looking a bounded number of frames ahead).
+                iterable of `Frame`s or RGB uint8 [H, W, 3] arrays (one pass, reading a bounded number of frames ahead).
         """
         if not self.options.select.detects and not self.options.select.mask:
             raise OptionError("nothing to remove was named; give Eraser(remove=...) or Eraser(mask=...)")
@@ -110,9 +110,9 @@ class Eraser:
         return Run(self.options, self.models, self.notes, self.stats, saved=self._saved)
 
     def image(self, rgb: NDArray[np.uint8], mask: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
-        """A still without the things: uint8 [H, W, 3] RGB, the same outside the hole bit for bit.
+        """A still with the objects removed: uint8 [H, W, 3] RGB, bit for bit equal outside the hole.
 
-        mask: bool [H, W], True goes (grown as `dilate` says); None: what `remove` finds in the picture.
+        mask: bool [H, W], True = remove (dilated as `dilate` says); None: what `remove` finds in the picture.
         Raises ShapeError when the two do not fit.
         """
         frame = next(_as_frames([rgb]))
@@ -122,7 +122,7 @@ class Eraser:
             results = one_pass([frame], self._run())
         else:
             found = hole_of(frame, mask.astype(bool), self.options)
-            run = self._run()  # the mask is taken at its word, whatever else `remove` would find
+            run = self._run()  # the mask is taken exactly, whatever else `remove` would find
             fill = replace(run.options.fill, shadows=bool(run.options.fill.shadows))
             run = replace(run, options=replace(run.options, fill=fill))
             results = fill_frames(complete([HoleFrame(frame, found)], run, None), run, None)

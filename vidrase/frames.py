@@ -49,14 +49,14 @@ UPRIGHT = Orientation()
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What is known of an input before its first frame is decoded."""
+    """Properties of an input, known before its first frame is decoded."""
 
     kind: Literal["video", "image", "frames"]
     """"video": one container; "image": one still; "frames": a folder or glob of stills."""
     path: Path | None
     """The file or folder (of a pipe: its copy on disk until the source is closed); None for a URL or frames from memory."""
     url: str
-    """What was asked for, as text, for messages."""
+    """The input as the user gave it, for messages."""
     width: int
     height: int
     """Stored size in px."""
@@ -86,7 +86,7 @@ class SourceInfo:
     frame_names: tuple[str, ...] = ()
     """File names of a folder's frames, in order; empty for anything else."""
     notes: tuple[str, ...] = ()
-    """Things worth saying once ("interlaced: ...", "gray16 shown as ...")."""
+    """Remarks to report once ("interlaced: ...", "gray16 shown as ...")."""
 
     @property
     def displayed_size(self) -> tuple[int, int]:
@@ -163,7 +163,7 @@ class Frame:
         return colour.to_luma8(self.planes, self.layout, size=size)
 
     def with_planes(self, planes: tuple[NDArray, ...]) -> Self:
-        """The same moment with other pixels. `native` is kept: the sink puts the planes into it."""
+        """The same frame with other pixels. `native` is kept: the sink writes the planes into it."""
         return replace(self, planes=planes, edited=True)
 
     def __repr__(self) -> str:
@@ -235,15 +235,15 @@ class Instances:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hole:
-    """What is to be filled in one frame, stored orientation, cropped to where it is. `core` is inside `area`."""
+    """The pixels to fill in one frame, stored orientation, cropped to their bounding box. `core` lies inside `area`."""
 
     y: int
     x: int
-    """Where the crops' top left pixel lies in the frame."""
+    """Position of the crops' top left pixel in the frame."""
     core: NDArray[np.bool_]
-    """[h, w] the thing itself: nothing of the old picture may stay here."""
+    """[h, w] the object itself: nothing of the old picture may stay here."""
     area: NDArray[np.bool_]
-    """[h, w] core grown by the dilation: where pixels may change. The ring `area & ~core` is blended."""
+    """[h, w] the dilated core: where pixels may change. The ring `area & ~core` is blended."""
     size: tuple[int, int]
     """(height, width) of the stored frame."""
 
@@ -282,7 +282,7 @@ class Hole:
         return self._full(self.area)
 
     def full_core(self) -> NDArray[np.bool_]:
-        """bool [H, W] of the whole frame: the thing itself."""
+        """bool [H, W] of the whole frame: the object itself."""
         return self._full(self.core)
 
     def _full(self, crop: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -293,15 +293,15 @@ class Hole:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HoleFrame:
-    """A frame and what is to be filled in it; `hole` None: nothing, the frame passes as the same object."""
+    """A frame and its hole; `hole` None: the frame passes as the same object."""
 
     frame: Frame
     hole: Hole | None = None
     passes: bool = False
-    """True: the frame leaves as the same object all the same; `hole` only says what its neighbours must not take from it."""
+    """True: the frame passes as the same object; `hole` only says which pixels other frames must not copy from it."""
     protected_hole: Hole | None = None
-    """Things that were found and must stay, or None; what hangs together with the hole may be taken along, but not these."""
+    """Detected objects that must stay, or None. The residual stage may add to the hole what touches it, but not these."""
     place: Hole | None = None
-    """Parts of the place that were found, such as a bed, or None: a hole may cover them, but they are nobody's shadow."""
+    """Detected scenery, such as a bed, or None: a hole may cover it, but it is never taken for a shadow."""
     searched: bool = True
-    """False: nobody looked for things in this frame; what should go may stand in it, and nothing is taken from it."""
+    """False: no detection ran on this frame. An object to remove may be in it, so nothing is copied from it."""

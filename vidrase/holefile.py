@@ -1,4 +1,4 @@
-"""Masks as files: an image, a folder of images or a video, white where something is to go.
+"""Masks as files: an image, a folder of images or a video; white = remove.
 
 Invariant: what `MaskWriter` wrote, `MaskReader` gives back exactly. Masks are bool [H, W] in *displayed* orientation.
 What of a drawn picture goes is told by `drawn`.
@@ -35,7 +35,7 @@ MOST = 0.6  # of the picture: a mask of more was seldom meant
 
 
 class MaskSource(Protocol):
-    """What of an opened source is needed here."""
+    """The part of an opened source that is needed here."""
 
     info: SourceInfo
 
@@ -168,7 +168,7 @@ def _stem(frame: Frame) -> str:
 
 
 def _common_names(masks: SourceInfo, info: SourceInfo) -> list[str] | None:
-    """The clip's frame names without suffix when the masks go by them, else None."""
+    """The clip's frame names without suffix when the masks are named like them, else None."""
     ours = [PurePath(name).stem for name in info.frame_names]
     theirs = {PurePath(name).stem for name in masks.frame_names}
     if not ours or not theirs or len(set(ours)) < len(ours) or len(theirs) < len(masks.frame_names):
@@ -183,7 +183,7 @@ def _close(frames: Iterator[Frame]) -> None:
 
 
 class MaskWriter:
-    """Writes what goes, frame by frame: the core of each hole, white on black, displayed orientation.
+    """Writes the masks frame by frame: the core of each hole, white on black, displayed orientation.
 
     A folder of PNG (named like the frames of a folder, else 000000.png, ...), an FFV1 video (.mkv, .avi), an image for a still.
     The ring of the dilation is not written: `--mask` with the same `--dilate` makes it again. A context manager: the files appear
@@ -225,7 +225,7 @@ class MaskWriter:
             raise SinkError(f"masks cannot be written to {path}: {error.strerror or error}") from error
 
     def _refuse_to_harm(self, *, overwrite: bool) -> None:
-        """Masks replace masks, when that is wished, and nothing else."""
+        """With `overwrite` masks replace masks, and never other files."""
         here = list(self._path.iterdir()) if self._path.is_dir() else [self._path] if self._path.exists() else []
         if not here:
             return
@@ -257,7 +257,7 @@ class MaskWriter:
         return (_stem(frame) if self._info.kind == "frames" else "") or f"{frame.index:06d}"
 
     def close(self) -> None:
-        """Finish: the masks stand under their name afterwards."""
+        """Finish; the masks then appear under their name."""
         try:
             if self._video is not None:
                 self._video.close()
@@ -285,7 +285,7 @@ class MaskWriter:
 
 
 class _MaskVideo:
-    """Grey FFV1: lossless, at the times of the frames (AVI knows no times, so one tick a frame there)."""
+    """Grey FFV1: lossless, at the times of the frames (AVI has no time stamps, so one tick a frame there)."""
 
     def __init__(self, path: Path, suffix: str, info: SourceInfo) -> None:
         height, width = info.displayed_size

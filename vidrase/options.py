@@ -1,4 +1,4 @@
-"""What a user may choose: frozen dataclasses, checked when made. The command line and Python share them."""
+"""The options: frozen dataclasses, checked when made. The command line and the Python API share them."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class ModelOptions:
     precision: str = "auto"
     """"auto", "fp32", "bf16", "fp16"."""
     imgsz: int = 640
-    """Long side the detector sees, px, a multiple of 32."""
+    """Long side of the detector's input, px, a multiple of 32."""
     conf: float | None = None
-    """Least confidence, 0..1; None: the model's own recommendation (0.25 for COCO weights)."""
+    """Minimum confidence, 0..1; None: the model's own recommendation (0.25 for COCO weights)."""
     tracker: str = "bytetrack"
     batch: int = 4
     """Frames a detector call."""
     detect_every: int | None = None
-    """Run the detector on every n-th frame and carry masks by flow between; None: chosen automatically."""
+    """Run the detector on every n-th frame and warp masks by flow between; None: chosen automatically."""
 
     def __post_init__(self) -> None:
         if self.conf is not None:
@@ -67,7 +67,7 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """A point on a thing, px of the displayed picture, at a time in seconds from the first frame."""
+    """A point on an object, px of the displayed picture, at a time in seconds from the first frame."""
 
     x: float
     y: float
@@ -101,16 +101,16 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True)
 class SelectOptions:
-    """What is to go."""
+    """What to remove."""
 
     remove: tuple[str, ...] = ()
     """Class names, class ids, `all`, instance ids `id:3`, phrases ("person on the left")."""
     keep: tuple[str, ...] = ()
     """The same, for what stays."""
     at: tuple[Click, ...] = ()
-    """Clicks on things."""
+    """Clicks on objects."""
     box: tuple[Rectangle, ...] = ()
-    """Boxes round things."""
+    """Boxes around objects."""
     region: Rectangle | None = None
     """Nothing outside it is changed."""
     mask: tuple[Path, ...] = ()
@@ -120,7 +120,7 @@ class SelectOptions:
     times: tuple[tuple[float, float], ...] = ()
     """Spans in seconds from the first frame, half-open; frames outside pass unchanged. Empty: the whole clip."""
     selection: Path | None = None
-    """A selection file of an earlier run: what it holds goes too, and its times and region hold where none are given here."""
+    """A selection file of an earlier run: its objects are removed too; its times and region apply where none are given here."""
 
     def __post_init__(self) -> None:
         for start, stop in self.times:
@@ -137,10 +137,10 @@ class SelectOptions:
 
 @dataclass(frozen=True, slots=True)
 class MaskOptions:
-    """How the chosen things become holes."""
+    """How the selected objects become holes."""
 
     dilate: int | None = None
-    """Growth in px of the frame; None: scaled to frame and object; 0: masks taken exactly as they are."""
+    """Dilation in px of the frame; None: scaled to frame and object; 0: masks taken exactly as they are."""
     shape: MaskShape = "dilated"
 
     def __post_init__(self) -> None:
@@ -161,12 +161,12 @@ class FillOptions:
     trust_weights: bool = False
     """Whether a TorchScript file, which is a program, is run although its sha256 is not known."""
     flow: FlowName = "auto"
-    """How motion is measured; "auto": RAFT on a GPU when its weights are at hand, else DIS."""
+    """How motion is measured; "auto": RAFT on a GPU when its weights are there, else DIS."""
     flow_weights: Path | None = None
     """Of RAFT: a `.pth` of torchvision."""
     shadows: bool | None = None
-    """Whether cast shadows, and what else masks leave of things, go along where other moments show the background. None: when the
-    hole comes from a detector."""
+    """Whether to remove cast shadows, and what else masks leave of objects, where other frames show the background. None: when
+    the hole comes from a detector."""
 
     def __post_init__(self) -> None:
         _one_of("fill", self.mode, ("auto", "plate", "flow", "image"))
@@ -209,7 +209,7 @@ class SinkOptions:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything one run needs to know."""
+    """All options of one run."""
 
     models: ModelOptions = field(default_factory=ModelOptions)
     select: SelectOptions = field(default_factory=SelectOptions)

@@ -1,6 +1,6 @@
-"""The two passes over a source: what is where (detector, tracker, survey), then every frame with its hole, then filled.
+"""The two passes over a source. First: detector, tracker and shot analysis. Second: masks, shadows and fill, frame by frame.
 
-Each is a chain of stages with threads between; `max_frames_in_flight` bounds what they hold, whatever the clip's length.
+Each is a chain of stages with threads between. `max_frames_in_flight` bounds the frames held, whatever the clip's length.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from vidrase.store import InstanceStore
 from vidrase.streams import prefetch
 from vidrase.track import frames_held, track
 
-DEPTH = 4  # frames a prefetch runs ahead: enough to even out the encoder's and detector's bursts
+DEPTH = 4  # frames a prefetch runs ahead: evens out the encoder's and detector's bursts
 
 
 def recall(options: Options) -> tuple[Options, SavedSelection | None]:
-    """`options` with the times and region of its selection file, and what that holds. Raises OptionError when it is none."""
+    """(`options` with the times and region of its selection file, that file's content). Raises OptionError for another file."""
     if options.select.selection is None:
         return options, None
     saved = selectionfile.load(options.select.selection)
@@ -46,19 +46,19 @@ def recall(options: Options) -> tuple[Options, SavedSelection | None]:
 
 
 def max_frames_in_flight(options: Options) -> int:
-    """Most frames of a clip alive at once, whatever its length: prefetches, windows, and one in each hand between."""
+    """Largest number of frames of a clip in memory at once: prefetches, windows, and one between each two stages."""
     looking = 2 * (DEPTH + 2) + frames_held(options.models.batch, options.models.detect_every) + 2
     erasing = 4 * (DEPTH + 2) + mask_stage.frames_held(options.masks) + fill_stage.frames_held(options.fill) + 2
     return max(looking, erasing)
 
 
 def look(source: Source, run: Run, store: InstanceStore | None) -> Seen:
-    """First pass: what is where; instances go to `store`."""
+    """First pass: detect, track and analyse the shots; instances are written to `store`."""
     builder = ShotAnalyzer() if source.info.kind != "image" else None
     wide = near(run, source.info)
     segmenter = run.models.segmenter
     place = scenery(run.options.select.remove, segmenter.names) if segmenter is not None else frozenset[str]()
-    times = array("d")  # eight bytes a frame: the only thing that grows with the clip
+    times = array("d")  # eight bytes a frame: the only memory that grows with the clip
     with ExitStack() as stack:
         frames = stack.enter_context(closing(_decoded(source, run)))
         masks = _mask_files(stack, run, source.info)
@@ -91,7 +91,7 @@ def look(source: Source, run: Run, store: InstanceStore | None) -> Seen:
 def _followed(
     source: Source, run: Run, store: InstanceStore, times: Sequence[float], place: frozenset[str]
 ) -> ShotAnalysis | None:
-    """Things in boxes that fit nothing the detector found, put into the `store`; the survey anew, as they are no background."""
+    """Track objects in boxes that match no detection into the `store`, then analyse the shots again: they are no background."""
     run.followed = {}
     begun = time.perf_counter()
     with ExitStack() as stack:
@@ -122,7 +122,7 @@ def _again(
     place: frozenset[str],
     trails: Mapping[int, masktrack.MaskTrack],
 ) -> ShotAnalysis | None:
-    """The survey of a source once more, now that more is known. trails: id -> what is to be put into the `store` as well."""
+    """The shot analysis of a source, made again with what is now in `store`. trails: id -> track to be added to the `store`."""
     builder = ShotAnalyzer() if source.info.kind != "image" else None
     with ExitStack() as stack:
         wide, masks = near(run, source.info), _mask_files(stack, run, source.info)
@@ -139,7 +139,7 @@ def _again(
 
 
 def surveyed(source: Source, run: Run, seen: Seen, selection: Selection | None) -> ShotAnalysis | None:
-    """The survey of the first pass; made anew when parts of the place go that it took for background."""
+    """The shot analysis of the first pass; made again when scenery is removed that it took for background."""
     if seen.store is None or selection is None:
         return seen.survey
     goes = [track for track in seen.store.tracks() if track.id in (selection.ids or ())]
@@ -153,7 +153,7 @@ def surveyed(source: Source, run: Run, seen: Seen, selection: Selection | None) 
 
 
 def choose(run: Run, info: SourceInfo, store: InstanceStore, seconds: Sequence[float]) -> Selection:
-    """The tracks that go, now that all are known; `seconds`: the time of every frame."""
+    """The tracks to remove, once all are known; `seconds`: the time of every frame."""
     assert run.models.segmenter is not None
     names, tracks = run.models.segmenter.names, store.tracks()
     told = dict(run.explanations)
@@ -173,7 +173,7 @@ def choose(run: Run, info: SourceInfo, store: InstanceStore, seconds: Sequence[f
 
 
 def recorded(run: Run, info: SourceInfo, seen: Seen, selection: Selection) -> SavedSelection:
-    """The choice of this run in a form that `--selection` takes up again."""
+    """The selection of this run in the form that `--selection` loads."""
     assert seen.store is not None
     asked, clip = run.options.select, Clip.of(info, seen.seconds)
     if run.saved is not None:
@@ -201,7 +201,7 @@ def _detection(run: Run) -> Detection:
 
 
 def find_holes(source: Source, run: Run, seen: Seen, selection: Selection | None) -> Generator[HoleFrame, None, None]:
-    """Second pass, first half: every frame of the source with all that is to be filled in it, shadows too."""
+    """Second pass, first half: every frame of the source with its whole hole, including shadows."""
     store, shots = seen.store, shots_of(seen.survey)
     with ExitStack() as stack:
         frames: Iterable[Frame] = stack.enter_context(closing(_decoded(source, run)))
@@ -217,9 +217,9 @@ def find_holes(source: Source, run: Run, seen: Seen, selection: Selection | None
 
 
 def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
-    """Frames that come once (somebody's loop, a pipe): found, masked and filled while they pass, without a survey.
+    """Detect, mask and fill frames that can be read only once (a caller's loop, a pipe), without shot analysis.
 
-    A phrase or an id cannot be resolved before the clip is known: only classes select here.
+    A phrase or an id needs the whole clip: only classes select here.
     """
     if run.options.select.selection is not None:
         raise OptionError("a selection file needs the whole clip; give its file name instead of single frames")
@@ -258,7 +258,7 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
 def complete(
     holes: Iterable[HoleFrame], run: Run, survey: ShotAnalysis | None, shots: Shots | None = None
 ) -> Generator[HoleFrame, None, None]:
-    """Holes with the shadows and traces of what is in them, as the options want it: nothing is added to them later."""
+    """Holes with shadows and residuals added if the options ask for them. No later stage adds to a hole."""
     options = _fill_options(run)
     whole = fill_stage.shadowed(holes, options=options, flow=run.models.flow, survey=survey, shots=shots)
     return prefetch(run.clock.stage("shadows", whole), depth=DEPTH, name="shadows") if options.shadows else whole
@@ -266,7 +266,7 @@ def complete(
 
 def _fill_options(run: Run) -> FillOptions:
     options = run.options.fill
-    if options.shadows is None:  # a drawn mask is taken at its word; what a detector found is seldom all of the thing
+    if options.shadows is None:  # a mask file is taken exactly; a detected mask seldom covers the whole object
         options = replace(options, shadows=run.models.segmenter is not None)
     return options
 
@@ -274,7 +274,7 @@ def _fill_options(run: Run) -> FillOptions:
 def fill_frames(
     holes: Iterable[HoleFrame], run: Run, survey: ShotAnalysis | None, shots: Shots | None = None
 ) -> Generator[Frame, None, None]:
-    """The fill stage with this run's models, of holes that are `complete`: one frame out for each in."""
+    """The fill stage with this run's models, for the holes of `complete`: one frame out for each in."""
     filled = fill_stage.fill(
         holes,
         options=_fill_options(run),
@@ -290,7 +290,7 @@ def fill_frames(
 
 
 def near(run: Run, info: SourceInfo | None) -> tuple[tuple[float, float], ...]:
-    """The wanted times with as much on both sides as the fill looks at: there, too, it must be known where the things are."""
+    """The selected times, extended on both sides by the fill's window: objects must be known there too."""
     rate = float(info.frame_rate) if info is not None and info.frame_rate else 25.0
     margin = 1.5 * fill_stage.window_radius(run.options.fill) / rate + 0.2
     return tuple((start - margin, stop + margin) for start, stop in run.options.select.times)
@@ -318,7 +318,7 @@ def _wanted(
     run: Run,
     wide: tuple[tuple[float, float], ...],
 ) -> Iterator[HoleFrame]:
-    """Holes with those of the mask files added. Near the wanted times frames pass, but their holes are known; far off not."""
+    """Holes with those of the mask files added. Frames near the selected times pass with their holes, others with none."""
     start: float | None = None
     for found in holes:
         start = found.frame.seconds if start is None else start
@@ -357,7 +357,7 @@ def _tracked(
 
 
 class _During:
-    """A segmenter that is not bothered with frames outside the wanted times."""
+    """A segmenter that skips frames outside the selected times."""
 
     def __init__(self, segmenter: Segmenter, times: tuple[tuple[float, float], ...]) -> None:
         self._segmenter, self._times = segmenter, times
@@ -375,21 +375,19 @@ class _During:
 
 
 def _mask_files(stack: ExitStack, run: Run, info: SourceInfo) -> list[Iterator[NDArray[np.bool_]]]:
-    readers, asked = [], run.options.source
+    readers, asked, invert = [], run.options.source, run.options.select.mask_invert
     for path in run.options.select.mask:
         if path.is_fifo():
             raise UnsupportedSource(f"mask {path} is a pipe, and masks are read twice; save it to a file first")
         masks = open_source(path, note=run.notes, strict=asked.strict, references=asked.allow_references)
-        readers.append(
-            iter(open_masks(stack.enter_context(masks), info, run.notes, invert=run.options.select.mask_invert))
-        )
+        readers.append(iter(open_masks(stack.enter_context(masks), info, run.notes, invert=invert)))
     return readers
 
 
 def _raw_hole(
     frame: Frame, instances: Instances, masks: Sequence[NDArray[np.bool_]], place: frozenset[str]
 ) -> NDArray[np.bool_] | None:
-    """Everything that may be in the way, stored orientation: what the survey must not take for background."""
+    """bool [H, W], stored orientation: all objects and mask files, which the shot analysis must not take for background."""
     hole: NDArray[np.bool_] | None = None
     for shown in [*(instances.mask(k) for k, label in enumerate(instances.labels) if label not in place), *masks]:
         hole = shown if hole is None else hole | shown
@@ -397,6 +395,6 @@ def _raw_hole(
 
 
 def within(seconds: float, times: tuple[tuple[float, float], ...]) -> bool:
-    """Whether a moment, in seconds from the first frame, is wanted; no times at all want everything."""
-    # half a microsecond: a user's 0:10 and a frame at 10.000000 s are the same moment
+    """Whether a time, in seconds from the first frame, lies in `times`; empty `times` contain every time."""
+    # half a microsecond of tolerance: a user's 0:10 and a frame at 10.000000 s are the same time
     return not times or any(start - 5e-7 <= seconds < stop - 5e-7 for start, stop in times)

@@ -1,4 +1,4 @@
-"""What happened in one run: counted while it runs, written as strict JSON."""
+"""The report of one run: counted while it runs, written as strict JSON."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class FillStats:
     """Pixels of all holes by where they came from (luma pixels, core and ring)."""
 
     copied: int = 0
-    """Seen in another frame of this clip."""
+    """Copied from another frame of this clip."""
     distant: int = 0
-    """Of these, those taken from pictures far off in time that were laid over the frame."""
+    """Of these, those taken from key frames beyond the window, registered to the frame."""
     invented: int = 0
-    """Never seen: made up by the inpainter, or carried from where it was made up; grey where the whole frame is hole."""
+    """Seen in no frame: from the inpainter, or warped from an earlier inpainted frame; grey where the whole frame is hole."""
     modes: dict[str, int] = field(default_factory=dict)
-    """Shots by the way they were filled: {"plate": 1, "flow": 2}."""
+    """Number of shots by fill mode: {"plate": 1, "flow": 2}."""
     doubtful: list[int] = field(default_factory=list)
-    """Frame indices where the result deserves a look."""
+    """Indices of frames whose result should be checked by eye."""
     self_check_db: float | None = None
     """PSNR of hidden-and-refilled visible pixels, when it was measured."""
 
@@ -59,7 +59,7 @@ class Report:
     models: dict[str, str] = field(default_factory=dict)
     """Role -> name and sha256 of what was loaded."""
     fallbacks: dict[str, int] = field(default_factory=dict)
-    """Message -> how often: everything that was done in another way than asked or expected."""
+    """Message -> count, for every fallback."""
     encoder: str = ""
 
     @property
@@ -79,7 +79,7 @@ class Report:
 
 
 class Notes:
-    """Collects fallbacks: tells each text once through `say`, counts every time. Safe to call from any thread."""
+    """Collects fallbacks: reports each text once through `say`, counts every call. Safe to call from any thread."""
 
     def __init__(self, say: Note | None = None) -> None:
         self.counts: dict[str, int] = {}

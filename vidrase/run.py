@@ -1,4 +1,4 @@
-"""What the stages of one run share: models, choices, and where is counted what happens."""
+"""What the stages of one run share: models, options and counters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(slots=True)
 class Models:
-    """What the stages work with; made once, usable for many clips."""
+    """The models of the stages; loaded once, usable for many clips."""
 
     flow: FlowModel
     inpainter: Inpainter
@@ -31,7 +31,7 @@ class Models:
 
     @classmethod
     def load(cls, options: Options, note: Note, *, segmenter: bool | None = None) -> Models:
-        """The models that `options` needs; the detector only when something is to be found."""
+        """The models that `options` needs; the detector only when the selection needs one."""
         wanted = options.select.detects if segmenter is None else segmenter
         found = load_segmenter(options.models, note=note) if wanted else None
         fill = options.fill
@@ -47,7 +47,7 @@ class Models:
 
 
 def _flow(options: Options, note: Note) -> FlowModel:
-    """RAFT when it is asked for, or when it is at hand and there is a GPU; otherwise DIS, without loading torch."""
+    """RAFT when it is asked for, or when its weights are there and a GPU too; otherwise DIS, without loading torch."""
     fill = options.fill
     found = weights.find_flow(fill.flow_weights) if fill.flow != "dis" else None
     if fill.flow == "dis" or (fill.flow == "auto" and found is None):
@@ -64,7 +64,7 @@ def _flow(options: Options, note: Note) -> FlowModel:
 
 @dataclass(slots=True)
 class Run:
-    """What the stages of one run share: choices, models, and where it is counted."""
+    """What the stages of one run share: options, models and counters."""
 
     options: Options
     models: Models
@@ -74,22 +74,22 @@ class Run:
     alive: InFlight = field(default_factory=InFlight)
     progress: Progress | None = None
     followed: dict[Rectangle, int] = field(default_factory=dict)
-    """Ids of the things in boxes that no detector knows."""
+    """Box -> id of the object in it, for boxes that match no detection."""
     saved: SavedSelection | None = None
-    """What `options.select.selection` names, read; `recall` does both at once."""
+    """Content of the selection file `options.select.selection`, as `recall` reads it."""
     explanations: dict[int, str] = field(default_factory=dict)
-    """Track -> how it came to be named by its id in `options`, when that was found out before."""
+    """Track id -> why it is in `options`, for ids that were resolved before."""
 
 
 @dataclass(slots=True)
 class Seen:
-    """What the first pass leaves for the second; may serve it several times."""
+    """Result of the first pass, for one or more second passes."""
 
     survey: ShotAnalysis | None
     """None for a still."""
     seconds: array[float]
-    """When every frame is shown."""
+    """Presentation time of every frame, s."""
     store: InstanceStore | None = None
-    """None when nothing was to be found."""
+    """None when no detector was needed."""
     scenery: frozenset[str] = frozenset()
-    """Classes that the survey took for background."""
+    """Classes that the shot analysis took for background."""

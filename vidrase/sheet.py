@@ -1,4 +1,4 @@
-"""The contact sheet: a few moments, before / what goes / after, and the same zoomed on the hole. For eyes, not for machines."""
+"""The contact sheet: a few frames, before / mask / after, and the same zoomed to the hole. Made for viewing only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RING_COLOUR = (255, 200, 40)
 
 
 class Sheet:
-    """Collects moments, writes one picture. Holds only the small cells, never the frames."""
+    """Collects rows, writes one picture. Holds only the small cells, never the frames."""
 
     def __init__(self) -> None:
         self._rows: list[NDArray[np.uint8]] = []
@@ -34,7 +34,7 @@ class Sheet:
         return len(self._rows)
 
     def add(self, before: Frame, hole: Hole | None, after: Frame | None = None) -> None:
-        """One moment, one row: before, what goes, after; then the first and the last of them zoomed on the hole.
+        """Add a row for one frame: before, mask, after; then the first and the last of them zoomed to the hole.
 
         after: None where nothing is filled yet.
         """
@@ -61,7 +61,7 @@ def thumbnails(cells: Sequence[tuple[NDArray[np.uint8], str]], to: Path | Part) 
 def overview(
     scenes: Sequence[tuple[Frame, Instances]], cells: Sequence[tuple[NDArray[np.uint8], str]], path: Path
 ) -> None:
-    """Whole frames with every thing outlined and numbered, below them the crops of `thumbnails`.
+    """Whole frames with every object outlined and numbered, below them the crops of `thumbnails`.
 
     Raises SinkError when it cannot be written.
     """
@@ -76,7 +76,7 @@ def overview(
 def _numbered(frame: Frame, found: Instances, *, alone: bool) -> NDArray[np.uint8]:
     """The frame SCENE_WIDTH wide, or as high as SCENE_HEIGHT, and half as much again when it is `alone`.
 
-    Each thing has its outline and number in a colour of its own.
+    Each object has its own colour for outline and number.
     """
     height, width = found.size
     scale = min(SCENE_WIDTH / width, SCENE_HEIGHT / height) * (1.5 if alone else 1.0)
@@ -88,14 +88,14 @@ def _numbered(frame: Frame, found: Instances, *, alone: bool) -> NDArray[np.uint
         lines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         for thickness, colour in ((4, (0, 0, 0)), (2, _colour(int(found.ids[k])))):
             cv2.drawContours(shown, lines, -1, colour, thickness, cv2.LINE_AA)
-    for k in np.argsort([mask.size for mask in found.masks])[::-1]:  # numbers above all outlines, small things on top
+    for k in np.argsort([mask.size for mask in found.masks])[::-1]:  # numbers above all outlines, small objects on top
         _tag(shown, str(int(found.ids[k])), found.boxes[k] * scale, _colour(int(found.ids[k])))
     _caption(shown, f"{frame.seconds:.2f} s")
     return shown
 
 
 def _tag(shown: NDArray[np.uint8], text: str, box: NDArray[np.float32], colour: tuple[int, int, int]) -> None:
-    """The number on a patch of the thing's colour: on its upper part, or above what it would hide."""
+    """Draw the number on a patch of the object's colour: on its upper part, or above a small object."""
     (wide, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 2)
     height, width = shown.shape[:2]
     x = int(np.clip((box[0] + box[2] - wide) / 2, 3, max(width - wide - 3, 3)))
@@ -109,7 +109,7 @@ def _tag(shown: NDArray[np.uint8], text: str, box: NDArray[np.float32], colour: 
 
 
 def _colour(number: int) -> tuple[int, int, int]:
-    """A bright colour for a thing: neighbours in number lie far apart on the colour circle."""
+    """A bright colour for an id: consecutive ids lie far apart on the colour circle."""
     hue = np.array([[[number * 67 % 180, 150, 255]]], np.uint8)
     red, green, blue = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0].tolist()
     return red, green, blue
@@ -157,7 +157,7 @@ def _write(to: Path | Part, rows: Sequence[NDArray[np.uint8]]) -> None:
 
 
 def check_sheet(path: Path) -> None:
-    """Raises SinkError when no sheet can be written there, which is good to know before a long run."""
+    """Raises SinkError when no sheet can be written there; called before a long run."""
     if not cv2.haveImageWriter(f"sheet{_suffix(path)}"):
         raise SinkError(f"cannot write a sheet as '{_suffix(path)}'; use .png or .jpg")
     part.need_folder(path)
@@ -179,7 +179,7 @@ def _overlay(frame: Frame, rgb: NDArray[np.uint8], hole: Hole | None) -> NDArray
 
 
 def _zoom_span(area: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Rows and columns round the hole, with a third of its size as margin: the seam is what one wants to see."""
+    """Rows and columns around the hole, with a third of its size as margin, so that the seam is visible."""
     rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
     margin = 16 + max(len(rows), len(columns)) // 3
     top, bottom = max(rows[0] - margin, 0), min(rows[-1] + 1 + margin, area.shape[0])

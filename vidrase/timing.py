@@ -1,4 +1,4 @@
-"""Where the time goes: wall seconds a stage, frames alive, memory. Costs a few microseconds a frame."""
+"""Wall seconds of each stage, frames in memory, peak memory. Costs a few microseconds a frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Clock:
-    """Seconds spent inside each stage, not counting the stages that it waits for."""
+    """Seconds spent inside each stage, without the stages that it waits for."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -28,7 +28,7 @@ class Clock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     def stage(self, name: str, items: Iterable[T]) -> Generator[T, None, None]:
-        """`items`, the time to make each counted for `name`; nested stages of the same thread count for themselves."""
+        """Pass `items` on and count the time to make each for `name`; nested stages of the same thread are counted separately."""
         source = iter(items)
         try:
             while True:
@@ -52,7 +52,7 @@ class Clock:
 
 
 class InFlight:
-    """How many objects of a stream are alive at once, by weak references."""
+    """Counts the objects of a stream that are in memory at once, by weak references."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -60,7 +60,7 @@ class InFlight:
         self._lock = threading.Lock()
 
     def watch(self, items: Iterable[T]) -> Iterator[T]:
-        """`items`, each counted from here until nobody holds it any more."""
+        """Pass `items` on; each counts until its last reference is gone."""
         source = iter(items)
         try:
             for item in source:
@@ -82,7 +82,7 @@ class InFlight:
 
 def peak_memory_mib() -> float:
     """Largest resident size of this process so far, MiB; 0 where the system does not say."""
-    # not getrusage where it can be helped: on Linux a new program begins with the peak of the one that started it
+    # getrusage only as a last resort: on Linux a new process starts with the peak of its parent
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):

@@ -1,6 +1,6 @@
-"""Measures the engine against known truth and against what else one could use: `vidrase bench`.
+"""Measures the engine against known truth and against other methods: `vidrase bench`.
 
-`suite` runs `quality`, `stills`, `removal`, `masks`, `speed` · `case` is what is judged; `scenes`, `completion`, `sample`,
-`pasted`, `fixed` make cases · `peers`, `tools`, `user_script`, `floor` are the others · `ratios` and `startup` time whole
+`suite` runs `quality`, `stills`, `removal`, `masks`, `speed` · `case` is the type; `scenes`, `completion`, `sample`,
+`pasted`, `fixed` make cases · `peers`, `tools`, `user_script`, `floor` are other methods · `ratios` and `startup` time whole
 processes · `judge` has the numbers · `record`, `compare`, `table`, `page` show them.
 """

@@ -1,6 +1,6 @@
-"""What each rule is worth: every case is run with all rules on, then without each group of rules, then without each rule.
+"""The gain of each rule: every case is run with all rules on, then without each group of rules, then without each rule.
 
-A rule is left out only where it could matter: where it was asked for, and where its whole group makes a difference.
+A rule is switched off alone only where it can matter: where it was asked for and its whole group makes a difference.
 """
 
 from __future__ import annotations

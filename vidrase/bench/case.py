@@ -1,4 +1,4 @@
-"""A case: frames with a hole, and what is truly behind it."""
+"""A case: frames with a hole, and the true picture behind it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Case:
 
     name: str
     kind: Kind
-    """Which group of the report it belongs to; "still": a hole that stays where it is."""
+    """Which group of the report it belongs to; "still": a hole that does not move."""
     shown: Sequence[Rgb]
-    """What is given to be filled: noise in the hole, so that nothing can peek."""
+    """Input of the fill: noise in the hole, so that no method can use the truth."""
     holes: Sequence[Mask]
     truth: Sequence[Rgb]
     public: bool = False
@@ -56,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class CaseRef:
-    """A case that is made when its turn comes: a suite never holds more than one clip."""
+    """A case that is made when it is needed: a suite never holds more than one clip."""
 
     name: str
     build: Callable[[], Case] = field(repr=False)

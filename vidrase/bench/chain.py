@@ -1,8 +1,8 @@
 """A naive flow chain: the least that any flow-based remover does, as the yardstick for ours.
 
 DIS flow between neighbours; flow inside the dilated hole is thrown away and closed by a smooth surface; each hole pixel follows
-it forward and backward until it is seen; the nearer end wins. No camera model, no plate, no blending, no survey. What is never
-seen: Telea, per frame.
+it forward and backward to the first visible pixel; the nearer of both is copied. No camera model, plate, blending or shot
+analysis. Pixels that are never visible: Telea, per frame.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decode, detect, encode and nothing else, as a process of its own: the work that nobody can avoid.
+"""Decode, detect, encode and nothing else, as a process of its own: the work that no tool can avoid.
 
     python -m vidrase.bench.floor clip.mp4 out.mp4 [DEVICE]
 
@@ -26,7 +26,7 @@ DEPTH = 4  # frames a thread runs ahead, as in vidrase.passes
 
 
 def run(clip: Path, to: Path, device: str = "auto") -> int:
-    """Copy `clip` to `to` frame by frame with a look at each; returns the number of frames."""
+    """Copy `clip` to `to` frame by frame, running the detector on each; returns the number of frames."""
     notes, options = Notes(), ModelOptions(device=device)
     segmenter = load_segmenter(options, note=notes)
     count = 0

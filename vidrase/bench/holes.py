@@ -1,7 +1,7 @@
 """Masks after the mask stage: is the annotated performer covered in every frame, with how much more, and how steadily?
 
-What is judged: the tracks that lie mostly on the annotation, and what goes along with them. The rival is what the detector
-alone says of the same performer, frame by frame.
+Judged are the tracks that lie mostly on the annotation, and objects attached to them. They are compared with the detector's
+own mask of the same performer, frame by frame.
 """
 
 from __future__ import annotations

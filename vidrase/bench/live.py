@@ -55,7 +55,7 @@ def run_soak(results: Results, minutes: float, folder: Path | None, device: str 
 
 
 def run_fixed(results: Results, data: Path, frames: int, device: str = "auto") -> None:
-    """Fixed cameras frame by frame, as a machine that keeps up would: the hole against the clean plate."""
+    """Fixed cameras frame by frame, without dropping any: the hole against the clean plate."""
     for name, things in (("intel_one_by_one_person", "person"), ("intel_car", "car")):
         folder = data / "clips" / "fixed" / name
         plate = cv2.imread(str(folder / "clean_plate.png")) if (folder / "clean_plate.png").is_file() else None

@@ -1,4 +1,4 @@
-"""FFmpeg's filters for a thing that never moves, where an `ffmpeg` is installed."""
+"""FFmpeg's filters for a logo that never moves, where an `ffmpeg` is installed."""
 
 from __future__ import annotations
 

@@ -33,16 +33,16 @@ class Removal:
     given: Sequence[Rgb]
     truth: Sequence[Rgb]
     masks: Sequence[Mask]
-    """bool [H, W]: everything the thing touches."""
+    """bool [H, W]: every pixel that the object covers, even in part."""
     what: str = "person"
     public: bool = False
     shadows: Sequence[Mask] | None = None
-    """bool [H, W]: everything that the thing's shadow darkens, faint rims included; it may reach under the thing. None: not
+    """bool [H, W]: every pixel that the object's shadow darkens, faint rims included; it may reach under the object. None: not
     known; all False: it casts none."""
 
     @property
     def touched(self) -> list[Mask]:
-        """bool [H, W] for each frame: the thing and, where known, its shadow."""
+        """bool [H, W] for each frame: the object and, where known, its shadow."""
         if self.shadows is None:
             return list(self.masks)
         return [mask | shadow for mask, shadow in zip(self.masks, self.shadows, strict=True)]

@@ -1,4 +1,4 @@
-"""What else one could use, each behind the same small protocol, and our engine behind it too.
+"""Other methods, each behind one small protocol, and our engine behind it too.
 
 A new peer (ProPainter, LaMa, ...) is one class with `name`, `videos`, `stills` and `complete`, named in `peers`.
 """
@@ -73,7 +73,7 @@ class Biharmonic:
 
 
 class Vidrase:
-    """Our fill stage with its survey: what `--mask` runs, without decoding and encoding."""
+    """Our fill stage with its shot analysis: what `--mask` runs, without decoding and encoding."""
 
     stills = videos = True
 
@@ -99,7 +99,7 @@ class Vidrase:
 
     @property
     def fallbacks(self) -> dict[str, int]:
-        """Everything done in another way than expected, and how often."""
+        """Fallbacks: message -> count."""
         return dict(self._notes.counts)
 
     def complete(self, shown: Sequence[Rgb], holes: Sequence[Mask]) -> list[Rgb]:

@@ -13,11 +13,11 @@ from vidrase.report import Notes
 
 IMGSZ = 480  # the masks are made at 640
 EVERY = 3  # frames: neighbours say the same
-OVERLAP = 0.3  # of the thing's pixels covered by one found instance
+OVERLAP = 0.3  # of the object's pixels covered by one found instance
 
 
 class Redetector:
-    """A segmenter that looks for the thing where it was."""
+    """Runs a segmenter and looks for the object at its old position."""
 
     def __init__(self, device: str = "auto") -> None:
         from vidrase.segment import load_segmenter
@@ -25,7 +25,7 @@ class Redetector:
         self._segmenter = load_segmenter(ModelOptions(imgsz=IMGSZ, device=device), note=Notes())
 
     def rate(self, frames: Sequence[Rgb], case: Removal) -> float:
-        """Share of the looked-at frames, with the thing in them, where one of its class is found on its place."""
+        """Share of the looked-at frames, with the object in them, where an object of its class is found at its position."""
         wanted = set(case.what.split(","))
         looked = [t for t in range(0, min(len(frames), len(case.masks)), EVERY) if case.masks[t].any()]
         found = 0

@@ -1,4 +1,4 @@
-"""Removal, end to end: a file in, `--remove person`, a file out, against what is truly behind.
+"""Removal, end to end: a file in, `--remove person`, a file out, against the true background.
 
 Unlike completion this includes the detector's misses, the mask's growth, shadows (see `shadows`), the encoder, sound and timing.
 """
@@ -29,8 +29,8 @@ from vidrase.bench.tools import Tool
 from vidrase.errors import VidraseError
 from vidrase.streamcheck import differing_tracks, frame_times
 
-FAR = 24  # px at 360p from the thing: there nothing but the encoder may change a pixel
-TELLS = 24  # grey levels that the thing must differ from the background by to count as visible
+FAR = 24  # px at 360p from the object: there nothing but the encoder may change a pixel
+TELLS = 24  # grey levels that the object must differ from the background by to count as visible
 
 
 def removal_refs(data: Path, frames: int) -> list[RemovalRef]:
@@ -104,7 +104,7 @@ def judge_removal(case: Removal, given: Sequence[Rgb], filled: Sequence[Rgb]) ->
 
 
 def psnr_outside(clip: Path, to: Path, masks: Sequence[Mask]) -> float:
-    """Luma PSNR in dB of `to` against `clip`, as both are stored, away from the thing; NaN when it is everywhere."""
+    """Luma PSNR in dB of `to` against `clip`, as both are stored, away from the object; NaN when it is everywhere."""
     outside = []
     for result, before, mask in zip(read_luma_frames(to), read_luma_frames(clip), masks, strict=False):
         rows, columns = before.shape

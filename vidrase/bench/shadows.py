@@ -1,4 +1,4 @@
-"""Does a cast shadow go with its thing, and does nothing else go?
+"""Is a cast shadow removed with its object, and nothing else?
 
 Judged in two ways: the output of a tool (`shadow_numbers`), and the shadow stage alone (`judge_shadow_stage`), which gets the
 true mask of the person, so that no detector plays a part, and whose added hole is known to the pixel.
@@ -48,10 +48,12 @@ __all__ = [
 ]
 
 SEEN = 8  # grey levels that a shadow must take from the background to count as visible
-EDGE = 3  # px at 360p around the thing where its soft edge and its shadow cannot be told apart
-MARGIN = 6  # px at 360p around thing and shadow that a hole may take along: soft edges, and a detector works on small pictures
-RING = 24  # px at 360p around thing and shadow: the ground in which a mistake is seen first
-FAR = 24  # px at 360p from thing and shadow: there nothing but the encoder may change a pixel
+EDGE = 3  # px at 360p around the object where its soft edge and its shadow cannot be told apart
+MARGIN = (
+    6  # px at 360p around object and shadow that a hole may include: soft edges, and a detector works on small pictures
+)
+RING = 24  # px at 360p around object and shadow: the ground where an error is most visible
+FAR = 24  # px at 360p from object and shadow: there nothing but the encoder may change a pixel
 CODED = 8  # grey levels: means over 5x5 px that differ more from the input are no work of the encoder
 
 SHADOW_MEASURES = {
@@ -235,7 +237,7 @@ def stage_name(name: str) -> str:
 
 
 def visible_shadow(given: Rgb, truth: Rgb, thing: Mask, shadow: Mask) -> Mask:
-    """bool [H, W]: the part of `shadow` that can be seen in `given`: beside the thing, and not on black ground."""
+    """bool [H, W]: the part of `shadow` that is visible in `given`: beside the object, and not on black ground."""
     return shadow & ~_near(thing, EDGE) & (_gap(_smooth(given), _smooth(truth)) > SEEN)
 
 

@@ -1,4 +1,4 @@
-"""The terminal's view: groups by methods, ratios to the peers, and what went badly."""
+"""The terminal's view: groups by methods, ratios to the peers, and the worst results."""
 
 from __future__ import annotations
 

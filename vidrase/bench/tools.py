@@ -1,4 +1,4 @@
-"""What takes a file and gives a file back without the thing: ours, and the script a user would write in an afternoon."""
+"""Tools that read a file and write one with the object removed: ours, and the script a user would write in an afternoon."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COCO = "yolov8n-seg.pt"
 
 
 class Tool(Protocol):
-    """Removes things from a file."""
+    """Removes objects from a file."""
 
     name: str
 

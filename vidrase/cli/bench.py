@@ -41,7 +41,7 @@ from vidrase.cli.parse import Number
     nargs=2,
     type=click.Path(path_type=Path),
     metavar="A.json B.json",
-    help="Measure nothing; say what got better or worse from A to B, beyond noise.",
+    help="Measure nothing; print what changed from A to B beyond noise.",
 )
 @click.option("--debug", is_flag=True, hidden=True)
 def bench(
@@ -60,7 +60,7 @@ def bench(
     compare: tuple[Path, Path] | None,
     **_: object,
 ) -> None:
-    """Measure the engine against known truth, and against what else one could use.
+    """Measure the engine against known truth and against other methods.
 
     \b
     vidrase bench --quick                         synthetic and sample clips; all that VIDRASE_DATA holds
@@ -68,7 +68,7 @@ def bench(
     vidrase bench --compare old.json new.json
     vidrase bench --ablate --jobs 2 -o out        hours; --cases chooses some
 
-    Without data the synthetic cases, speed and memory run. Losses are printed as plainly as wins.
+    Without data the synthetic cases, speed and memory run. Losses are printed like gains.
     """
     from vidrase.bench.ablate import ablation_table
     from vidrase.bench.compare import report

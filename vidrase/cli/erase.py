@@ -45,15 +45,15 @@ what = _options(
     click.option("--at", multiple=True, metavar="X,Y[@T]", help="The thing at this point (at T seconds)."),
     click.option("--box", multiple=True, metavar="X0,Y0,X1,Y1[@T]", help="The thing in this box."),
     click.option("--region", metavar="X0,Y0,X1,Y1", help="Change nothing outside this box."),
-    click.option("--time", "times", multiple=True, metavar="A-B", help="Only there, e.g. 0:10-0:20; the rest passes."),
+    click.option("--time", "times", multiple=True, metavar="A-B", help="Only this time span, e.g. 0:10-0:20."),
     click.option("--selection", type=click.Path(path_type=Path), help="What --save-selection or `pick` saved."),
-    click.option("--dilate", metavar="N|auto", help="Grow the hole by N px; 0 takes masks exactly.  [auto]"),
+    click.option("--dilate", metavar="N|auto", help="Dilate masks by N px; 0: none.  [auto]"),
     click.option("--mask-shape", type=click.Choice(["dilated", "mask", "box"]), default="dilated", show_default=True),
 )
 how = _options(
     click.option("--fill", type=click.Choice(["auto", "plate", "flow", "image"]), default="auto", show_default=True),
     click.option("--quality", type=click.Choice(["fast", "default", "best"]), default="default", show_default=True),
-    click.option("--inpainter", default="auto", show_default=True, help="For what no frame shows."),
+    click.option("--inpainter", default="auto", show_default=True, help="Model for areas that no frame shows."),
     click.option("--inpainter-weights", type=click.Path(path_type=Path), help="Weights of a learned inpainter."),
     click.option(
         "--trust-weights",
@@ -63,8 +63,8 @@ how = _options(
     click.option(
         "--flow", type=click.Choice(["auto", "dis", "raft"]), default="auto", show_default=True, help="Motion by."
     ),
-    click.option("--flow-weights", type=click.Path(path_type=Path), help="RAFT's .pth of torchvision."),
-    click.option("--shadows/--no-shadows", default=None, help="Shadows and what masks leave go along."),
+    click.option("--flow-weights", type=click.Path(path_type=Path), help="RAFT weights: torchvision's .pth."),
+    click.option("--shadows/--no-shadows", default=None, help="Remove shadows and what masks leave."),
     click.option("--segmenter", type=click.Choice(["yolo", "maskrcnn"]), default="yolo", show_default=True),
     click.option("--model", help="Weights: a path, or a name from `vidrase models`."),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
@@ -80,7 +80,7 @@ how = _options(
 )
 written = _options(
     click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder.  [<name>_erased]"),
-    click.option("-y", "--overwrite", is_flag=True, help="Replace what is there."),
+    click.option("-y", "--overwrite", is_flag=True, help="Replace existing files."),
     click.option("--codec", help="h264, hevc, av1, vp9, prores, ffv1, or an encoder's name."),
     click.option("--crf", type=Number(), help="The encoder's quality figure."),
     click.option("--preset", help="The encoder's speed preset."),
@@ -92,15 +92,15 @@ written = _options(
         "--allow-references", is_flag=True, help="Playlists and ffconcat lists may lead out of their own folder."
     ),
     click.option("-q", "--quiet", is_flag=True, help="Only errors."),
-    click.option("-v", "--verbose", is_flag=True, help="Say which encoder, models and stage times."),
-    click.option("--debug", is_flag=True, help="Tracebacks."),
+    click.option("-v", "--verbose", is_flag=True, help="Print encoder, models and stage times."),
+    click.option("--debug", is_flag=True, help="Show tracebacks."),
 )
 _by_products = _options(
     click.option("--save-masks", type=click.Path(path_type=Path), help="Folder, .mkv or .png; --mask reads it back."),
-    click.option("--save-selection", type=click.Path(path_type=Path), help="Keep the choice, for --selection."),
-    click.option("--preview", type=click.Path(path_type=Path), help="Contact sheet; alone: only that, and fast."),
-    click.option("--report", "report_path", type=click.Path(path_type=Path), help="What happened, as JSON."),
-    click.option("--list", "list_only", is_flag=True, help="Say what is there, change nothing."),
+    click.option("--save-selection", type=click.Path(path_type=Path), help="Save the selection, for --selection."),
+    click.option("--preview", type=click.Path(path_type=Path), help="Contact sheet; without -o: only the sheet."),
+    click.option("--report", "report_path", type=click.Path(path_type=Path), help="Report of the run, JSON."),
+    click.option("--list", "list_only", is_flag=True, help="List detected objects, change nothing."),
     click.option("--json", "as_json", is_flag=True, help="With --list: as JSON."),
 )
 
@@ -239,7 +239,7 @@ def summary(report: Report, options: Options, *, verbose: bool) -> None:
         total = max(fill.copied + fill.invented, 1)
         click.echo(
             f"{report.output}: {gone} removed in {report.frames_with_hole} of {report.frames} frames; "
-            f"{100 * fill.copied / total:.0f} % real pixels from other moments, {100 * fill.invented / total:.0f} % invented"
+            f"{100 * fill.copied / total:.0f} % real pixels from other frames, {100 * fill.invented / total:.0f} % invented"
             f"; {report.wall_seconds:.1f} s, {fps:.1f} fps, {report.peak_memory_mib:.0f} MiB"
         )
     if verbose:

@@ -1,4 +1,4 @@
-"""Ctrl-C ends a run with exit code 130, and SIGTERM with 143, and nothing half done, whatever moment it hits.
+"""Ctrl-C ends a run with exit code 130, and SIGTERM with 143, and nothing half done, at any moment.
 
 Python raises KeyboardInterrupt between any two steps, and some places do not stand that: an import that is broken off leaves its
 lock taken (the process then hangs) or comes out as another error, and in `__del__` and the callbacks of C code the exception
@@ -44,7 +44,7 @@ def asked() -> bool:
 
 
 def ignore() -> None:
-    """The run is over; what comes now is not to disturb the way out."""
+    """Ignore further signals: the run is over, and they must not disturb the exit."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "setitimer"):

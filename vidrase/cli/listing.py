@@ -76,7 +76,7 @@ def _reserved(sources: Sequence[str], options: Options, thumbnails: Path | None,
 
 
 def table(things: Sequence[TrackSummary]) -> None:
-    """Print one line for each thing."""
+    """Print one line for each object."""
     if not things:
         click.echo("nothing that the model knows was found")
         return

@@ -1,4 +1,4 @@
-"""`vidrase live SOURCE`: the person gone as you watch."""
+"""`vidrase live SOURCE`: removal while you watch."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from vidrase.starred import starred
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", metavar="SOURCE")
 @click.option("--remove", multiple=True, metavar="WHAT", help="Class names or ids, or 'all'.")
-@click.option("--keep", multiple=True, metavar="WHAT", help="What stays, of what --remove names.")
+@click.option("--keep", multiple=True, metavar="WHAT", help="What to keep of what --remove names.")
 @click.option(
     "--latency",
     type=click.IntRange(0, 10_000),
     default=100,
     show_default=True,
     metavar="MS",
-    help="How long a picture may be held back for its mask.",
+    help="How long a frame may wait for its mask.",
 )
 @click.option("--learn", type=Number(0, 600), default=0.0, metavar="N", help="First N seconds show an empty scene.")
 @click.option("--plate", type=click.Path(path_type=Path), help="Background (.npz): read if there, written at the end.")
-@click.option("--pace", is_flag=True, help="Play a file as if it were live; late pictures are dropped.")
+@click.option("--pace", is_flag=True, help="Play a file as if it were live; late frames are dropped.")
 @click.option("--size", metavar="WxH", help="Asked of a camera or screen.")
 @click.option("--rate", type=Number(), metavar="FPS", help="Asked of a camera or screen.")
 @click.option(
@@ -44,7 +44,7 @@ from vidrase.starred import starred
     default=3.0,
     show_default=True,
     metavar="S",
-    help="Without data for so long a stream counts as lost.",
+    help="A stream without data for this long counts as lost.",
 )
 @click.option("--give-up", type=Number(), metavar="S", help="Stop when a lost source stays away so long.  [never]")
 @click.option("--for", "seconds", type=Number(), metavar="S", help="Stop after so long.  [never]")
@@ -61,22 +61,22 @@ from vidrase.starred import starred
     flag_value="",
     default=None,
     metavar="[DEVICE]",
-    help="Be a camera for other programs.",
+    help="Act as a camera for other programs.",
 )
 @click.option(
     "--window/--no-window", default=None, help="Show a window.  [when there is a display and nothing else is asked]"
 )
 @click.option("--level", type=click.IntRange(0, 4), help="Fix the quality, 0 best to 4.  [as time allows]")
-@click.option("--dilate", metavar="N|auto", help="Grow the hole by N px.  [auto]")
+@click.option("--dilate", metavar="N|auto", help="Dilate masks by N px.  [auto]")
 @click.option("--model", help="YOLOv8-seg weights: a path or a name from `vidrase models`.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps.")
 @click.option("--precision", default="auto", show_default=True, help="fp32, bf16, fp16.")
 @click.option("--conf", type=Number(), help="Least confidence of a detection.  [the model's own]")
 @click.option("--report", "report_path", type=click.Path(path_type=Path), help="What happened, as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Only errors.")
-@click.option("--debug", is_flag=True, help="Tracebacks.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
 def live(source: str, **given: Any) -> None:
-    """Remove things from a running picture.
+    """Remove people and objects from a camera or stream.
 
     SOURCE is a camera's number or /dev/video*, a URL (rtsp, rtmp, http, udp, tcp, srt), screen, or a file (see --pace).
     In the window: q quit, space before/after, f freeze, m mask, c learn the background anew, 1-9 keep or remove one.

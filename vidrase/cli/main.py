@@ -1,4 +1,4 @@
-"""`vidrase FILE …` and `vidrase COMMAND …`, side by side, and what an error looks like from outside.
+"""`vidrase FILE …` and `vidrase COMMAND …`, side by side, and how errors are reported.
 
 Exit codes: 0 done, 1 failed on the way, 2 the request was wrong, 130 interrupted. Heavy imports wait until a command needs them,
 so that `--help` is quick and a missing system library becomes one line.
@@ -23,9 +23,9 @@ from vidrase.errors import DependencyError, OptionError, OutOfMemory, VidraseErr
 from vidrase.starred import starred
 
 COMMANDS = {  # name -> (module, attribute, what --help says)
-    "erase": ("vidrase.cli.erase", "erase", "Remove things from pictures and videos (what `vidrase FILE …` runs)."),
-    "pick": ("vidrase.cli.pick", "pick", "Choose by hand what goes: look once, pick, see it marked, run."),
-    "live": ("vidrase.cli.live", "live", "Remove things from a camera or stream as you watch."),
+    "erase": ("vidrase.cli.erase", "erase", "Remove objects from pictures and videos (what `vidrase FILE …` runs)."),
+    "pick": ("vidrase.cli.pick", "pick", "Select by hand: analyse once, pick, see the masks, run."),
+    "live": ("vidrase.cli.live", "live", "Remove objects from a camera or stream while you watch."),
     "models": ("vidrase.cli.models", "models", "List, fetch and check the weights."),
     "bench": ("vidrase.cli.bench", "bench", "Measure quality, speed and memory."),
     "train": ("vidrase.cli.train", "train", "Train the models that ship with the package."),
@@ -81,18 +81,18 @@ def explain_import(error: ImportError) -> DependencyError:
 )
 @click.version_option(package_name="vidrase")
 def cli() -> None:
-    """Remove people and things from video: the true background back in place.
+    """Remove people and objects from video; the real background takes their place.
 
     \b
     vidrase clip.mp4 --remove person              -> clip_erased.mp4
     vidrase photo.jpg --remove person,dog
     vidrase clip.mp4 --mask hole.png -o out.mp4
     vidrase clip.mp4 --list                       what is there to remove
-    vidrase pick clip.mp4                         choose by hand, see it marked, run
-    vidrase live 0 --remove person                a camera or stream, as you watch
+    vidrase pick clip.mp4                         select by hand, see the masks, run
+    vidrase live 0 --remove person                a camera or stream, while you watch
     vidrase erase --help                          all options
 
-    A file that is called like a command is given as ./models.
+    Give a file that is named like a command as ./models.
     """
 
 
@@ -135,13 +135,13 @@ def _told(error: BaseException) -> int:
     if isinstance(error, ImportError):
         return _told(explain_import(error))
     if isinstance(error, BrokenPipeError):
-        # whoever read our output has gone; pointing stdout elsewhere keeps the interpreter's own flush quiet
+        # the reader of our output has closed it; redirecting stdout keeps the interpreter's own flush quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         _say(
             f"the disk is full; what a run keeps for a while lies in {tempfile.gettempdir()} (TMPDIR names another folder)"
         )
-    else:  # the last door: a person gets a line, --debug gets the traceback
+    else:  # unexpected: one line for the user; --debug shows the traceback
         _say(f"internal error, {type(error).__name__}: {' '.join(str(error).split())}  (please report it with --debug)")
     return 1
 

@@ -1,4 +1,4 @@
-"""`vidrase pick CLIP`: look once, then choose by hand, see what was chosen, and run."""
+"""`vidrase pick CLIP`: analyse once, then select by hand, see the masks, and run."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ then:        y         the pick is right
     "--sheets", type=click.Path(path_type=Path), help="Folder to leave the pictures in.  [deleted at the end]"
 )
 def pick(source: str, sheets: Path | None, **given: Any) -> None:
-    """Look at CLIP once, then pick what goes by number, class, phrase or click, see it marked, and run.
+    """Analyse CLIP once, then pick what to remove by number, class, phrase or click, see its mask, and run.
 
-    Reads one line at a time from standard input; `help` there says what can be said.
+    Reads one line at a time from standard input; `help` lists the commands.
     """
     if given["mask"]:
         raise OptionError("pick chooses among what the detector finds; masks go with: vidrase CLIP --mask FILE")
@@ -101,7 +101,7 @@ class _Loop:
         }
 
     def run(self) -> None:
-        """Until quit or the end of the input."""
+        """Read and answer lines until quit or the end of the input."""
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(errors="replace")  # a stray byte is an unknown word, not the end
         click.echo("what goes? a number, a class, 'person on the left', x,y@seconds; help says more")

@@ -36,7 +36,7 @@ _path = click.Path(path_type=Path)
     "--people",
     type=click.Choice(["keep", "leave-out", "background"]),
     default="keep",
-    help="Pictures with annotated or detected things: keep, leave out, or erase only their background.",
+    help="Pictures with annotated or detected objects: keep, leave out, or erase only their background.",
 )
 @click.option("--leave-out", type=_path, help="Text file: names of pictures that must not be learnt from, one a line.")
 @click.option("--judge", "judged", default=0.03, help="Share of the pictures kept apart for the figures.")
@@ -80,7 +80,7 @@ def inpainter(
 ) -> None:
     """Train an inpainter on DATA: folders of pictures, pictures and clips. No labels are needed.
 
-    Things in YOLO polygon files (`labels` beside `images`) become shapes of holes. FOLDER gets last.pt, history.jsonl,
+    Objects in YOLO polygon files (`labels` beside `images`) become shapes of holes. FOLDER gets last.pt, history.jsonl,
     samples.png (with hole, Telea, ours, true) and curves.png.
     """
     from dataclasses import replace

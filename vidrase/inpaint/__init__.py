@@ -1,4 +1,4 @@
-"""Still picture completion behind one protocol: what no frame shows has to be invented."""
+"""Image inpainting behind one protocol, for pixels that no frame shows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_inpainter(
     note: Note | None = None,
     trust: bool = False,
 ) -> Inpainter:
-    """The inpainter called `name`; "auto" is the best at hand. Raises OptionError for a name that does not exist.
+    """The inpainter called `name`; "auto" is the best that is installed. Raises OptionError for a name that does not exist.
 
     weights: of a learned one (see `LEARNED`); without, "fourier" and "auto" take what ships with the package. torch is imported
     when a learned one is first needed. note: told when memory forces a smaller batch, and what is not at hand.

@@ -1,4 +1,4 @@
-"""Picture completion without learning."""
+"""Inpainting without learning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check(pixels: NDArray[np.float32], hole: NDArray[np.bool_]) -> None:
 
 
 class OpenCvInpainter:
-    """OpenCV's two: fast, smooth, for small holes.
+    """OpenCV's two inpainters: fast, smooth, for small holes.
 
     Papers: Telea, "An image inpainting technique based on the fast marching method", JGT 2004; Bertalmio, Bertozzi, Sapiro,
     "Navier-Stokes, fluid dynamics, and image and video inpainting", CVPR 2001.

@@ -1,10 +1,11 @@
-"""Coarse to fine with gated convolutions; the fine half looks for known patches that look like what it needs.
+"""Coarse to fine with gated convolutions; the fine network attends to similar known patches.
 
 Paper:     Yu, Lin, Yang, Shen, Lu, Huang, "Generative image inpainting with contextual attention", CVPR 2018,
            arXiv 1801.07892; the same, "Free-form image inpainting with gated convolution", ICCV 2019, arXiv 1806.03589.
 Equations: 2018: 2 (cosine similarity of patches), section 3.2 (softmax, copying by deconvolution); 2019: 3 (gating).
 Differs:   no attention propagation (it ties all rows of the score matrix together; without it the rows are worked on in
-           slices and memory is bounded); matching happens on at most `MOST` places, coarser on larger maps; width is free.
+           slices and memory is bounded); at most `MAX_POSITIONS` positions are matched, on coarser maps where
+           there are more; width is free.
 Weights:   none ship; `vidrase train inpainter --net contextual` makes them.
 """
 
@@ -14,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MOST = 64 * 64  # places that are matched: those of a 512² picture at an eighth of its size
-SLICE = 1024  # rows of the score matrix at a time: 1024 × 4096 fp32 = 16 MiB a picture
+MAX_POSITIONS = 64 * 64  # positions that are matched: those of a 512² picture at an eighth of its size
+ROWS_PER_SLICE = 1024  # rows of the score matrix at a time: 1024 × 4096 fp32 = 16 MiB a picture
 SHARPNESS = 10.0  # the paper's softmax scale
-_NOWHERE = -1e4
+_MASKED_SCORE = -1e4
 
 
 class GatedConv2d(nn.Module):
@@ -35,7 +36,7 @@ class GatedConv2d(nn.Module):
 
 
 class _Larger(nn.Module):
-    """Twice the size, then a gated convolution."""
+    """Enlarges to twice the size, then a gated convolution."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -45,8 +46,10 @@ class _Larger(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))  # type: ignore[no-any-return]
 
 
-def contextual_attention(features: Tensor, hole: Tensor, *, most: int = MOST, rows: int = SLICE) -> Tensor:
-    """`features` with what lies in the hole rebuilt from known patches (2018, section 3.2).
+def contextual_attention(
+    features: Tensor, hole: Tensor, *, most: int = MAX_POSITIONS, rows: int = ROWS_PER_SLICE
+) -> Tensor:
+    """`features` with the hole rebuilt from known patches (2018, section 3.2).
 
     Patches of 3×3 are compared on maps reduced by a rate of 2 or more; what is copied are patches of the full map, 2·rate wide
     and overlapping by half. Needs about `rows` × `most` numbers a picture besides the patches.
@@ -69,7 +72,7 @@ def contextual_attention(features: Tensor, hole: Tensor, *, most: int = MOST, ro
     copied = []
     for start in range(0, keys.shape[2], rows):
         likeness = keys[:, :, start : start + rows].transpose(1, 2) @ keys  # [B, rows, N]
-        chosen = (SHARPNESS * likeness.float()).masked_fill(~usable, _NOWHERE).softmax(2)
+        chosen = (SHARPNESS * likeness.float()).masked_fill(~usable, _MASKED_SCORE).softmax(2)
         copied.append(raw @ chosen.to(raw.dtype).transpose(1, 2))  # [B, 4r²C, rows]
     outer = (wide.shape[2] + rate, wide.shape[3] + rate)
     joined = F.fold(torch.cat(copied, 2).float(), outer, 2 * rate, stride=rate)
@@ -79,7 +82,7 @@ def contextual_attention(features: Tensor, hole: Tensor, *, most: int = MOST, ro
 
 
 class _Coarse(nn.Sequential):
-    """A first guess, at full size through a quarter-size middle with growing dilation."""
+    """Coarse network: full size in and out, at a quarter of the size in the middle, with growing dilation."""
 
     def __init__(self, width: int) -> None:
         w = width
@@ -106,7 +109,7 @@ def _encoder(width: int) -> nn.Sequential:
 
 
 class ContextualNet(nn.Module):
-    """Coarse guess, then a fine one with a dilated branch and an attending branch."""
+    """Coarse network, then a fine one with a dilated branch and an attention branch."""
 
     stride = 8
 
@@ -127,7 +130,7 @@ class ContextualNet(nn.Module):
     def forward(self, pixels: Tensor, hole: Tensor) -> tuple[Tensor, ...]:
         """(coarse, fine), both float [B, 3, H, W], not clipped, known pixels not copied.
 
-        pixels: float [B, 3, H, W] in [0, 1], whatever in the hole; hole: float 0/1 [B, 1, H, W], 1 = fill.
+        pixels: float [B, 3, H, W] in [0, 1], any value in the hole; hole: float 0/1 [B, 1, H, W], 1 = fill.
         """
         hole = hole.float()
         first = self.coarse(torch.cat([(pixels - 0.5) * (1 - hole), hole], 1)).float() + 0.5

@@ -1,8 +1,8 @@
-"""High resolution for what was invented small: fine detail from the known surroundings that look most alike.
+"""Fine detail for an inpainting made at low resolution, from the most similar known blocks around it.
 
-A network invents structure at the scale it knows. What is lost by that is the band between its scale and the picture's;
-it is put back by finding, for every block of the invention, the known block most like it, and overlapping their fine parts.
-Every pixel fetches the parts that lie over it, so that nothing depends on the order of writing.
+A network invents structure at the scale it was trained on. The band between that scale and the picture's is missing.
+For every block of the invention, the most similar known block is found, and the fine parts of these blocks are overlapped.
+Every pixel gathers the parts that cover it, so that nothing depends on the order of writing.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from vidrase.inpaint.resample import enlarged
 BLOCK = 8  # px of the small picture
 TARGET_STEP = 4
 SOURCE_STEP = 3
-MOST_SOURCES = 7000  # beyond that they lie farther apart
-ROWS = 2048  # targets compared at a time: with all sources 60 MB
+MAX_SOURCES = 7000  # source blocks; if there are more, their spacing grows
+TARGETS_AT_ONCE = 2048  # target blocks compared at a time: 60 MB with all sources
 
 
 def with_detail(picture: Tensor, hole: Tensor, small: Tensor, small_hole: Tensor, where: Span) -> Tensor:
-    """`small` enlarged, with detail in the hole: float32 [3, h', w'], the part `where` of it; without meaning outside the hole.
+    """`small` enlarged, with detail in the hole: float32 [3, h', w'], the part `where` of it; undefined outside the hole.
 
     picture: float32 [3, H, W], known outside `hole`, bool [H, W]; small: float32 [3, h, w], whole, known outside `small_hole`,
-    bool [h, w]; where: rows and columns of the picture that are wanted.
+    bool [h, w]; where: rows and columns of the picture to return.
     """
     height, width = hole.shape
     rows, columns = small_hole.shape
@@ -57,7 +57,7 @@ def with_detail(picture: Tensor, hole: Tensor, small: Tensor, small_hole: Tensor
 
 
 class _Axis:
-    """Rows, or columns: where blocks of the small picture lie in the large one, and which of them lie over each wanted pixel."""
+    """Rows, or columns: positions of the small picture's blocks in the large one; which of them cover each requested pixel."""
 
     def __init__(self, length: int, small: int, wanted: slice, like: Tensor) -> None:
         self._scale, self._last = length / small, length - round(BLOCK * length / small)
@@ -72,11 +72,11 @@ class _Axis:
         self.covering = [self._over(back) for back in (0, 1)]
 
     def place(self, block: Tensor) -> Tensor:
-        """int64 px of the large picture at which a block that starts at `block` of the small one starts."""
+        """int64 px: start in the large picture of a block that starts at `block` in the small one."""
         return torch.round(block * self._scale).long().clamp_max(self._last)
 
     def _over(self, back: int) -> tuple[Tensor, Tensor]:
-        """(the last block but `back` that starts before each wanted pixel, int64 [n]; its weight there, float32 [n])."""
+        """(the last block but `back` that starts before each requested pixel, int64 [n]; its weight there, float32 [n])."""
         block = torch.searchsorted(self.starts, self.pixels, right=True) - 1 - back
         inside = self.pixels - self.starts[block.clamp_min(0)]
         weight = 0.5 - 0.5 * torch.cos(2 * math.pi * (inside + 1).float() / (self.length + 1))
@@ -84,12 +84,12 @@ class _Axis:
 
 
 def _alike(small: Tensor, hole: Tensor, down: _Axis, across: _Axis) -> tuple[Tensor, Tensor, Tensor] | None:
-    """For every block of the two axes y and x of the wholly known block most like it, int64 [T, U] each, and 1.0 where it needs
-    one and there is one, else 0.0, float32 [T, U].
+    """For every block: y and x of the most similar wholly known block, int64 [T, U] each; and 1.0 where the block needs one and
+    there is one, else 0.0, float32 [T, U].
     """
     rows, columns = hole.shape
     step = SOURCE_STEP
-    while ((rows - BLOCK) // step + 1) * ((columns - BLOCK) // step + 1) > MOST_SOURCES:
+    while ((rows - BLOCK) // step + 1) * ((columns - BLOCK) // step + 1) > MAX_SOURCES:
         step += 1
     missing = hole.float()[None, None]
     top, left = TARGET_STEP * down.first, TARGET_STEP * across.first
@@ -107,7 +107,7 @@ def _alike(small: Tensor, hole: Tensor, down: _Axis, across: _Axis) -> tuple[Ten
     there = F.unfold(small[None], BLOCK, stride=step)[0][:, sources]  # [192, m]
     size = torch.where(known[sources], there.square().sum(0), torch.inf)
     nearest = torch.cat(
-        [(size - 2 * part @ there).argmin(1) for part in wanted.split(ROWS)]
+        [(size - 2 * part @ there).argmin(1) for part in wanted.split(TARGETS_AT_ONCE)]
     )  # less a constant of each row
     chosen = torch.zeros_like(needed, dtype=torch.int64).scatter_(0, targets, sources[nearest])
     shape = down.count, across.count
@@ -117,5 +117,5 @@ def _alike(small: Tensor, hole: Tensor, down: _Axis, across: _Axis) -> tuple[Ten
 
 
 def _worth(mask: Tensor) -> Tensor:
-    """Indices, int64, where `mask` is True; on a GPU all: to ask how many there are would cost more than to compare them."""
+    """Indices, int64, where `mask` is True; on a GPU all indices: reading their number back costs more than comparing them."""
     return mask.nonzero()[:, 0] if mask.device.type == "cpu" else torch.arange(len(mask), device=mask.device)

@@ -1,4 +1,4 @@
-"""Fourier convolutions: from the first block on, every place sees the whole picture.
+"""Fourier convolutions: the receptive field is the whole picture from the first block on.
 
 Paper:     Suvorov, Logacheva, Mashikhin, et al., "Resolution-robust large mask inpainting with Fourier convolutions",
            WACV 2022, arXiv 2109.07161; Chi, Jiang, Mu, "Fast Fourier convolution", NeurIPS 2020.
@@ -31,13 +31,13 @@ def _conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1) -> nn.Sequ
 def membrane(pixels: Tensor, hole: Tensor) -> Tensor:
     """Known pixels, and a smooth surface spanned between them: pull-push (Gortler et al., "The lumigraph", 1996, section 3.4).
 
-    pixels: float [B, C, H, W], whatever in the hole; hole: float 0/1 [B, 1, H, W]. Returns float [B, C, H, W].
+    pixels: float [B, C, H, W], any value in the hole; hole: float 0/1 [B, 1, H, W]. Returns float [B, C, H, W].
     """
     colours, weights = pixels * (1 - hole), 1 - hole
     finer: list[tuple[Tensor, Tensor]] = []
     while (
         max(weights.shape[2:]) > 1
-    ):  # to ask whether anything is still missing would stop a GPU's queue at every scale
+    ):  # no early exit: reading back whether anything is still missing would stall a GPU's queue at every scale
         finer.append((colours, weights))
         total = F.avg_pool2d(weights, 2, ceil_mode=True)
         colours = F.avg_pool2d(colours * weights, 2, ceil_mode=True) / total.clamp_min(1e-6)
@@ -72,7 +72,7 @@ class SpectralTransform(nn.Module):
 
 
 class FourierConv(nn.Module):
-    """Two paths that feed each other: 3×3 convolutions, and the spectrum."""
+    """Two paths that feed each other: 3×3 convolutions and the spectral transform."""
 
     def __init__(self, near: int, far: int) -> None:
         super().__init__()
@@ -123,9 +123,9 @@ class FourierNet(nn.Module):
         self.last = nn.Sequential(last, nn.PixelShuffle(2))
 
     def forward(self, pixels: Tensor, hole: Tensor) -> tuple[Tensor, ...]:
-        """The picture completed, as the one stage there is.
+        """The completed picture, as the only stage.
 
-        pixels: float [B, 3, H, W] in [0, 1], whatever in the hole; hole: float 0/1 [B, 1, H, W], 1 = fill.
+        pixels: float [B, 3, H, W] in [0, 1], any value in the hole; hole: float 0/1 [B, 1, H, W], 1 = fill.
         Returns (float [B, 3, H, W],), not clipped, known pixels not copied.
         """
         hole = hole.float()

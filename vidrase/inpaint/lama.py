@@ -1,4 +1,4 @@
-"""LaMa as others export it: a TorchScript file that the user names (`--inpainter lama --inpainter-weights big-lama.pt`).
+"""LaMa as a TorchScript export that the user names (`--inpainter lama --inpainter-weights big-lama.pt`).
 
 Paper:     Suvorov, Logacheva, Mashikhin, et al., "Resolution-robust large mask inpainting with Fourier convolutions",
            WACV 2022, arXiv 2109.07161.
@@ -25,7 +25,7 @@ SIDE = 512  # px: about what it was trained and judged at
 
 
 class ScriptedLama(nn.Module):
-    """The export behind the call of our own networks."""
+    """The export with the interface of our own networks."""
 
     stride = 8
 
@@ -52,7 +52,7 @@ def load_lama(path: Path, *, trust: bool = False) -> tuple[nn.Module, dict[str, 
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", DeprecationWarning
-            )  # torch wants torch.export, the exports at hand are older
+            )  # torch recommends torch.export; published exports are older
             script = torch.jit.load(str(path), map_location="cpu")
     except (RuntimeError, ValueError, OSError) as error:
         raise WeightsCorrupt(f"{path.name} is no TorchScript file, or it is damaged; fetch it again") from error

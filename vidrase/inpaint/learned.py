@@ -1,6 +1,6 @@
-"""One way in and out for every learned inpainter: regions round the holes, at the scale the network knows, in batches.
+"""The pipeline of every learned inpainter: regions around the holes, at the network's training scale, in batches.
 
-Known pixels come back bit for bit. The same code serves processor and GPU: pictures go to the device once, and come back once.
+Known pixels are returned bit for bit. The same code runs on CPU and GPU: pictures are copied to the device once and back once.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from vidrase.inpaint.seam import seamless
 from vidrase.report import Note
 from vidrase.weights import EMBEDDED_INPAINTER
 
-BATCH, GPU_BATCH = 16, 64  # regions at a time, while memory lasts
+BATCH, GPU_BATCH = 16, 64  # regions in a batch, if memory allows
 
 
 class LearnedInpainter:
     """See `Inpainter`. `side`: the long side in px up to which the network was trained; larger regions are reduced to it."""
 
-    stride = 1  # it pads by itself
+    stride = 1  # the pipeline pads
 
     def __init__(
         self, name: str, network: nn.Module, *, side: int = 256, device: str = "auto", note: Note | None = None
@@ -47,7 +47,7 @@ class LearnedInpainter:
     def __call__(self, pixels: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
         """float32 [B, 3, H, W] RGB in [0, 1], bool [B, 1, H, W] True = fill -> float32 [B, 3, H, W]; known pixels unchanged.
 
-        A picture without a known pixel comes back as it is. Raises OutOfMemory when not even one region fits the device.
+        A picture without a known pixel is returned unchanged. Raises OutOfMemory when not even one region fits the device.
         """
         check(pixels, hole)
         labels, regions = find_regions(hole[:, 0], self.side)
@@ -80,9 +80,9 @@ class LearnedInpainter:
         return pictures.cpu().numpy()  # type: ignore[no-any-return]
 
     def _fill(self, pictures: Tensor, marks: Tensor, regions: Sequence[Region]) -> None:
-        """Write into the holes of `pictures`, [B, 3, H, W], what the network invents for `regions`, which are of one size.
+        """Write the network's output for `regions`, all of one size, into the holes of `pictures`, [B, 3, H, W].
 
-        What lies in a hole takes no part, so that it does not matter whether it was written before.
+        Pixels in a hole are no input, so it does not matter whether they were written before.
         """
         crops = [pictures[region.index][:, region.box[0], region.box[1]] for region in regions]
         numbers = [marks[region.index][region.box] for region in regions]
@@ -101,7 +101,7 @@ class LearnedInpainter:
             target.copy_(torch.where(number[rows, columns] == region.number, made, target))
 
     def _invented(self, known: Tensor, hole: Tensor) -> Tensor:
-        """What the network makes of float32 [N, 3, h, w] and bool [N, 1, h, w], whole pictures in [0, 1]."""
+        """The network's output for float32 [N, 3, h, w] and bool [N, 1, h, w]: whole pictures in [0, 1]."""
         height, width = hole.shape[2:]
         stride = int(self._network.stride)
         x, where = mirrored(torch.where(hole, 0.0, known), stride), mirrored(hole.float(), stride)
@@ -123,7 +123,7 @@ class LearnedInpainter:
 def load_learned(
     name: str, weights: Path | None, *, device: str = "auto", note: Note | None = None, trust: bool = False
 ) -> LearnedInpainter:
-    """The inpainter called `name` (pconv, contextual, fourier, lama) from a file; None: the fourier that ships.
+    """The inpainter called `name` (pconv, contextual, fourier, lama) from a file; None: the fourier network in the package.
 
     trust: whether it may be a program (TorchScript) that is not known by its sha256.
     Raises OptionError for a file of another network, WeightsMissing or WeightsCorrupt.
@@ -141,7 +141,7 @@ def load_learned(
 
 
 def _half(device: torch.device) -> torch.dtype:
-    """The number format for autocast: fp32 where nothing shorter is quicker."""
+    """The dtype for autocast: fp32 where no shorter one is faster."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     quick = getattr(torch.cpu, "_is_avx512_bf16_supported", None)

@@ -1,4 +1,4 @@
-"""A U-Net of partial convolutions: what is missing takes no part in any sum, and the hole closes layer by layer.
+"""A U-Net of partial convolutions: missing pixels enter no sum, and the hole closes layer by layer.
 
 Paper:     Liu, Reda, Shih, Wang, Tao, Catanzaro, "Image inpainting for irregular holes using partial convolutions",
            ECCV 2018, arXiv 1804.07723.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 
 class PartialConv2d(nn.Module):
-    """A convolution over what is known. Masks are the paper's here and in this file only: 1 = known."""
+    """A convolution over known pixels. Masks are the paper's here and in this file only: 1 = known."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, bias: bool = True) -> None:
         super().__init__()
@@ -83,9 +83,9 @@ class PartialConvUNet(nn.Module):
         self.up = nn.ModuleList(ups)
 
     def forward(self, pixels: Tensor, hole: Tensor) -> tuple[Tensor, ...]:
-        """The picture completed, as the one stage there is.
+        """The completed picture, as the only stage.
 
-        pixels: float [B, 3, H, W] in [0, 1], whatever in the hole; hole: float 0/1 [B, 1, H, W], 1 = fill.
+        pixels: float [B, 3, H, W] in [0, 1], any value in the hole; hole: float 0/1 [B, 1, H, W], 1 = fill.
         Returns (float [B, 3, H, W],), not clipped, known pixels not copied.
         """
         mask = 1.0 - hole.float()  # the paper's mask; nowhere else

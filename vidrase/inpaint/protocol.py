@@ -1,4 +1,4 @@
-"""What every inpainter is."""
+"""The protocols of inpainters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Inpainter(Protocol):
-    """Invents what is hidden, batch first, stateless."""
+    """Invents hidden pixels, batch first, stateless."""
 
     name: str
     stride: int
@@ -22,8 +22,8 @@ class Inpainter(Protocol):
 
 @runtime_checkable
 class Choosing(Inpainter, Protocol):
-    """One that takes texture from the picture."""
+    """An inpainter that copies texture from the picture."""
 
     def without(self, made: NDArray[np.bool_]) -> Inpainter:
-        """The same, that takes none from where something was made up before, bool [B, 1, H, W]."""
+        """The same inpainter, copying nothing from earlier inventions, bool [B, 1, H, W]."""
         ...

@@ -1,6 +1,6 @@
-"""Where pictures have to be completed: regions round their holes, and the size at which the network sees each.
+"""Regions around the holes of pictures, and the size at which the network gets each.
 
-Only masks are looked at, on the processor and in cells of a few pixels, so that nothing here waits for a device.
+Only masks are read, on the CPU and in cells of a few pixels, so that nothing here waits for a device.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-CONTEXT = 1.0  # of the hole's size on each side: what the network may look at
-LEAST_CONTEXT = 32  # px
+CONTEXT = 1.0  # margin on each side, in sizes of the hole: the network's input around it
+MIN_CONTEXT = 32  # px, smallest margin
 CELL = 4  # px a side; a row of a cell is one 32-bit word of the mask
-NEAR = 4  # cells: parts of a hole that come together when each grows by this are completed together
+JOIN_RADIUS = 4  # cells: parts of a hole that join when dilated by this are completed together
 GRID = (
     32  # px of the network's picture: context grows to a multiple, so that many regions have one size and share a batch
 )
@@ -25,22 +25,22 @@ Span = tuple[slice, slice]
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of one picture that is completed by one look of the network."""
+    """A part of one picture that is completed in one forward pass."""
 
     index: int
-    """The picture."""
+    """Index of the picture in its batch."""
     number: int
-    """What `labels` say where this region is to be filled."""
+    """Value of `labels` at the pixels of this region that are to be filled."""
     box: Span
     """px of the picture: the hole and its context."""
     hole: Span
-    """px of `box`: the rows and columns in which there is something to fill."""
+    """px of `box`: the rows and columns with pixels to fill."""
     size: tuple[int, int]
-    """px (h, w) at which the network sees `box`: at most its own side; smaller than the box when that is larger."""
+    """px (h, w) of the network's input for `box`: at most its training side; smaller than the box when that is larger."""
 
 
 def find_regions(hole: NDArray[np.bool_], side: int) -> tuple[NDArray[np.int16], list[Region]]:
-    """Regions round what is True in bool [B, H, W]; and labels int16 [B, H, W]: 0 known, else a region's number.
+    """Regions around the True pixels of bool [B, H, W], and labels int16 [B, H, W]: 0 known, else a region's number.
 
     side: px, the long side up to which the network was trained. A picture without a known pixel has no region.
     """
@@ -49,7 +49,7 @@ def find_regions(hole: NDArray[np.bool_], side: int) -> tuple[NDArray[np.int16],
     for index, cells in enumerate(_cells(hole)):
         if not cells.any() or (cells.all() and hole[index].all()):
             continue
-        joined = cv2.dilate(cells, np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8))
+        joined = cv2.dilate(cells, np.ones((2 * JOIN_RADIUS + 1, 2 * JOIN_RADIUS + 1), np.uint8))
         count, numbers = cv2.connectedComponents(joined)
         numbers = np.where(cells, numbers, 0).astype(np.int16)
         if count > 2:
@@ -61,7 +61,7 @@ def find_regions(hole: NDArray[np.bool_], side: int) -> tuple[NDArray[np.int16],
 
 
 def _cells(hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """[B, ⌈H/CELL⌉, ⌈W/CELL⌉]: 1 where something in the cell is to be filled."""
+    """[B, ⌈H/CELL⌉, ⌈W/CELL⌉]: 1 where a pixel of the cell is to be filled."""
     batch, height, width = hole.shape
     padded = np.pad(hole, ((0, 0), (0, -height % CELL), (0, -width % CELL)))
     words = np.ascontiguousarray(padded).view(np.uint32)
@@ -74,7 +74,7 @@ def _region(index: int, number: int, cells: NDArray[np.bool_], labels: NDArray[n
     own = labels[around] == number
     found = [_ends(own, axis) for axis in (0, 1)]
     edges = [(part.start + first, part.start + last + 1) for part, (first, last) in zip(around, found, strict=True)]
-    margin = max(LEAST_CONTEXT, int(CONTEXT * max(end - start for start, end in edges)))
+    margin = max(MIN_CONTEXT, int(CONTEXT * max(end - start for start, end in edges)))
     wide = [
         (max(0, start - margin), min(end + margin, limit))
         for (start, end), limit in zip(edges, labels.shape, strict=True)
@@ -92,6 +92,6 @@ def _region(index: int, number: int, cells: NDArray[np.bool_], labels: NDArray[n
 
 
 def _ends(mask: NDArray[np.bool_], axis: int) -> tuple[int, int]:
-    """The first and the last row (axis 0) or column (axis 1) in which something is True."""
+    """The first and the last row (axis 0) or column (axis 1) with a True pixel."""
     there = np.flatnonzero(mask.any(1 - axis))
     return int(there[0]), int(there[-1])

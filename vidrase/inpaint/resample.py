@@ -1,4 +1,4 @@
-"""Pictures on a device made smaller, larger and wider. Nothing here asks the device for a value: its queue never stops."""
+"""Reduction, enlargement and padding of pictures on a device. Nothing reads a value back, so the device's queue never stalls."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def reduced(picture: Tensor, hole: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Means over areas of what is known: (float32 [3, h, w], bool [h, w], True = mostly missing); nothing of the hole leaks in.
+    """Means of the known pixels over areas: (float32 [3, h, w], bool [h, w], True = mostly missing). The hole enters no mean.
 
-    picture: float32 [3, H, W]; hole: bool [H, W], True = missing; size: (h, w) px. At the size it has it comes back as it is.
+    picture: float32 [3, H, W]; hole: bool [H, W], True = missing; size: (h, w) px. At its own size it is returned unchanged.
     """
     height, width = hole.shape
     if size == (height, width):
@@ -37,7 +37,7 @@ def enlarged(small: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def mirrored(x: Tensor, stride: int) -> Tensor:
-    """[N, C, h, w] with both sides made multiples of `stride` by its mirror image, however small it is."""
+    """[N, C, h, w] with both sides padded to multiples of `stride` by reflection, at any size."""
     for axis in (2, 3):
         length = x.shape[axis]
         if length % stride:

@@ -1,4 +1,4 @@
-"""An invention put into the picture without the step at its rim, for a batch at once."""
+"""Inserts an invention into the picture without a step at its rim, for a batch at once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-RIM = 3  # px: known pixels beside the hole whose error is spread into it
-FADE = 8.0  # px: and how far in
-FAR = 32  # px: up to which distances are measured; e^(-FAR/FADE) is 2 %
+RIM = 3  # px: width of the known rim whose error is spread into the hole
+FADE = 8.0  # px: decay length of that correction inside the hole
+MAX_DISTANCE = 32  # px: largest distance that is measured; e^(-MAX_DISTANCE/FADE) is 2 %
 
 
 def seamless(known: Tensor, hole: Tensor, invented: Tensor) -> Tensor:
@@ -28,25 +28,27 @@ def seamless(known: Tensor, hole: Tensor, invented: Tensor) -> Tensor:
 
 
 def _gaussian(length: int, like: Tensor) -> Tensor:
-    """[length, length]: the weight of each sample at each place; outside there is nothing."""
-    place = torch.arange(length, device=like.device, dtype=torch.float32)
-    return torch.exp(-0.5 * ((place[:, None] - place) / FADE) ** 2) / (FADE * (2 * torch.pi) ** 0.5)
+    """[length, length]: the weight of each sample at each position; samples beyond the border have none."""
+    position = torch.arange(length, device=like.device, dtype=torch.float32)
+    return torch.exp(-0.5 * ((position[:, None] - position) / FADE) ** 2) / (FADE * (2 * torch.pi) ** 0.5)
 
 
 def depth(hole: Tensor) -> Tensor:
-    """float32 [N, 1, h, w] px from each pixel of the hole, bool, to the nearest known one; 0 outside, above `FAR` deep inside.
+    """float32 [N, 1, h, w] px from each hole pixel to the nearest known one; 0 outside, above `MAX_DISTANCE` deep inside.
+
+    hole: bool [N, 1, h, w].
 
     Felzenszwalb, Huttenlocher, "Distance transforms of sampled functions", 2012: along columns, then rows, minima of parabolas.
     """
-    squared = hole.float() * (2 * FAR * FAR + 1)
+    squared = hole.float() * (2 * MAX_DISTANCE * MAX_DISTANCE + 1)
     for axis in (2, 3):
-        pad = (0, 0, FAR, FAR) if axis == 2 else (FAR, FAR, 0, 0)
-        padded = F.pad(squared, pad, value=float(2 * FAR * FAR + 1))
+        pad = (0, 0, MAX_DISTANCE, MAX_DISTANCE) if axis == 2 else (MAX_DISTANCE, MAX_DISTANCE, 0, 0)
+        padded = F.pad(squared, pad, value=float(2 * MAX_DISTANCE * MAX_DISTANCE + 1))
         nearest = squared
-        for away in range(1, FAR + 1):
+        for away in range(1, MAX_DISTANCE + 1):
             both = torch.minimum(
-                padded.narrow(axis, FAR - away, squared.shape[axis]),
-                padded.narrow(axis, FAR + away, squared.shape[axis]),
+                padded.narrow(axis, MAX_DISTANCE - away, squared.shape[axis]),
+                padded.narrow(axis, MAX_DISTANCE + away, squared.shape[axis]),
             )
             nearest = torch.minimum(nearest, both.add_(float(away * away)))
         squared = nearest

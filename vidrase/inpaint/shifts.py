@@ -1,11 +1,11 @@
-"""Completion by a few shifts of the picture itself, cut together where the cuts show least: nothing is averaged, texture stays.
+"""Completion by a few shifts of the picture itself, joined along the least visible cuts: nothing is averaged, texture stays.
 
-Papers:  He, Sun, "Statistics of patch offsets for image completion", ECCV 2012 (the whole: most patches of a picture have their
-         like at a few typical distances; shifted by those, the picture covers the hole); Kwatra et al., "Graphcut textures",
+Papers:  He, Sun, "Statistics of patch offsets for image completion", ECCV 2012 (the method: most patches of a picture have a
+         match at a few typical offsets; shifted by those, the picture covers the hole); Kwatra et al., "Graphcut textures",
          SIGGRAPH 2003 (equation 1, the cost of a cut); Boykov, Veksler, Zabih, "Fast approximate energy minimization via
          graph cuts", PAMI 2001 (α-expansion); Boykov, Kolmogorov, PAMI 2004 (maximum flow, as PyMaxflow has it).
-Differs: typical distances come from a sample of exact neighbours under principal components; the rim is judged over a window, not
-         over single pixels; a guess of the coarse colours leads the choice; seams are feathered instead of a Poisson equation.
+Differs: typical offsets come from a sample of exact neighbours under principal components; the rim is judged over a window, not
+         over single pixels; a guess of the coarse colours guides the choice; seams are feathered instead of a Poisson equation.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from numpy.typing import NDArray
 
 from vidrase.inpaint.classical import OpenCvInpainter, check
 
-PATCH = 8  # px a side, for the statistics
+PATCH = 8  # px a side, for the offset statistics
 DIMENSIONS = 20  # principal components of a patch
-MOST_QUERIES = 1600  # patches whose likes are looked for
-MOST_NODES = 9000  # px of the hole at working size
+MAX_QUERIES = 1600  # patches whose matches are searched
+MAX_NODES = 9000  # px of the hole at working size, at most
 WORKING_SIDE = 300  # px: long side of the crop at working size, at most
-MARGIN = 1.0  # of the hole's size on each side
-SHORTEST = 1 / 15  # of the crop's long side: nearer likes are the same thing, not another
-SHIFTS = 48  # how many typical distances compete
-FIRST = 24  # of them by how common they are alone
-FEW = 6
-SWEEPS = 2  # of α-expansion over all of them
-UNKNOWN = 60.0  # grey levels: price of a cut where one of the two shows nothing
-POTTS = 1.5  # grey levels: price of any cut
-RIM = 2  # px at working size from which the rim is judged
+MARGIN = 1.0  # margin on each side, in sizes of the hole
+MIN_SHIFT = 1 / 15  # of the crop's long side: ignore closer matches (the same object, not a repetition)
+SHIFTS = 48  # typical offsets that compete
+MOST_FREQUENT = 24  # of these, how many are chosen by frequency alone
+MIN_CHOICES = 6  # further offsets must be valid where fewer than this many are
+SWEEPS = 2  # sweeps of α-expansion over all offsets
+UNKNOWN_COST = 60.0  # grey levels: cost of a cut where one of the two shifted pictures is unknown
+POTTS_COST = 1.5  # grey levels: cost of any cut
+RIM = 2  # px at working size: radius of the window in which the rim is compared
 RIM_WEIGHT = 3.0
-GUIDE = 0.3
-"""Price of a grey level between what is shifted in and the guess, both averaged over `GUIDE_SIDE` px at working size."""
+GUIDE_WEIGHT = 0.3
+"""Cost of a grey level between shifted picture and guess, both averaged over `GUIDE_SIDE` px at working size."""
 GUIDE_SIDE = 7
-FEATHER = 0.4  # of a pixel of either size: how softly shifts meet
-IMPOSSIBLE = 1e5
+FEATHER = 0.4  # px of either size: blur of the seam between two shifts
+INVALID_COST = 1e5
 
 Picture = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -45,12 +45,12 @@ Offsets = NDArray[np.intp]
 
 
 def can_shift() -> bool:
-    """Whether the library for maximum flow is there; it has no ready build for every platform."""
+    """Whether the maximum-flow library is installed; it has no wheel for every platform."""
     return find_spec("maxflow") is not None
 
 
 class ShiftInpainter:
-    """See the module. Any size; where nothing known is left to be shifted in, Telea's surface."""
+    """See the module. Any size; where no known pixel can be shifted in, Telea's surface."""
 
     name = "shifts"
     stride = 1
@@ -70,16 +70,16 @@ class ShiftInpainter:
 
 
 def completed(guess: Picture, hole: Mask, made: Mask | None = None) -> Picture:
-    """float32 [H, W, 3] in [0, 1]: `guess`, which shows in the hole roughly what goes there, with what is shifted in instead.
+    """float32 [H, W, 3] in [0, 1]: `guess`, which shows the coarse colours in the hole, replaced there by shifted pixels.
 
-    Where nothing can be, the guess stays. made: bool [H, W] what is known, but was invented itself: nothing is taken from there,
-    or with every time detail would be lost.
+    Where no pixel can be shifted in, the guess stays. made: bool [H, W] known pixels that are inventions themselves: nothing is
+    copied from them, as each copy would lose detail.
     """
     crop = surroundings(hole)
     full, where = guess[crop], hole[crop]
     barred = where if made is None else where | made[crop]
     height, width = where.shape
-    scale = min(1.0, WORKING_SIDE / max(height, width), float(np.sqrt(MOST_NODES / max(int(where.sum()), 1))))
+    scale = min(1.0, WORKING_SIDE / max(height, width), float(np.sqrt(MAX_NODES / max(int(where.sum()), 1))))
     size = max(round(height * scale), 1), max(round(width * scale), 1)
     small_hole, small_barred = (
         cv2.resize(mask.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) > 0
@@ -98,7 +98,7 @@ def completed(guess: Picture, hole: Mask, made: Mask | None = None) -> Picture:
 
 
 def surroundings(hole: Mask) -> tuple[slice, slice]:
-    """Rows and columns of what may be shifted in."""
+    """Rows and columns of the crop from which pixels may be shifted in."""
     rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
     margin = max(int(MARGIN * max(rows[-1] - rows[0], columns[-1] - columns[0])), 48)
     return (
@@ -108,7 +108,7 @@ def surroundings(hole: Mask) -> tuple[slice, slice]:
 
 
 def typical_offsets(picture: Picture, hole: Mask) -> Offsets:
-    """(down, right) px [K, 2]: the distances at which the known part repeats itself most, the commonest first.
+    """(down, right) px [K, 2]: the offsets at which the known part repeats most, the most frequent first.
 
     picture: float32 [H, W, 3]; hole: bool [H, W].
     """
@@ -135,11 +135,11 @@ def typical_offsets(picture: Picture, hole: Mask) -> Offsets:
     likeness = np.column_stack([-2 * known, np.square(known).sum(1)]).T
     ends = np.column_stack([rows, columns]).astype(np.float32)
     lengths = np.column_stack([-2 * ends, np.square(ends).sum(1)]).T
-    # likes are looked for where it matters: near the hole
+    # search matches where they matter: near the hole
     away = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)[rows, columns]
-    near = np.argsort(away, kind="stable")[: 4 * MOST_QUERIES]
-    near = near[:: max(len(near) // MOST_QUERIES, 1)]
-    shortest = SHORTEST * max(height, width)
+    near = np.argsort(away, kind="stable")[: 4 * MAX_QUERIES]
+    near = near[:: max(len(near) // MAX_QUERIES, 1)]
+    shortest = MIN_SHIFT * max(height, width)
     votes = np.zeros((2 * height + 1, 2 * width + 1), np.float32)
     for start in range(0, len(near), 64):
         part = near[start : start + 64]
@@ -157,7 +157,7 @@ def typical_offsets(picture: Picture, hole: Mask) -> Offsets:
 
 
 def _shifted(picture: Picture, hole: Mask, box: tuple[slice, slice], offset: NDArray[np.intp]) -> tuple[Picture, Mask]:
-    """What `box` shows when the picture is moved there by `offset`, and where that is known."""
+    """Content of `box` when the picture is shifted by `offset`, and where it is known."""
     shape = box[0].stop - box[0].start, box[1].stop - box[1].start
     image, known = np.zeros((*shape, 3), picture.dtype), np.zeros(shape, bool)
     source, target = [], []
@@ -173,7 +173,7 @@ def _shifted(picture: Picture, hole: Mask, box: tuple[slice, slice], offset: NDA
 def _cut(
     picture: Picture, hole: Mask, barred: Mask, offsets: Offsets
 ) -> tuple[NDArray[np.int32], NDArray[np.intp], tuple[int, int]]:
-    """(which shift each pixel of the hole takes [h, w], -1: none; the shifts that competed; (y, x) of the box)."""
+    """(index of the shift for each pixel of the hole [h, w], -1: none; the shifts that competed; (y, x) of the box)."""
     rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
     pad = RIM + 1
     box = (
@@ -187,8 +187,8 @@ def _cut(
     for k, offset in enumerate(offsets[: 12 * SHIFTS]):
         image, valid = _shifted(picture, barred, box, offset)
         serves = valid & wanted
-        # the common ones first; those that follow must serve where few do
-        if len(chosen) > FIRST and float((serves & (count < FEW)).sum()) < 0.02 * wanted.sum():
+        # the most frequent first; later ones must be valid where few are
+        if len(chosen) > MOST_FREQUENT and float((serves & (count < MIN_CHOICES)).sum()) < 0.02 * wanted.sum():
             continue
         chosen.append(k)
         shown.append((image, valid))
@@ -198,17 +198,17 @@ def _cut(
     images = np.stack([image for image, _ in shown])  # [K, h, w, 3]
     valid = np.stack([v for _, v in shown])
     known = ~wanted
-    unary = np.where(valid, 0, IMPOSSIBLE).astype(np.float32)
+    unary = np.where(valid, 0, INVALID_COST).astype(np.float32)
     window = (2 * RIM + 1, 2 * RIM + 1)
     near = cv2.boxFilter(known.astype(np.float32), -1, window, normalize=False)
     for k in range(len(images)):
-        gap = np.where(valid[k], _apart(images[k], picture[box]), UNKNOWN) * known
+        gap = np.where(valid[k], _apart(images[k], picture[box]), UNKNOWN_COST) * known
         judged = cv2.boxFilter(gap.astype(np.float32), -1, window, normalize=False) / np.maximum(near, 1)
         unary[k] += RIM_WEIGHT * judged * (near > 0)
-    # what is shifted in should have, by and large, the colours that are expected there
+    # shifted pixels should have roughly the colours of the guess
     broad = cv2.blur(picture, (GUIDE_SIDE, GUIDE_SIDE))
     for k, offset in enumerate(offsets[chosen]):
-        unary[k] += GUIDE * np.minimum(_apart(_shifted(broad, barred, box, offset)[0], broad[box]), UNKNOWN)
+        unary[k] += GUIDE_WEIGHT * np.minimum(_apart(_shifted(broad, barred, box, offset)[0], broad[box]), UNKNOWN_COST)
     labels = _expanded(images, valid, unary, wanted)
     labels[~valid.any(0) | ~wanted] = -1
     return labels, np.array(chosen, np.intp), (box[0].start, box[1].start)
@@ -242,7 +242,7 @@ def _expanded(images: Picture, valid: NDArray[np.bool_], unary: NDArray[np.float
         if fresh:
             at_p, at_q = labels[p], labels[q]
             now, now_known = colours[labels, every], known[labels, every]
-            # what the one's shift shows at the other's place
+            # what one pixel's shift shows at the other's position
             there, there_known = colours[at_p, q], known[at_p, q]
             here, here_known = colours[at_q, p], known[at_q, p]
             same = at_p == at_q
@@ -252,7 +252,9 @@ def _expanded(images: Picture, valid: NDArray[np.bool_], unary: NDArray[np.float
         step = _gap(now, new, now_known & new_known)
         q_goes = np.where(at_p == alpha, 0, step[p] + _gap(there, new[q], there_known & new_known[q]))
         p_goes = np.where(at_q == alpha, 0, step[q] + _gap(here, new[p], here_known & new_known[p]))
-        now_costs = np.minimum(stay, q_goes + p_goes)  # else no cut can say it (Kolmogorov, Zabih 2004, section 4)
+        now_costs = np.minimum(
+            stay, q_goes + p_goes
+        )  # else no cut can represent the cost (Kolmogorov, Zabih 2004, section 4)
         terminal = (costs[alpha] - costs[labels, every]).astype(np.float64)
         terminal += np.bincount(p, p_goes - now_costs, len(where)) - np.bincount(q, p_goes, len(where))
         graph = maxflow.Graph[float](len(where), len(p))
@@ -275,10 +277,10 @@ def _joined(one: NDArray[np.intp], other: NDArray[np.intp]) -> tuple[NDArray[np.
 
 
 def _gap(a: Picture, b: Picture, known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Price [N] of half a cut between what is shown as a and as b, [N, 3] each."""
+    """Cost [N] of half a cut between the colours a and b, [N, 3] each."""
     difference = a - b
     gap = np.sqrt(np.einsum("ij,ij->i", difference, difference))
-    return np.where(known, gap, np.float32(UNKNOWN)) + np.float32(POTTS / 2)
+    return np.where(known, gap, np.float32(UNKNOWN_COST)) + np.float32(POTTS_COST / 2)
 
 
 def _composed(
@@ -289,7 +291,7 @@ def _composed(
     offsets: Offsets,
     scale: tuple[float, float],
 ) -> tuple[Picture, Mask]:
-    """`guess` with what is shifted in, at full size, and where nothing could be; labels: int32 at working size, -1: nothing."""
+    """`guess` with the shifted pixels, at full size, and where there are none; labels: int32 at working size, -1: nothing."""
     height, width = hole.shape
     box = (slice(0, height), slice(0, width))
     total, sums = np.zeros((height, width), np.float32), np.zeros(guess.shape, np.float32)

@@ -36,7 +36,7 @@ def build(net: str, layout: Mapping[str, int]) -> nn.Module:
 
 
 def save_network(network: nn.Module, path: Path, card: Mapping[str, Any]) -> str:
-    """Write weights and `card` (JSON; must hold `net`, `layout`, `side`) and their digest; both appear whole or not at all."""
+    """Write weights and `card` (JSON; must hold `net`, `layout`, `side`) and their digest; both appear complete or not at all."""
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         keep = "norm" in name or "running_" in name or value.ndim < 2 or not value.is_floating_point()
@@ -44,7 +44,7 @@ def save_network(network: nn.Module, path: Path, card: Mapping[str, Any]) -> str
     part, note = path.with_name(path.name + ".part"), path.with_suffix(".json.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(part), metadata={_KEY: json.dumps({**card, "kind": _KIND})})
-    part.chmod(0o644)  # safetensors makes it readable by its owner alone
+    part.chmod(0o644)  # safetensors makes the file readable by its owner only
     digest = _digest(part)
     record = {"file": path.name, "sha256": digest, "bytes": part.stat().st_size}
     note.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -54,9 +54,9 @@ def save_network(network: nn.Module, path: Path, card: Mapping[str, Any]) -> str
 
 
 def load_network(path: Path, net: str | None = None) -> tuple[nn.Module, dict[str, Any]]:
-    """(network in eval mode, fp32, on the processor; its card) of a file of `save_network`.
+    """(network in eval mode, fp32, on the CPU; its card) of a file of `save_network`.
 
-    net: what it must be; None takes any. Raises WeightsMissing, WeightsCorrupt, or OptionError when it is another network.
+    net: expected network; None accepts any. Raises WeightsMissing, WeightsCorrupt, or OptionError when it is another network.
     """
     if not path.is_file():
         raise WeightsMissing(f"no inpainter weights at {path}; train some with `vidrase train inpainter`")
@@ -85,7 +85,7 @@ def load_network(path: Path, net: str | None = None) -> tuple[nn.Module, dict[st
 def _check_digest(path: Path) -> None:
     note = path.with_suffix(".json")
     if not note.exists():
-        return  # a file of one's own: no pickle in it, so nothing worse than a wrong answer can come of it
+        return  # the user's own file without a digest: it holds no pickle, so it cannot run code
     try:
         wanted = json.loads(note.read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,7 +1,7 @@
-"""A network's colours with the picture's own texture: what goes where is the one's, how it looks in detail the other's.
+"""A network's colours with the picture's own texture: the network gives the coarse part, shifts of the picture the detail.
 
-A small network knows that grass goes on, but paints it smooth; shifts of the picture bring real blades, but not always in the
-right light. The network's answer leads the choice of shifts. Where a hole is thick and both agree on the coarse colours, the
+A small network continues grass, but paints it smooth. Shifts of the picture bring real blades, but not always in the right
+light. The network's output guides the choice of shifts. Where a hole is thick and both agree on the coarse colours, the
 shifts are taken as they are; elsewhere only their fine part is added, where the network's own is weaker.
 """
 
@@ -18,15 +18,15 @@ from vidrase.inpaint.classical import check
 from vidrase.inpaint.protocol import Inpainter
 from vidrase.inpaint.shifts import completed, surroundings
 
-SIDE = 256  # px: long side of the surroundings that the lengths below are meant for
-FINE = 4.0  # px: sigma that parts fine from coarse
-SLIM = 4.0  # px: half the width of a hole up to which texture would not be seen
+SIDE = 256  # px: long side of the surroundings to which the lengths below refer
+FINE_SIGMA = 4.0  # px: sigma of the blur that separates fine from coarse
+NO_TEXTURE_BELOW = 4.0  # px: half the width of a hole up to which no texture is added (it would not be visible)
 THIN, THICK = (
     12.0,
     20.0,
-)  # px: the same, up to which the network alone gives the coarse part, and from which it need not
+)  # px, half widths: below THIN the network alone gives the coarse part; above THICK shifts may give it alone
 AGREE, DISAGREE = 10.0, 30.0
-"""Grey levels between the coarse parts: up to which shifts are believed, and from which not at all."""
+"""Grey levels between the coarse parts: up to AGREE shifts are used as they are, from DISAGREE not at all."""
 
 Picture = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -39,7 +39,7 @@ class TexturedInpainter:
     stride = 1
 
     def __init__(self, load: Callable[[], Inpainter]) -> None:
-        """load: gives the network once something has to be invented; most clips need none."""
+        """load: called for the network when something has to be invented; most clips need none."""
         self._load = load
         self._network: Inpainter | None = None
         self._made: NDArray[np.bool_] | None = None
@@ -67,39 +67,39 @@ class TexturedInpainter:
 
 
 def textured(smooth: Picture, hole: Mask, made: Mask | None = None) -> Picture:
-    """float32 [H, W, 3] in [0, 1]: `smooth` with texture in the hole, where it has none itself.
+    """float32 [H, W, 3] in [0, 1]: `smooth` with texture added in the hole where it has none.
 
-    made: bool [H, W] what was invented before: its texture is second-hand.
+    made: bool [H, W] earlier inventions: no texture is copied from them.
     """
     crop = surroundings(hole)
     own, where = smooth[crop], hole[crop]
     shifted = completed(smooth, hole, made)[crop]
     unit = max(max(where.shape) / SIDE, 0.25)
-    sigma = FINE * unit
+    sigma = FINE_SIGMA * unit
     shifted_coarse, own_coarse = (cv2.GaussianBlur(picture, (0, 0), sigma) for picture in (shifted, own))
     fine = shifted - shifted_coarse
     weaker = 1 - _strength(own - own_coarse, where, 2 * sigma) / _strength(fine, where, 2 * sigma)
     thickness = _thickness(where, unit)
-    visible = np.clip((thickness - SLIM) / (THIN - SLIM), 0, 1)
+    visible = np.clip((thickness - NO_TEXTURE_BELOW) / (THIN - NO_TEXTURE_BELOW), 0, 1)
     mixed = own + (visible * np.clip(weaker, 0, 1))[..., None] * fine
     apart = 255 * np.sqrt(np.square(shifted_coarse - own_coarse).mean(2))
-    believed = cv2.GaussianBlur(np.clip((DISAGREE - apart) / (DISAGREE - AGREE), 0, 1), (0, 0), sigma)
-    believed = (believed * np.clip((thickness - THIN) / (THICK - THIN), 0, 1))[..., None]
+    trust = cv2.GaussianBlur(np.clip((DISAGREE - apart) / (DISAGREE - AGREE), 0, 1), (0, 0), sigma)
+    trust = (trust * np.clip((thickness - THIN) / (THICK - THIN), 0, 1))[..., None]
     out = smooth.copy()
-    made = np.clip(believed * shifted + (1 - believed) * mixed, 0, 1)
+    made = np.clip(trust * shifted + (1 - trust) * mixed, 0, 1)
     out[crop] = np.where(where[..., None], made, own)
     return out
 
 
 def _strength(fine: Picture, where: Mask, sigma: float) -> NDArray[np.float32]:
-    """Root mean square [H, W] of what is fine, over the hole near each place: the known part has its own texture."""
+    """Local root mean square [H, W] of the fine part, over pixels of the hole only: the known part has its own texture."""
     inside = where.astype(np.float32)
     sums = cv2.GaussianBlur(np.square(fine).sum(2) * inside, (0, 0), sigma)
     return np.sqrt(sums / np.maximum(cv2.GaussianBlur(inside, (0, 0), sigma), 1e-3)) + np.float32(1e-4)
 
 
 def _thickness(where: Mask, unit: float) -> NDArray[np.float32]:
-    """Half the width [H, W] of the hole near each place, in `unit` px."""
+    """Half the width [H, W] of the hole near each pixel, in `unit` px."""
     depth = cv2.distanceTransform(where.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) / np.float32(unit)
     # at a size where a unit is a pixel or less: the cost of widening grows with the third power of the size
     height, width = where.shape
@@ -109,5 +109,5 @@ def _thickness(where: Mask, unit: float) -> NDArray[np.float32]:
     )
     reach = 2 * round(THICK * unit * scale) + 1
     widest = cv2.dilate(small, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-    widest = cv2.GaussianBlur(widest, (0, 0), FINE * unit * scale)
+    widest = cv2.GaussianBlur(widest, (0, 0), FINE_SIGMA * unit * scale)
     return widest if scale == 1 else cv2.resize(widest, (width, height), interpolation=cv2.INTER_LINEAR)
