@@ -216,7 +216,7 @@ def test_the_check_knows_a_right_motion_from_a_wrong_one(told: float, least: flo
     chain.source[:] = 6  # two frames away
     check = SelfCheck()
     assert check.psnr is None
-    check.try_chains(here, [chain], moments, 4)
+    check.check_trajectories(here, [chain], moments, 4)
     assert check.psnr is not None
     assert least < check.psnr < most
 

@@ -96,7 +96,7 @@ def test_what_stands_still_before_the_camera_is_background_and_what_walks_is_not
     stands, walks = rectangle(20, 30, 20, 60), rectangle(90, 30, 20, 60)
     beyond[walks] = (3, 0)
     trusted = ~rectangle(120, 0, 40, 120)
-    moving = independent_motion(stands | walks, beyond, trusted, speed=2.0, halo=4, most=2000)
+    moving = independent_motion(stands | walks, beyond, trusted, speed=2.0, halo=4, max_size=2000)
     assert not moving[stands].any()
     assert moving[walks].mean() > 0.9
     assert not moving[~(stands | walks)].any()
@@ -106,7 +106,7 @@ def test_a_foot_that_stands_for_a_moment_belongs_to_its_walker() -> None:
     beyond = np.zeros((*SIZE, 2), np.float32)
     walker, foot = rectangle(60, 20, 24, 80), rectangle(60, 88, 24, 12)
     beyond[walker & ~foot] = (-4, 0)
-    moving = independent_motion(walker, beyond, np.ones(SIZE, bool), speed=0.0, halo=4, most=3000)
+    moving = independent_motion(walker, beyond, np.ones(SIZE, bool), speed=0.0, halo=4, max_size=3000)
     assert moving[foot].all()
     # of what is larger than the hole the hole hides a part
-    assert not independent_motion(walker, beyond, np.ones(SIZE, bool), speed=0.0, halo=4, most=1000).any()
+    assert not independent_motion(walker, beyond, np.ones(SIZE, bool), speed=0.0, halo=4, max_size=1000).any()

@@ -27,9 +27,7 @@ def _candidate(step: float, doubt: float) -> tuple[Candidate, SampleSites]:
     rim = np.zeros(len(places.x) - places.count, np.float32)
     source = np.concatenate([np.where(right, 7, 3), np.full(len(rim), -1)]).astype(np.int32)
     values = np.concatenate([100 + step * right + texture, rim]).astype(np.float32)
-    return Candidate(
-        source, np.zeros(len(values), np.float32), [values], np.full(places.count, doubt, np.float32)
-    ), places
+    return Candidate(source, [values], np.full(places.count, doubt, np.float32)), places
 
 
 def _step(candidate: Candidate, places: SampleSites) -> tuple[float, float]:

@@ -54,6 +54,6 @@ def test_displacements_are_mixed_among_pixels_of_one_source_only() -> None:
     origins.dx[:, :3] = np.arange(3)
     origins.dx[:, 3:] = 100
     x, y = np.array([0.5, 2.4, 2.6, 4.5], np.float32), np.full(4, 1.5, np.float32)
-    source, dx, _, _ = interpolate(origins, GridPoints.of(origins.box, x, y))
+    source, dx, _ = interpolate(origins, GridPoints.of(origins.box, x, y))
     assert source.tolist() == [1, 1, 2, 2]
     assert np.allclose(dx, [0.5, 2, 100, 100])

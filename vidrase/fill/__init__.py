@@ -1,7 +1,7 @@
-"""The fill stage: the true background where any frame shows it, elsewhere an invention carried through time.
+"""The fill stage: the true background where any frame shows it, elsewhere synthesis that is warped from frame to frame.
 
-Invariants: planes outside a hole are bit-identical; a frame without a hole, or that passes, leaves as the same object and is not
-counted; at most `frames_held` frames are held; nothing is taken from the other side of a scene cut.
+Invariants: planes outside a hole are bit-identical. A frame without a hole, or with `passes` set, is returned as the same object
+and is not counted. At most `frames_held` frames are held. No pixel comes from the other side of a scene cut.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["fill", "frames_held", "shadowed", "window_radius"]
 
 
 def frames_held(options: FillOptions) -> int:
-    """The most frames that `fill` holds at once."""
+    """The largest number of frames that `fill` holds at once."""
     return (
         2 * window_radius(options)
         + 2
@@ -40,19 +40,20 @@ def shadowed(
     survey: ShotAnalysis | None,
     shots: Shots | None = None,
 ) -> Generator[HoleFrame, None, None]:
-    """Complete holes, with the shadows and traces of what is in them where the options want it: one out for each in.
+    """Add the residuals of the objects (shadows, traces) to the holes if the options ask for it. Yields one item per input item.
 
-    shots: the numbers of the shots, if other stages ask as well; None: the survey's.
+    survey: the shot analysis; None: there was none. It gives the background plate and the key frames.
+    shots:  the shot numbers, if other stages share them; None: those of `survey`.
     """
     if not options.shadows or options.mode == "image":
         return iter_closable(upstream)
 
-    def album_of(frame: Frame) -> KeyframeMosaic | None:
+    def mosaic_of(frame: Frame) -> KeyframeMosaic | None:
         shot = survey.shot(frame.index) if survey is not None else None
         return shot.mosaic if shot is not None else None
 
     return add_residuals(
-        upstream, flow, lambda frame: plate_of(survey, options, frame), album_of, shots or shots_of(survey)
+        upstream, flow, lambda frame: plate_of(survey, options, frame), mosaic_of, shots or shots_of(survey)
     )
 
 
@@ -67,18 +68,19 @@ def fill(
     note: Callable[[str], None],
     shots: Shots | None = None,
 ) -> Generator[Frame, None, None]:
-    """Frames with their holes filled: one out for each in, same order and times.
+    """Fill the holes. Yields one frame per input frame, in the same order and with the same times.
 
-    survey: what the first pass saw of the background; None when there was none.
-    stats:  counted into while frames pass.
-    shots:  the numbers of the shots, if other stages ask as well; None: the survey's.
+    survey: the shot analysis of the first pass; None: there was none.
+    stats:  counters, updated while frames pass.
+    note:   called with one line of text for each fallback.
+    shots:  the shot numbers, if other stages share them; None: those of `survey`.
     """
     source = iter(upstream)
     filler = Filler(options, flow, inpainter, survey, stats, note, shots or shots_of(survey))
     try:
-        for found in source:
-            filler.push(found)
-            del found
+        for hole_frame in source:
+            filler.push(hole_frame)
+            del hole_frame
             while filler.ready():
                 yield filler.pop()
         while filler.waiting():

@@ -1,4 +1,4 @@
-"""Colours of the hole from where its pixels are seen: planes sampled one by one at native resolution, then matched in light."""
+"""Sample the sources of a hole plane by plane at native resolution, compensate their exposure and blend them."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleSites:
-    """The points of one plane grid that want a colour: those of the hole, then those of the rim around it."""
+    """The points of one plane grid that need a value: those of the hole, then those of the rim around it."""
 
     hole: PlaneHole
     x: Points
     y: Points
-    """Luma px."""
+    """[N] luma px."""
     count: int
-    """How many of them are in the hole; the others are rim."""
+    """Number of points in the hole; the others are the rim's."""
     rim: tuple[NDArray[np.intp], NDArray[np.intp]]
-    """Rows and columns of the rim's samples in the plane."""
+    """(rows, columns) of the rim's samples in the plane, [R] each."""
     reach: int
-    """Width of the rim in samples."""
+    """Width of the rim, samples."""
 
     @classmethod
     def of(cls, hole: PlaneHole, shape: tuple[int, int], rim: int) -> SampleSites:
-        """The points of `hole` in a plane of `shape`, with a rim of `rim` samples around it."""
+        """The points of `hole` in a plane of `shape` (rows, columns), with a rim of `rim` samples around it."""
         x, y = hole.points()
         rows, columns = hole.area.shape
         top, left = max(hole.top - rim, 0), max(hole.left - rim, 0)
@@ -53,52 +53,52 @@ class SampleSites:
         return cls(hole, np.concatenate([x, rim_x]), np.concatenate([y, rim_y]), len(x), (rim_rows, rim_columns), rim)
 
     def between(self, grid: WorkGrid, box: Box) -> GridPoints:
-        """The places on the working grid, within `box`."""
+        """The points on the work grid, within `box`."""
         return GridPoints.of(box, *grid.to_grid(self.x, self.y))
 
     def rim_of(self, planes: Sequence[NDArray], numbers: list[int]) -> list[NDArray]:
-        """[R] samples of the rim, of those of `planes` that are named."""
+        """[R] samples of the rim for each of the `planes` in `numbers`."""
         return [planes[number][self.rim] for number in numbers]
 
     def only(self, chosen: NDArray[np.intp]) -> SampleSites:
-        """Some of the hole's points, no rim."""
+        """The points of the hole with the indices `chosen`, without a rim."""
         nothing = np.zeros(0, np.intp)
         return SampleSites(self.hole, self.x[chosen], self.y[chosen], len(chosen), (nothing, nothing), self.reach)
 
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """One way to colour the points of a plane grid."""
+    """One set of values for the points of a plane grid, from one source map."""
 
     source: NDArray[np.int32]
-    """[N], -1: nowhere."""
+    """[N] number of the source; -1: none."""
     values: list[Values]
-    """One [N] for each plane of this grid."""
+    """[N] sample values for each plane of this grid."""
     rim_error: Values | None = None
-    """[places.count] expected error, sample values, from how well the rim agrees."""
+    """[sites.count] expected error, sample values: the difference at the rim, interpolated into the hole."""
 
     @property
     def valid(self) -> NDArray[np.bool_]:
-        """bool [N]"""
+        """bool [N]: which points have a source."""
         return self.source >= 0
 
 
 def sample_sources(
     origins: SourceMap,
-    places: SampleSites,
+    sites: SampleSites,
     planes: list[int],
     points: GridPoints,
     grid: WorkGrid,
     picture_of: Callable[[int], SourcePlanes],
 ) -> Candidate:
-    """The colours that `origins` promise for `places`, from the `planes` of the pictures they name.
+    """Sample the `planes` of the sources in `origins` at `sites`.
 
-    points: the places within the box of `origins`, see `Places.between`.
+    points: the sites within the box of `origins`, see `SampleSites.between`. picture_of: the planes of a source by its number.
     """
     source, dx, dy = interpolate(origins, points)
-    x, y = places.x + dx / np.float32(grid.scale_x), places.y + dy / np.float32(grid.scale_y)
+    x, y = sites.x + dx / np.float32(grid.scale_x), sites.y + dy / np.float32(grid.scale_y)
     values = np.zeros((len(x), len(planes)), np.float32)
-    # short numbers are sorted several times as fast
+    # int16 sorts several times as fast
     order = np.argsort(source.astype(np.int16) if source.max(initial=0) < 1 << 15 else source, kind="stable")
     sources, starts = np.unique(source[order], return_index=True)
     ends = np.append(starts[1:], len(order))
@@ -106,56 +106,55 @@ def sample_sources(
         if number < 0:
             continue
         chosen = order[start:end]
-        hole = places.hole
+        hole = sites.hole
         values[chosen] = picture_of(number).at(planes, x[chosen], y[chosen], hole.shift_y, hole.shift_x)
     return Candidate(source, [np.ascontiguousarray(values[:, k]) for k in range(len(planes))])
 
 
 LIGHT_REACH = 24 / 255
-"""Largest difference of light between two moments that is evened out, of full scale."""
-CELL = 4  # samples a side over which the rim's difference is averaged: texture that does not quite match cancels out
+"""Largest exposure difference between two frames that is compensated, share of full scale."""
+CELL = 4  # samples: side of the cells over which the difference at the rim is averaged; texture out of register cancels out
 
 
-def compensate_exposure(candidate: Candidate, places: SampleSites, truth: Sequence[NDArray], reach: float) -> None:
-    """Make the candidate's brightness and tint agree with the picture at the rim, by a smooth offset in the hole.
+def compensate_exposure(candidate: Candidate, sites: SampleSites, rim_values: Sequence[NDArray], reach: float) -> None:
+    """Add a smooth offset per plane, so that the candidate agrees with the frame at the rim. Also sets `rim_error`.
 
-    truth: [R] what the rim's samples are, of each plane that the candidate has values of. reach: largest offset believed, in
-    sample values.
+    rim_values: [R] samples of the frame at the rim, for each plane of the candidate. reach: largest offset, sample values.
     """
-    valid = candidate.valid[places.count :]
+    valid = candidate.valid[sites.count :]
     if not valid.any() or not rules.enabled("blend.exposure"):
         return
-    hole = places.hole
+    hole = sites.hole
     rows, columns = hole.area.shape
-    pad = CELL * (places.reach // CELL + 1)
+    pad = CELL * (sites.reach // CELL + 1)
     shape = ((rows + 2 * pad) // CELL + 1, (columns + 2 * pad) // CELL + 1)
-    rim_rows, rim_columns = (v[valid] for v in places.rim)
+    rim_rows, rim_columns = (v[valid] for v in sites.rim)
     cell = ((rim_rows - hole.top + pad) // CELL) * shape[1] + (rim_columns - hole.left + pad) // CELL
     count = np.bincount(cell, minlength=shape[0] * shape[1]).astype(np.float32).reshape(shape)
-    offsets = np.empty((*shape, len(truth)), np.float32)
-    for k, own in enumerate(truth):
-        gap = own[valid].astype(np.float32) - candidate.values[k][places.count :][valid]
+    offsets = np.empty((*shape, len(rim_values)), np.float32)
+    for k, rim_plane in enumerate(rim_values):
+        difference = rim_plane[valid].astype(np.float32) - candidate.values[k][sites.count :][valid]
         if k == 0:
-            misfit = np.minimum(np.abs(gap), 3 * reach)
-        gap = np.clip(gap, -reach, reach)
-        offsets[..., k] = np.bincount(cell, gap, minlength=shape[0] * shape[1]).reshape(shape)
-    doubt = np.bincount(cell, misfit, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float32)
-    doubt = cv2.GaussianBlur(doubt, (0, 0), 1.0)[..., None]
+            mismatch = np.minimum(np.abs(difference), 3 * reach)
+        difference = np.clip(difference, -reach, reach)
+        offsets[..., k] = np.bincount(cell, difference, minlength=shape[0] * shape[1]).reshape(shape)
+    cell_error = np.bincount(cell, mismatch, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float32)
+    cell_error = cv2.GaussianBlur(cell_error, (0, 0), 1.0)[..., None]
     weight = cv2.GaussianBlur(count, (0, 0), 1.0)
     mean = cv2.GaussianBlur(offsets, (0, 0), 1.0).reshape(offsets.shape) / np.maximum(weight, 1e-6)[..., None]
-    sure = np.where(count > 0, np.minimum(weight, 1), 0).astype(np.float32)
-    field = membrane(np.concatenate([mean, doubt / np.maximum(weight, 1e-6)[..., None]], axis=2), sure)
+    cell_weight = np.where(count > 0, np.minimum(weight, 1), 0).astype(np.float32)
+    field = membrane(np.concatenate([mean, cell_error / np.maximum(weight, 1e-6)[..., None]], axis=2), cell_weight)
     area_rows, area_columns = np.nonzero(hole.area)
     x = ((area_columns + pad + 0.5) / CELL - 0.5).astype(np.float32)
     y = ((area_rows + pad + 0.5) / CELL - 0.5).astype(np.float32)
     correction = at(field, x, y)
-    for k in range(len(truth)):
-        candidate.values[k][: places.count] += correction[:, k]
-    candidate.rim_error = correction[:, len(truth)]
+    for k in range(len(rim_values)):
+        candidate.values[k][: sites.count] += correction[:, k]
+    candidate.rim_error = correction[:, len(rim_values)]
 
 
 def blend(candidates: list[Candidate], count: int) -> tuple[list[Values], NDArray[np.bool_]]:
-    """(values [count] a plane, bool [count] where any candidate is valid): the mean of the valid ones.
+    """(values [count] per plane, bool [count] where any candidate is valid): the mean of the valid candidates.
 
     Weights by the length of a trajectory and by the error at the rim were tried: -0.02 and 0.00 dB over twelve moving pairs (the
     record of the ablation).

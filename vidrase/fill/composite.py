@@ -1,4 +1,4 @@
-"""Writes filled values into the native planes of a frame, and nowhere else than in its hole.
+"""Write filled values into the native planes of a frame, only in its hole.
 
 Invariant: planes outside `hole.area` (chroma: outside `chroma_hole` of it) are bit-identical.
 """
@@ -16,29 +16,30 @@ from vidrase.colour import PixelLayout, chroma_hole
 from vidrase.frames import Frame, Hole
 
 RAMP = 4 / 480
-"""Width of the transition at the outer edge of the ring as a share of the frame's height. The ring holds the thing's soft
-edge and motion blur: further in, nothing of the old picture may stay."""
+"""Width of the transition at the outer edge of the ring, as a share of the frame's height. The ring holds the object's soft edge
+and motion blur, so further in nothing of the old frame may stay."""
 
-RAMP_SHARE = 0.5  # of the ring, at most
+RAMP_SHARE = 0.5  # share of the ring's width that the transition covers at most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneHole:
-    """The hole on the grid of one component."""
+    """The hole on the grid of one plane."""
 
     top: int
     left: int
-    """Where the crop lies in the plane."""
+    """(top, left): position of the crop in the plane, samples."""
     area: NDArray[np.bool_]
     """[h, w] samples that may change."""
     alpha: NDArray[np.float32]
-    """[h, w] share of the new value: 1 on the core, falling to 0 at the outer edge of the ring."""
+    """[h, w] weight of the new value: 1 on the core, falling to 0 at the outer edge of the ring."""
     shift_y: int
     shift_x: int
+    """log2 of the subsampling against luma."""
 
     @property
     def span(self) -> tuple[slice, slice]:
-        """Rows and columns of the crop within the plane."""
+        """Slices of the crop's rows and columns within the plane."""
         rows, columns = self.area.shape
         return slice(self.top, self.top + rows), slice(self.left, self.left + columns)
 
@@ -51,22 +52,22 @@ class PlaneHole:
 
 
 def plane_holes(hole: Hole, layout: PixelLayout) -> list[PlaneHole]:
-    """The hole on every component (alpha too, when the layout has it); chroma planes share one object."""
+    """The hole on every plane, also alpha if the layout has it. Planes with the same subsampling share one object."""
     grid_y, grid_x = 1 << layout.shift_y, 1 << layout.shift_x
     top, left = hole.y // grid_y * grid_y, hole.x // grid_x * grid_x
     pad = ((hole.y - top, 0), (hole.x - left, 0))
     area, core = np.pad(hole.area, pad), np.pad(hole.core, pad)
     alpha = ring_alpha(core, area, hole.size[0])
-    made: dict[tuple[int, int], PlaneHole] = {}
+    by_shift: dict[tuple[int, int], PlaneHole] = {}
     out = []
     for plane in range(layout.colour_planes + layout.alpha):
         shifts = layout.shifts(plane)
-        if shifts not in made:
+        if shifts not in by_shift:
             down_y, down_x = shifts
-            where = area if shifts == (0, 0) else chroma_hole(area, layout, plane)
-            share = alpha if shifts == (0, 0) else _largest(alpha, where.shape, down_y, down_x)
-            made[shifts] = PlaneHole(top >> down_y, left >> down_x, where, share, down_y, down_x)
-        out.append(made[shifts])
+            plane_area = area if shifts == (0, 0) else chroma_hole(area, layout, plane)
+            share = alpha if shifts == (0, 0) else _max_pool(alpha, plane_area.shape, down_y, down_x)
+            by_shift[shifts] = PlaneHole(top >> down_y, left >> down_x, plane_area, share, down_y, down_x)
+        out.append(by_shift[shifts])
     return out
 
 
@@ -74,13 +75,13 @@ def ring_alpha(core: NDArray[np.bool_], area: NDArray[np.bool_], height: int) ->
     """float32 [h, w]: 1 on `core` and well inside `area`, falling to 0 at the outer edge of the ring, 0 outside."""
     if not (area & ~core).any() or not rules.enabled("blend.soft_edge"):
         return area.astype(np.float32)
-    framed = np.pad(area, 1).astype(np.uint8)
-    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
-    to_core = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    padded = np.pad(area, 1).astype(np.uint8)
+    edge_distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+    core_distance = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     ramp = max(RAMP * height, 1.5)
-    # the inner half of a narrow ring is covered as fully as the core: there the thing's soft edge lies
-    reach = np.minimum(ramp, RAMP_SHARE * (depth + to_core))
-    alpha = np.clip(depth / np.maximum(reach, 1e-3), 0, 1)
+    # the object's soft edge lies in the inner half of a narrow ring: alpha is 1 there, as on the core
+    ramp_width = np.minimum(ramp, RAMP_SHARE * (edge_distance + core_distance))
+    alpha = np.clip(edge_distance / np.maximum(ramp_width, 1e-3), 0, 1)
     alpha = alpha * alpha * (3 - 2 * alpha)
     return np.where(core, 1.0, np.where(area, alpha, 0.0)).astype(np.float32)
 
@@ -92,21 +93,26 @@ def mixed_at(
     values: NDArray[np.float32],
     at: tuple[NDArray[np.intp], NDArray[np.intp]],
 ) -> NDArray:
-    """[R] samples of one plane at (rows, columns) as `composite` leaves them there; what it costs goes by the hole."""
+    """[R] samples of one plane at `at` (rows, columns) as `composite` would leave them, without compositing the plane.
+
+    values: float32 [N] in the order of `PlaneHole.points`.
+    """
     rows, columns = at
     out = frame.planes[plane][rows, columns]
     height, width = hole.area.shape
-    down, across = rows - hole.top, columns - hole.left
-    inside = np.flatnonzero((down >= 0) & (across >= 0) & (down < height) & (across < width))
-    inside = inside[hole.area[down[inside], across[inside]]]
-    down, across = down[inside], across[inside]
-    nth = np.searchsorted(np.flatnonzero(hole.area), down * width + across)  # in the order of `PlaneHole.points`
-    out[inside] = _mixed(hole.alpha[down, across], values[nth], out[inside], frame.layout.bits)
+    crop_rows, crop_columns = rows - hole.top, columns - hole.left
+    inside = np.flatnonzero((crop_rows >= 0) & (crop_columns >= 0) & (crop_rows < height) & (crop_columns < width))
+    inside = inside[hole.area[crop_rows[inside], crop_columns[inside]]]
+    crop_rows, crop_columns = crop_rows[inside], crop_columns[inside]
+    index = np.searchsorted(
+        np.flatnonzero(hole.area), crop_rows * width + crop_columns
+    )  # `values` are in the order of `PlaneHole.points`
+    out[inside] = _mix(hole.alpha[crop_rows, crop_columns], values[index], out[inside], frame.layout.bits)
     return out
 
 
 def composite(frame: Frame, holes: list[PlaneHole], values: list[NDArray[np.float32]]) -> Frame:
-    """`frame` with `values` (float32 [N] a plane, in the order of `PlaneHole.points`) laid into its holes."""
+    """A copy of `frame`, its holes blended with `values`: float32 [N] per plane, in the order of `PlaneHole.points`."""
     planes = []
     for number, plane in enumerate(frame.planes):
         if number >= len(values):
@@ -114,18 +120,19 @@ def composite(frame: Frame, holes: list[PlaneHole], values: list[NDArray[np.floa
             continue
         hole, new = holes[number], plane.copy()
         crop = new[hole.span]
-        crop[hole.area] = _mixed(hole.alpha[hole.area], values[number], crop[hole.area], frame.layout.bits)
+        crop[hole.area] = _mix(hole.alpha[hole.area], values[number], crop[hole.area], frame.layout.bits)
         planes.append(new)
     return frame.with_planes(tuple(planes))
 
 
-def _mixed(share: NDArray[np.float32], new: NDArray[np.float32], old: NDArray, bits: int) -> NDArray:
-    """[N] of the dtype of `old`: of it nothing where the share of the `new` is 1, not even a rounding."""
-    mixed = share * new + (1 - share) * old.astype(np.float32)
+def _mix(alpha: NDArray[np.float32], new: NDArray[np.float32], old: NDArray, bits: int) -> NDArray:
+    """[N] of the dtype of `old`: alpha times `new` plus the rest of `old`. Where alpha is 1 the result is `new` rounded."""
+    mixed = alpha * new + (1 - alpha) * old.astype(np.float32)
     return np.clip(np.rint(mixed), 0, (1 << bits) - 1).astype(old.dtype)
 
 
-def _largest(alpha: NDArray[np.float32], shape: tuple[int, ...], shift_y: int, shift_x: int) -> NDArray[np.float32]:
+def _max_pool(alpha: NDArray[np.float32], shape: tuple[int, ...], shift_y: int, shift_x: int) -> NDArray[np.float32]:
+    """Reduce `alpha` to `shape` by the maximum over cells of (1 << shift_y) x (1 << shift_x) samples."""
     rows, columns = shape
     padded = np.zeros((rows << shift_y, columns << shift_x), np.float32)
     padded[: alpha.shape[0], : alpha.shape[1]] = alpha
@@ -134,7 +141,7 @@ def _largest(alpha: NDArray[np.float32], shape: tuple[int, ...], shift_y: int, s
 
 
 def by_grid(holes: list[PlaneHole]) -> list[tuple[PlaneHole, list[int]]]:
-    """Planes that share a sampling grid, together."""
+    """Group the planes by sampling grid: (hole, plane numbers) for each grid."""
     grids: dict[int, tuple[PlaneHole, list[int]]] = {}
     for number, hole in enumerate(holes):
         grids.setdefault(id(hole), (hole, []))[1].append(number)

@@ -1,4 +1,4 @@
-"""What a hole is known to show: followed to other frames of the window, coloured from there, matched and mixed."""
+"""Fill a hole from other frames of the window: trace trajectories, sample, compensate exposure, blend."""
 
 from __future__ import annotations
 
@@ -16,86 +16,89 @@ from vidrase.fill.source_planes import SourcePlanes
 from vidrase.fill.trajectories import trace_trajectories
 from vidrase.fill.window_frame import RIM, SourceMap, WindowFrame, WorkGrid
 
-FAR = {"fast": 24, "default": 10, "best": 10}
-"""Frames: over longer ways a picture that is laid over this one directly is nearer the truth than a chain. It takes time."""
-MISFIT = 16 / 255
-"""Mean difference at the rim, of full scale, from which a frame deserves a look; plain texture and noise stay below it."""
+FAR_FRAMES = {"fast": 24, "default": 10, "best": 10}
+"""Frames, by quality: a longer trajectory has low confidence, because a reference frame registered directly is more accurate.
+Registering takes time."""
+MAX_RIM_ERROR = 16 / 255
+"""Share of full scale: above this mean rim error the report lists the frame as doubtful. Plain texture and noise stay below."""
 
 
 @dataclass(slots=True, eq=False)
 class Propagation:
-    """What is known of one hole; lists go by plane, arrays in the order of `PlaneHole.points`."""
+    """Values of one hole. Lists have one item per plane; arrays are in the order of `PlaneHole.points`."""
 
     holes: list[PlaneHole]
     values: list[NDArray[np.float32]]
     """[N] sample values."""
     known: list[NDArray[np.bool_]]
-    """[N] which of them mean anything."""
+    """[N] which values are valid."""
     low_confidence: list[NDArray[np.bool_]]
-    """[N] what is known, but would be better from a distant picture."""
+    """[N] which known values a reference frame would give better."""
     trajectories: list[SourceMap]
     rim_mismatch: bool
-    """Whether the rim does not fit what was found."""
+    """Whether the samples differ too much from the frame at the rim, see `MAX_RIM_ERROR`."""
 
     def missing(self, size: tuple[int, int]) -> NDArray[np.bool_]:
-        """bool [H, W] of the frame: luma of the hole that is not known."""
+        """bool [H, W] of the frame: luma pixels of the hole without a known value. size: (H, W)."""
         out = np.zeros(size, bool)
         out[self.holes[0].span][self.holes[0].area] = ~self.known[0]
         return out
 
 
 def propagate(
-    moments: Mapping[int, WindowFrame], here: WindowFrame, grid: WorkGrid, reach: int, quality: str
+    frames: Mapping[int, WindowFrame], here: WindowFrame, grid: WorkGrid, reach: int, quality: str
 ) -> Propagation:
-    """What the moments within `reach` frames show of the hole of `here`."""
+    """Fill the hole of `here` from the frames within `reach`."""
     holes = here.plane_holes
     assert holes is not None
-    chains = [trace_trajectories(moments, here, step, reach) for step in (-1, 1)] if reach else []
-    chains = [chain for chain in chains if (chain.source >= 0).any()]
+    trajectories = [trace_trajectories(frames, here, step, reach) for step in (-1, 1)] if reach else []
+    trajectories = [trajectory for trajectory in trajectories if (trajectory.source >= 0).any()]
     count = len(here.frame.planes)
-    nothing, none = np.zeros(0, np.float32), np.zeros(0, bool)
-    out = Propagation(holes, [nothing] * count, [none] * count, [none] * count, chains, False)
+    no_values, no_points = np.zeros(0, np.float32), np.zeros(0, bool)
+    out = Propagation(holes, [no_values] * count, [no_points] * count, [no_points] * count, trajectories, False)
 
     def picture_of(number: int) -> SourcePlanes:
-        moment = moments[number]
-        if moment.picture is None:
-            moment.picture = SourcePlanes(moment.frame.planes, holes=moment.plane_holes)
-        return moment.picture
+        source = frames[number]
+        if source.picture is None:
+            source.picture = SourcePlanes(source.frame.planes, holes=source.plane_holes)
+        return source.picture
 
     full = (1 << here.frame.layout.bits) - 1
     for hole, planes in by_grid(holes):
         shape = here.frame.planes[planes[0]].shape
-        places = SampleSites.of(hole, (shape[0], shape[1]), max(int(RIM / grid.scale_x) >> hole.shift_x, 1))
-        found: list[Candidate] = []
-        if chains:
-            points = places.between(grid, chains[0].box)
-            found = [sample_sources(chain, places, planes, points, grid, picture_of) for chain in chains]
-            rim = places.rim_of(here.frame.planes, planes)
-            for candidate in found:
-                compensate_exposure(candidate, places, rim, LIGHT_REACH * full)
+        sites = SampleSites.of(hole, (shape[0], shape[1]), max(int(RIM / grid.scale_x) >> hole.shift_x, 1))
+        candidates: list[Candidate] = []
+        if trajectories:
+            points = sites.between(grid, trajectories[0].box)
+            candidates = [
+                sample_sources(trajectory, sites, planes, points, grid, picture_of) for trajectory in trajectories
+            ]
+            rim = sites.rim_of(here.frame.planes, planes)
+            for candidate in candidates:
+                compensate_exposure(candidate, sites, rim, LIGHT_REACH * full)
                 if quality != "fast" and rules.enabled("blend.seams"):
-                    blend_seams(candidate, places, full)
-            values, known = blend(found, places.count)
+                    blend_seams(candidate, sites, full)
+            values, known = blend(candidates, sites.count)
             if 0 in planes:
-                out.rim_mismatch = _misfits(found, full)
+                out.rim_mismatch = _rim_mismatch(candidates, full)
         else:
-            values, known = [np.zeros(places.count, np.float32) for _ in planes], np.zeros(places.count, bool)
-        weak = known & _far_off(found, places.count, here.number, FAR[quality])
-        if weak.any() and not rules.enabled("sources.keyframes_over_far"):
-            weak[:] = False
+            values, known = [np.zeros(sites.count, np.float32) for _ in planes], np.zeros(sites.count, bool)
+        low_confidence = known & _far_in_time(candidates, sites.count, here.number, FAR_FRAMES[quality])
+        if low_confidence.any() and not rules.enabled("sources.keyframes_over_far"):
+            low_confidence[:] = False
         for plane, value in zip(planes, values, strict=True):
-            out.values[plane], out.known[plane], out.low_confidence[plane] = value, known, weak
+            out.values[plane], out.known[plane], out.low_confidence[plane] = value, known, low_confidence
     return out
 
 
-def _misfits(found: list[Candidate], full: int) -> bool:
-    doubts = [float(candidate.rim_error.mean()) for candidate in found if candidate.rim_error is not None]
-    return bool(doubts) and min(doubts) > MISFIT * full
+def _rim_mismatch(candidates: list[Candidate], full: int) -> bool:
+    rim_errors = [float(candidate.rim_error.mean()) for candidate in candidates if candidate.rim_error is not None]
+    return bool(rim_errors) and min(rim_errors) > MAX_RIM_ERROR * full
 
 
-def _far_off(found: list[Candidate], count: int, number: int, far: int) -> NDArray[np.bool_]:
-    """bool [count]: which points are seen nowhere within `far` frames of the moment `number`."""
+def _far_in_time(candidates: list[Candidate], count: int, number: int, max_distance: int) -> NDArray[np.bool_]:
+    """bool [count]: which points have no source within `max_distance` frames of frame `number`."""
     out = np.ones(count, bool)
-    for one in found:
-        out &= (one.source[:count] < 0) | (np.abs(one.source[:count] - number) > far)
+    for candidate in candidates:
+        out &= (candidate.source[:count] < 0) | (np.abs(candidate.source[:count] - number) > max_distance)
     return out

@@ -1,4 +1,4 @@
-"""Values of a picture at scattered points.
+"""Sample a picture at scattered points.
 
 Invariant: a point at integer coordinates gives exactly the pixel there.
 """
@@ -9,28 +9,28 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_ROW = 1024  # OpenCV wants its maps two-dimensional and below 32768 a side
+_ROW_LENGTH = 1024  # points per row: OpenCV needs two-dimensional maps of less than 32768 px a side
 
 
 def at(picture: NDArray, x: NDArray[np.float32], y: NDArray[np.float32], *, cubic: bool = False) -> NDArray:
-    """`picture` [H, W] or [H, W, C] at the points (x, y) float32 [N] px; the border repeats.
+    """Sample `picture`, [H, W] or [H, W, C], at the points (x, y), float32 [N] px. Beyond the border its last pixel is repeated.
 
-    Returns [N] or [N, C] of the picture's dtype. Linear, or bicubic on request.
+    Returns [N] or [N, C] of the picture's dtype. Interpolation is linear; with `cubic` it is bicubic.
     """
     count = len(x)
     shape = (picture.shape[2],) if picture.ndim == 3 else ()
     if not count:
         return np.zeros((0, *shape), picture.dtype)
-    rows = -(-count // _ROW)
-    width = min(count, _ROW)
-    map_x, map_y = _rows(x, rows, width), _rows(y, rows, width)
-    how = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
-    values = cv2.remap(picture, map_x, map_y, how, borderMode=cv2.BORDER_REPLICATE)
+    rows = -(-count // _ROW_LENGTH)
+    width = min(count, _ROW_LENGTH)
+    map_x, map_y = _as_rows(x, rows, width), _as_rows(y, rows, width)
+    interpolation = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
+    values = cv2.remap(picture, map_x, map_y, interpolation, borderMode=cv2.BORDER_REPLICATE)
     return values.reshape(rows * width, *shape)[:count]
 
 
-def _rows(points: NDArray[np.float32], rows: int, width: int) -> NDArray[np.float32]:
-    """[N] as [rows, width], zeros at the end."""
+def _as_rows(points: NDArray[np.float32], rows: int, width: int) -> NDArray[np.float32]:
+    """Reshape [N] to [rows, width], padded with zeros at the end."""
     if rows * width == len(points):
         return np.ascontiguousarray(points, np.float32).reshape(rows, width)
     out = np.zeros(rows * width, np.float32)

@@ -1,8 +1,8 @@
-"""Steps of light between patches that come from different moments, evened out where they meet.
+"""Seam blending: remove exposure steps between patches that come from different frames.
 
-Half of the step goes to either side and fades away from the seam (a membrane), as in gradient-domain blending: Perez, Gangnet,
-Blake, "Poisson image editing", SIGGRAPH 2003. Single samples of a seam tell noise and texture apart from nothing, so steps are
-averaged along it first.
+Half of the step is added on either side and fades away from the seam (a membrane), as in gradient-domain blending: Perez,
+Gangnet, Blake, "Poisson image editing", SIGGRAPH 2003. A single sample cannot tell a step from noise or texture, so steps are
+averaged along the seam first.
 """
 
 from __future__ import annotations
@@ -13,47 +13,47 @@ import numpy as np
 from vidrase.fill.blending import Candidate, SampleSites
 from vidrase.fill.membrane import membrane
 
-ALONG = 4.0  # samples: how far steps are averaged
-SEEN = 5 / 255  # of full scale: smaller steps are not seen, and evening them out would only blur
-DOUBTED = 4.5 / 255  # of full scale: where the rim fits better than that the moments agree; steps there are texture
-ENOUGH = 24  # seam samples; fewer are not worth the work
+BLUR_SIGMA = 4.0  # samples: standard deviation of the Gaussian that averages steps along a seam
+MIN_STEP = 5 / 255  # share of full scale: smaller steps are invisible; blending them would only blur
+MIN_RIM_ERROR = 4.5 / 255  # share of full scale: below this median rim error exposures agree and steps are texture
+MIN_SEAM_SAMPLES = 24  # seam samples: with fewer nothing is done
 
 
-def blend_seams(candidate: Candidate, places: SampleSites, full: float) -> None:
-    """Even out the steps between sources inside the hole of `candidate`, in all of its planes. full: largest sample value."""
-    if candidate.rim_error is None or float(np.median(candidate.rim_error)) < DOUBTED * full:
+def blend_seams(candidate: Candidate, sites: SampleSites, full: float) -> None:
+    """Remove the steps between sources in the hole, in all planes of `candidate`, in place. full: largest sample value."""
+    if candidate.rim_error is None or float(np.median(candidate.rim_error)) < MIN_RIM_ERROR * full:
         return
-    area = places.hole.area
+    area = sites.hole.area
     rows, columns = np.nonzero(area)
-    shape = area.shape[0] + 2, area.shape[1] + 2  # a frame of nothing round it: there the picture itself goes on
+    shape = area.shape[0] + 2, area.shape[1] + 2  # padded by 1: outside is the frame itself
     source = np.full(shape, -1, np.int32)
-    source[rows + 1, columns + 1] = candidate.source[: places.count]
+    source[rows + 1, columns + 1] = candidate.source[: sites.count]
     values = np.zeros((*shape, len(candidate.values)), np.float32)
     for k, value in enumerate(candidate.values):
-        values[rows + 1, columns + 1, k] = value[: places.count]
-    wanted = np.zeros_like(values)
+        values[rows + 1, columns + 1, k] = value[: sites.count]
+    offsets = np.zeros_like(values)
     count = np.zeros(shape, np.float32)
     for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         first, second = source[here], source[there]
         seam = (first != second) & (first >= 0) & (second >= 0)
-        # the later moment's side less the earlier one's: the same sign all along a seam
-        turned = np.where(first < second, 1, -1).astype(np.float32)
-        step = (values[there] - values[here]) * (seam * turned)[..., None]
-        weight = cv2.GaussianBlur(seam.astype(np.float32), (0, 0), ALONG)
-        step = cv2.GaussianBlur(step, (0, 0), ALONG).reshape(step.shape) / np.maximum(weight, 1e-4)[..., None]
+        # the later frame's side less the earlier one's, so that the sign does not change along a seam
+        sign = np.where(first < second, 1, -1).astype(np.float32)
+        step = (values[there] - values[here]) * (seam * sign)[..., None]
+        weight = cv2.GaussianBlur(seam.astype(np.float32), (0, 0), BLUR_SIGMA)
+        step = cv2.GaussianBlur(step, (0, 0), BLUR_SIGMA).reshape(step.shape) / np.maximum(weight, 1e-4)[..., None]
         size = np.abs(step).max(2)
-        seam &= size > SEEN * full
-        trust = np.clip(size / (SEEN * full) - 1, 0, 1)
-        step *= (seam * turned * trust / 2)[..., None]
-        wanted[here] += step
-        wanted[there] -= step
+        seam &= size > MIN_STEP * full
+        strength = np.clip(size / (MIN_STEP * full) - 1, 0, 1)
+        step *= (seam * sign * strength / 2)[..., None]
+        offsets[here] += step
+        offsets[there] -= step
         count[here] += seam
         count[there] += seam
-    on = count > 0
-    if np.count_nonzero(on) < ENOUGH:
+    on_seam = count > 0
+    if np.count_nonzero(on_seam) < MIN_SEAM_SAMPLES:
         return
-    wanted[on] /= count[on][:, None]
+    offsets[on_seam] /= count[on_seam][:, None]
     outside = np.pad(~area, 1, constant_values=True)
-    even = membrane(wanted, on | outside)
+    correction = membrane(offsets, on_seam | outside)
     for k, value in enumerate(candidate.values):
-        value[: places.count] += even[rows + 1, columns + 1, k]
+        value[: sites.count] += correction[rows + 1, columns + 1, k]

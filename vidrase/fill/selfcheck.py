@@ -1,6 +1,6 @@
-"""An honest error without a truth: visible pixels beside the hole are filled as if they were hidden, and compared.
+"""Estimate the fill's error without ground truth: fill visible pixels beside the hole as if they were hidden, and compare.
 
-Chains out of the hole's rim must be as long as those of the hole itself; a fill that goes wrong inside goes wrong there as well.
+The trajectories of these rim pixels are made as long as those of the hole, so that errors inside the hole also occur at the rim.
 """
 
 from __future__ import annotations
@@ -15,50 +15,52 @@ from vidrase.fill.sampling import at
 from vidrase.fill.trajectories import trace_trajectories
 from vidrase.fill.window_frame import SourceMap, WindowFrame
 
-EVERY = 10  # frames with a hole: below 2 % of the time
+CHECK_INTERVAL = 10  # frames with a hole from one check to the next; the checks take less than 2 % of the time
 
 
 @dataclass(slots=True)
 class SelfCheck:
-    """Squared errors of brightness, 0..255, gathered over a run."""
+    """Sum of squared luma errors, levels 0..255, over a run."""
 
     squares: float = 0.0
     count: int = 0
 
-    def add(self, gaps: NDArray[np.float32]) -> None:
-        """Take in differences, in 8-bit levels."""
-        self.squares += float(np.square(gaps, dtype=np.float64).sum())
-        self.count += gaps.size
+    def add(self, errors: NDArray[np.float32]) -> None:
+        """Add differences, float32 [N], in 8-bit levels."""
+        self.squares += float(np.square(errors, dtype=np.float64).sum())
+        self.count += errors.size
 
     @property
     def psnr(self) -> float | None:
-        """dB; None when nothing was measured."""
+        """PSNR, dB; None if nothing was measured."""
         if not self.count:
             return None
         return round(float(10 * np.log10(255.0**2 / max(self.squares / self.count, 1e-3))), 2)
 
-    def try_chains(
-        self, here: WindowFrame, chains: list[SourceMap], moments: Mapping[int, WindowFrame], reach: int
+    def check_trajectories(
+        self, here: WindowFrame, trajectories: list[SourceMap], frames: Mapping[int, WindowFrame], reach: int
     ) -> None:
-        """Fill the rim of `here` over chains as long as the hole's, and compare."""
+        """Fill the rim of `here` by trajectories as long as those of the hole, and add the errors."""
         if here.query is None or here.dilated_hole is None:
             return
         rim = here.query & ~here.dilated_hole
-        hops = [np.abs(chain.source[chain.source >= 0] - here.number) for chain in chains]
-        least = max(int(np.median(np.concatenate(hops))) if any(len(h) for h in hops) else 1, 1)
+        hops = [np.abs(trajectory.source[trajectory.source >= 0] - here.number) for trajectory in trajectories]
+        min_hops = max(int(np.median(np.concatenate(hops))) if any(len(h) for h in hops) else 1, 1)
         probe = replace(here, query=rim)
-        tries = [trace_trajectories(moments, probe, step, reach, least=least) for step in (-1, 1)]
-        way = [np.where(one.source < 0, np.inf, np.abs(one.source - here.number)) for one in tries]
-        better = way[0] <= way[1]  # the nearer in time
-        gaps = []
-        for one, chosen in zip(tries, (better, ~better), strict=True):
-            rows, columns = np.nonzero(chosen & (one.source >= 0))
-            source = one.source[rows, columns]
-            x = (columns + one.box.left + one.dx[rows, columns]).astype(np.float32)
-            y = (rows + one.box.top + one.dy[rows, columns]).astype(np.float32)
-            truth = here.luma[rows + one.box.top, columns + one.box.left].astype(np.float32)
+        traced = [trace_trajectories(frames, probe, step, reach, min_hops=min_hops) for step in (-1, 1)]
+        distance = [
+            np.where(source_map.source < 0, np.inf, np.abs(source_map.source - here.number)) for source_map in traced
+        ]
+        backward_nearer = distance[0] <= distance[1]  # the source nearer in time is used
+        errors = []
+        for source_map, chosen in zip(traced, (backward_nearer, ~backward_nearer), strict=True):
+            rows, columns = np.nonzero(chosen & (source_map.source >= 0))
+            source = source_map.source[rows, columns]
+            x = (columns + source_map.box.left + source_map.dx[rows, columns]).astype(np.float32)
+            y = (rows + source_map.box.top + source_map.dy[rows, columns]).astype(np.float32)
+            truth = here.luma[rows + source_map.box.top, columns + source_map.box.left].astype(np.float32)
             for number in np.unique(source).tolist():
                 use = source == number
-                gaps.append(at(moments[number].luma, x[use], y[use], cubic=True).astype(np.float32) - truth[use])
-        if gaps:
-            self.add(np.concatenate(gaps))
+                errors.append(at(frames[number].luma, x[use], y[use], cubic=True).astype(np.float32) - truth[use])
+        if errors:
+            self.add(np.concatenate(errors))

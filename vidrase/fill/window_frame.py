@@ -1,7 +1,7 @@
-"""One frame of the window with what the fill knows about it, on the working grid.
+"""One frame of the window with its masks, flow and sources, on the work grid.
 
-The working grid is the frame scaled so that its long side is at most `GRID_SIDE`: flow and coordinates live there,
-colours at full size.
+The work grid is the frame scaled so that its long side is at most `GRID_SIDE` px. Flow and coordinates are computed on it;
+samples are taken at full size.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from vidrase.fill.flow_completion import FlowPair, dilate
 from vidrase.fill.source_planes import SourcePlanes
 from vidrase.frames import Frame, Hole
 
-GRID_SIDE = {"fast": 360, "default": 640, "best": 960}
-RIM = 3  # px around the hole on the working grid whose sources are followed too, to compare light
+GRID_SIDE = {"fast": 360, "default": 640, "best": 960}  # px: long side of the work grid, by quality
+RIM = 3  # px on the work grid around the dilated hole that are queried as well, to compare exposure
 
 
 @dataclass(frozen=True, slots=True)
 class WorkGrid:
-    """The working grid of one clip."""
+    """The work grid of one clip."""
 
     height: int
     width: int
     scale_y: float
     scale_x: float
-    """Working px per luma px."""
+    """Work grid px per luma px."""
 
     @classmethod
     def of(cls, height: int, width: int, side: int) -> WorkGrid:
-        """The grid for frames of `height` x `width` with at most `side` px on the long side."""
+        """The grid for frames of `height` x `width` luma px; its long side is at most `side` px."""
         scale = min(1.0, side / max(height, width))
         rows, columns = max(round(height * scale), 1), max(round(width * scale), 1)
         return cls(rows, columns, rows / height, columns / width)
@@ -46,13 +46,13 @@ class WorkGrid:
     def to_grid(
         self, x: NDArray[np.float32], y: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Luma px -> working px, centres at integers in both."""
+        """Convert luma px to work grid px, float32 [N]; pixel centres are at integers in both."""
         if self.scale_x == 1 and self.scale_y == 1:
             return x, y
         return (x + 0.5) * np.float32(self.scale_x) - 0.5, (y + 0.5) * np.float32(self.scale_y) - 0.5
 
     def shrink(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """`mask` bool [H, W] of the frame on the grid: True where any covered pixel is."""
+        """Reduce `mask`, bool [H, W] of the frame, to the grid: True where any pixel under the grid pixel is True."""
         if mask.shape == self.size:
             return mask
         return cv2.resize(mask.astype(np.uint8) * 255, (self.width, self.height), interpolation=cv2.INTER_AREA) > 0
@@ -60,7 +60,7 @@ class WorkGrid:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A region of the working grid, half-open."""
+    """A rectangle of the work grid, half-open, px."""
 
     top: int
     left: int
@@ -69,7 +69,7 @@ class Box:
 
     @classmethod
     def around(cls, mask: NDArray[np.bool_], margin: int) -> Box:
-        """The box of what is True in `mask`, `margin` px wider, clipped to the grid."""
+        """The bounding box of the True pixels of `mask`, `margin` px wider on every side, clipped to the mask's size."""
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         height, width = mask.shape
         return cls(
@@ -89,7 +89,7 @@ class Box:
         )
 
     def wider(self, margin: int, size: tuple[int, int]) -> Box:
-        """`margin` px wider on every side, clipped to `size`."""
+        """The box, `margin` px wider on every side, clipped to `size` (height, width)."""
         return Box(
             max(self.top - margin, 0),
             max(self.left - margin, 0),
@@ -99,7 +99,7 @@ class Box:
 
     @property
     def span(self) -> tuple[slice, slice]:
-        """Rows and columns."""
+        """Slices of rows and columns."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     @property
@@ -110,18 +110,18 @@ class Box:
 
 @dataclass(slots=True, eq=False)
 class SourceMap:
-    """Where the pixels of a region come from: a source and a displacement each, dense over a box of the working grid."""
+    """A source and a displacement for each pixel of a box of the work grid."""
 
     box: Box
     source: NDArray[np.int32]
-    """[h, w] number of the moment (or of the invented canvas), -1: nowhere."""
+    """[h, w] number of the source (window frame, reference frame or inpainted frame); -1: none."""
     dx: NDArray[np.float32]
     dy: NDArray[np.float32]
     """[h, w] px: the pixel (x, y) comes from (x + dx, y + dy) of the source."""
 
     @classmethod
     def empty(cls, box: Box) -> SourceMap:
-        """Nothing known yet."""
+        """A map of `box` without sources."""
         shape = box.shape
         zeros = (np.zeros(shape, np.float32) for _ in range(2))
         return cls(box, np.full(shape, -1, np.int32), *zeros)
@@ -129,7 +129,7 @@ class SourceMap:
 
 @dataclass(slots=True, eq=False)
 class WindowFrame:
-    """A frame in the window."""
+    """A frame in the window. Masks are bool [h, w] on the work grid."""
 
     number: int
     """Counted by the fill, from 0."""
@@ -137,44 +137,44 @@ class WindowFrame:
     hole: Hole | None
     shot: int
     luma: NDArray[np.uint8]
-    """[h, w] working grid."""
+    """[h, w] on the work grid."""
     dilated_hole: NDArray[np.bool_] | None = None
-    """[h, w] working grid: the hole and a pixel around it, where the thing's edge may still show; None: no hole."""
+    """The hole and one pixel around it, where the object's edge may still show; None: no hole."""
     area: NDArray[np.bool_] | None = None
-    """[h, w] working grid: the hole itself: nothing may be taken from here."""
+    """The hole itself: nothing is sampled here."""
     query: NDArray[np.bool_] | None = None
-    """[h, w] working grid: `blocked` and the rim around it."""
+    """All pixels that are looked up: `dilated_hole` and a rim of `RIM` px."""
     box: Box | None = None
-    """Around `wanted`."""
+    """Bounding box of `query`."""
     flow_pair: FlowPair | None = None
-    """Motion to the next moment; None at a cut, or where neither of the two has a hole."""
+    """Flow to the next frame; None at a cut, or if neither of the two has a hole."""
     synthesized: SourceMap | None = None
-    """Which of the wanted pixels were made up, and on which canvas."""
+    """For the query pixels that were synthesized: the inpainted or reference frame and the coordinates in it."""
     holes: list[PlaneHole] | None = None
-    """`hole` on every component, once asked for."""
+    """`hole` on every plane, cached by `plane_holes`."""
     picture: SourcePlanes | None = None
-    """The frame's planes without what must not be taken, once asked for."""
+    """The frame's planes as a source, without the hole; made on first use."""
     nth: int = 0
-    """Counted from where the shot begins: schedules and noise go by it, so that they do not hang on what comes before."""
+    """Frame number within the shot. Schedules and noise use it, so that a shot's result does not depend on earlier shots."""
     passes: bool = False
-    """Nobody wants this frame filled: its hole only says what others must not take from it."""
+    """The frame is not filled; its hole only keeps other frames from sampling there."""
     protected_hole: Hole | None = None
-    """Things beside the hole that must stay."""
+    """Protected objects beside the hole."""
     protected: NDArray[np.bool_] | None = None
-    """[h, w] working grid: `kept`; None: nothing of the kind."""
+    """`protected_hole` on the work grid; None: there is none."""
     occluder: NDArray[np.bool_] | None = None
-    """[h, w] working grid: what of it moves before the background; None: nothing, or not known yet."""
+    """The part of `protected` that moves in front of the background; None: none, or not known yet."""
     footprint: NDArray[np.uint8] | None = None
-    """[h, w] see `_touched`, once asked for."""
+    """[h, w] bits, see `_footprint`; made on first use."""
 
     @property
     def stays_as_it_is(self) -> bool:
-        """Whether the frame leaves as the same object."""
+        """Whether the frame is returned as the same object."""
         return self.hole is None or self.passes
 
     @property
     def plane_holes(self) -> list[PlaneHole] | None:
-        """`hole` on every component."""
+        """`hole` on every plane; None: no hole."""
         if self.holes is None and self.hole is not None:
             self.holes = plane_holes(self.hole, self.frame.layout)
         return self.holes
@@ -187,7 +187,7 @@ class WindowFrame:
         )
 
     def takes_from(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """bool [N]: whether the points (x, y) of the working grid show what may be taken."""
+        """bool [N]: whether the points (x, y), work grid px, lie in the frame and interpolate no pixel of the hole."""
         height, width = self.luma.shape
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
         if self.area is None:
@@ -197,35 +197,36 @@ class WindowFrame:
         if not inside.all():
             x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
         left, top = x.astype(np.int32), y.astype(np.int32)
-        touched = self.footprint.ravel().take(top * np.int32(width) + left)
-        free = touched == 0
-        near = np.flatnonzero(free != (touched < FOOTPRINT))  # here alone it matters where between the pixels it lies
-        if len(near):
-            corners = (x.take(near) > left.take(near)) + np.uint8(2) * (y.take(near) > top.take(near))
-            free[near] = (touched.take(near) >> corners) & 1 == 0
-        free &= inside
-        return free
+        footprint = self.footprint.ravel().take(top * np.int32(width) + left)
+        usable = footprint == 0
+        # only here does it matter where between the pixels the point lies
+        partial = np.flatnonzero(usable != (footprint < ALL_POSITIONS))
+        if len(partial):
+            corners = (x.take(partial) > left.take(partial)) + np.uint8(2) * (y.take(partial) > top.take(partial))
+            usable[partial] = (footprint.take(partial) >> corners) & 1 == 0
+        usable &= inside
+        return usable
 
     @classmethod
     def of(cls, number: int, frame: Frame, hole: Hole | None, shot: int, grid: WorkGrid) -> WindowFrame:
-        """Bring a frame to the working grid."""
-        moment = cls(number, frame, hole, shot, frame.luma(size=grid.size))
+        """Reduce a frame and its hole to the work grid."""
+        window_frame = cls(number, frame, hole, shot, frame.luma(size=grid.size))
         if hole is not None:
-            moment.area = grid.shrink(hole.full_area())
-            moment.dilated_hole = dilate(moment.area, 1)
-            moment.query = dilate(moment.dilated_hole, RIM)
-            moment.box = Box.around(moment.query, 1)
-        return moment
+            window_frame.area = grid.shrink(hole.full_area())
+            window_frame.dilated_hole = dilate(window_frame.area, 1)
+            window_frame.query = dilate(window_frame.dilated_hole, RIM)
+            window_frame.box = Box.around(window_frame.query, 1)
+        return window_frame
 
 
-FOOTPRINT = 0b1111
-"""Wherever between the pixels."""
+ALL_POSITIONS = 0b1111
+"""All four bits of `_footprint`: the hole is touched wherever the point lies between the pixels."""
 
 
 def _footprint(area: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """uint8 [h, w]: whether the hole is touched by what is interpolated at a pixel (bit 0), between it and the next one to the
-    right (bit 1), the next one below (bit 2), or all four (bit 3).
+    """uint8 [h, w]: whether linear interpolation uses a pixel of `area`: at this pixel (bit 0), between it and the pixel to the
+    right (bit 1), between it and the pixel below (bit 2), between all four (bit 3).
     """
-    wide = np.pad(area, ((0, 1), (0, 1))).astype(np.uint8)
-    here, right, below, across = wide[:-1, :-1], wide[:-1, 1:], wide[1:, :-1], wide[1:, 1:]
-    return np.asarray(here | (here | right) << 1 | (here | below) << 2 | (here | right | below | across) << 3, np.uint8)
+    padded = np.pad(area, ((0, 1), (0, 1))).astype(np.uint8)
+    own, right, below, diagonal = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    return np.asarray(own | (own | right) << 1 | (own | below) << 2 | (own | right | below | diagonal) << 3, np.uint8)
