@@ -237,7 +237,8 @@ class _ResidualDetector:
             near = protected[region]
             evidence = bounds.has_evidence | near
             bounds = replace(bounds, known=bounds.known & ~near, sure=bounds.sure & ~near, has_evidence=evidence)
-        foreground, current.residual = None, None
+        current.residual = None
+        foreground: NDArray[np.bool_] | None = None
         if bounds is not None and rules.enabled("residual.foreign"):
             foreground = detect_residual_foreground(rgb, visible, bounds)
         if foreground is not None:
