@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import synth
 from numpy.typing import NDArray
-from test_fill_shadows import SIZE, _clip, _found, _lit, _part
+from test_fill_residual import SIZE, _clip, _found, _lit, _part
 
 from vidrase.fill.contact_shadow import ContactRegion
 from vidrase.fill.residual_foreground import detect_residual_foreground

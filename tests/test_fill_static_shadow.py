@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import synth
 from numpy.typing import NDArray
-from test_fill_shadows import _found
+from test_fill_residual import _found
 
 from vidrase.fill.static_shadow import detect_static_shadow
 from vidrase.fill.temporal_vote import static_shadow_vote

@@ -15,7 +15,7 @@ import pytest
 import synth
 from clips import write_clip
 from numpy.typing import NDArray
-from test_fill_shadows import _clip, _found
+from test_fill_residual import _clip, _found
 
 from vidrase import engine
 from vidrase.errors import SourceError

@@ -1,6 +1,6 @@
-"""Scene cuts: is the next picture another shot? And the one answer to it that all stages of a run share.
+"""Shot boundary detection, and the shot numbers that all stages of a run share.
 
-Invariant: decides from two tiny pictures and the recent past only, so the answer does not depend on what comes later.
+Invariant: a decision uses two thumbnails and the frames before only, so it does not depend on later frames.
 """
 
 from __future__ import annotations
@@ -17,65 +17,70 @@ from numpy.typing import NDArray
 
 from vidrase.frames import Frame
 
-THUMB = (36, 64)  # height, width: small enough that motion of a few per cent of the frame hardly shows
+THUMB = (36, 64)  # (height, width) px: so small that motion of a few per cent of the frame hardly shows
 
 
 class CutDetector:
-    """Looks at every frame once, in order. Hard cuts only; a dissolve is left to the forward-backward check of the flow."""
+    """Detects hard cuts, from every frame once, in order. Dissolves are left to the forward-backward check of the flow."""
 
-    STEP = 18.0
-    """Least mean |difference| of thumbnails, grey levels: below it nothing is a cut."""
-    LEAP = 1.8
-    """A cut also differs this many times more than the recent frames did (fast pans differ, but all along)."""
-    CORRELATION = 0.55
-    """Above this the structure is the same: a flash or a change of exposure, no cut."""
+    MIN_DIFFERENCE = 18.0
+    """Smallest mean absolute difference of thumbnails at a cut, grey levels."""
+    MIN_RATIO = 1.8
+    """Smallest ratio of that difference to its median over recent frames (in a fast pan all frames differ)."""
+    MAX_CORRELATION = 0.55
+    """Correlation of the thumbnails from which on there is no cut: same structure, a flash or a change of exposure."""
 
     def __init__(self) -> None:
-        self._last: NDArray[np.float32] | None = None
-        self._steps: deque[float] = deque(maxlen=8)
+        self._previous: NDArray[np.float32] | None = None
+        self._differences: deque[float] = deque(maxlen=8)
 
     def __call__(self, luma: NDArray[np.uint8]) -> bool:
-        """Whether `luma` uint8 [H, W] (any size) starts another shot than the picture before it."""
-        now = cv2.resize(luma, THUMB[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
-        last, self._last = self._last, now
-        if last is None:
+        """Whether `luma`, uint8 [H, W] of any size, starts a new shot."""
+        current = cv2.resize(luma, THUMB[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+        previous, self._previous = self._previous, current
+        if previous is None:
             return False
-        step = float(np.abs(now - last).mean())
-        usual = float(np.median(self._steps)) if self._steps else 0.0
-        cut = step > self.STEP and step > self.LEAP * usual and _correlation(now, last) < self.CORRELATION
-        if cut:
-            self._steps.clear()
+        difference = float(np.abs(current - previous).mean())
+        median = float(np.median(self._differences)) if self._differences else 0.0
+        is_cut = (
+            difference > self.MIN_DIFFERENCE
+            and difference > self.MIN_RATIO * median
+            and _correlation(current, previous) < self.MAX_CORRELATION
+        )
+        if is_cut:
+            self._differences.clear()
         else:
-            self._steps.append(step)
-        return cut
+            self._differences.append(difference)
+        return is_cut
 
 
 class Shots:
-    """The number of the shot that a frame belongs to, 0, 1, ...
+    """Shot number of a frame, 0, 1, ...
 
-    Decided once: by whoever asks first for a frame, which has to be in order; all who ask for it later, from any thread, hear the
-    same. Frames of another size are another shot.
+    The first call for each frame decides, and these calls have to come in order. Later calls, from any thread, return the same
+    number. A change of the frame size starts a new shot.
     """
 
     def __init__(self, starts: Sequence[int] | None = None) -> None:
-        """starts: indices of the frames that shots begin with, in order, where a first pass has decided; None: nobody has."""
+        """starts: indices of the first frames of all shots, in order, if a first pass has found them; None: detect cuts."""
         self._starts = starts
-        self._cut, self._size, self._now = CutDetector(), (0, 0), 0
+        self._cut_detector, self._size, self._current = CutDetector(), (0, 0), 0
         self._numbers: WeakKeyDictionary[Frame, int] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def __call__(self, frame: Frame) -> int:
-        """The number of the shot of `frame`."""
+        """Shot number of `frame`."""
         if self._starts is not None:
             return max(bisect_right(self._starts, frame.index) - 1, 0)
         with self._lock:
             if frame not in self._numbers:
-                cut = self._cut(frame.luma(size=THUMB))
-                self._now += cut or self._size not in ((0, 0), frame.size)
-                self._size, self._numbers[frame] = frame.size, self._now
+                is_cut = self._cut_detector(frame.luma(size=THUMB))
+                self._current += is_cut or self._size not in ((0, 0), frame.size)
+                self._size, self._numbers[frame] = frame.size, self._current
             return self._numbers[frame]
 
 
 def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Pearson correlation of two arrays of one shape."""
     a, b = a - a.mean(), b - b.mean()
     return float((a * b).sum() / (np.sqrt((a * a).sum() * (b * b).sum()) + 1e-6))

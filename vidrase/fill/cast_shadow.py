@@ -1,7 +1,8 @@
-"""A cast shadow in one picture: where the ground is darker than in the light, up to where that ends.
+"""Cast shadow detection in one reduced frame, against the background bounds.
 
-It leaves less light but the same colours, and it begins at the feet of its thing. What the light looks like is known around the
-rim that the shadow has moved over; from there it goes on to where the ground is as dark and nobody knows whether it is by itself.
+A shadow scales the lit background by a share below one, about the same in red, green and blue, and it begins at the base of its
+object. The lit background is known only where the shadow has moved. From there the shadow is extended, by the template of the
+frame before, to pixels that are as dark and that no other frame shows lit.
 """
 
 from __future__ import annotations
@@ -16,154 +17,179 @@ from vidrase import rules
 from vidrase.fill.background_bounds import BackgroundBounds, luma_of
 from vidrase.fill.flow_completion import dilate
 
-AROUND = 2  # px of such a picture round a hole that are not judged: the thing's edge shows there
-DARKEST, LIGHTEST = 0.12, 0.87  # share of the light that a shadow leaves in its middle
-RIM, RIM_GAP = 0.94, 5.0  # share of the light, and grey levels: at its soft edge
-BETWEEN = 9  # px of such a picture: gaps between a shadow and its thing that belong to it
-UPPER = 0.5  # share of a thing's height in which no shadow begins
-DEEP, DARKER = 0.66, 0.3
-"""Share of the light that a deep shadow leaves at that quantile of it: its darkness alone tells it."""
-DEEP_SHARE = 0.8
-"""The same of the places themselves, at the median: true ones left .3 to .77, cushions that are moved on a bed .83 and more."""
-MOST_SOFT = 0.15  # of the hole: true ones were .03 to .12 of it; stones and sheets that do not keep still .24 and more
-SOLID = 5  # px of such a picture: what is narrower are gaps between stones
-DARKEST_PART = 0.1  # of it, by which it is told how deep it is
-MIDDLE, EDGE = 0.35, 0.12
-"""Share of its depth that is missing of the light in its middle, at least, and at its soft edge."""
-RIM_REACH = 8  # px of such a picture, so wide
-TINT = 0.14  # largest difference between that share of red, green and blue
-LEAST_GAP = 10.0  # grey levels
-RESTLESS = 0.6  # of the gap: a place whose light varies by more at other moments tells nothing
-LEAST_AREA = 0.02  # of the hole: less is a misfit of the rim
-MOST = 1.5  # times the hole: more is no shadow
-RESHAPED = 0.6  # logarithm of a change of its width for its height
-AGREED = 0.15  # of what is expected: so much that moved tells that it is the same shadow
-CREEP = 4  # px of such a picture by which it may be wider a moment later
-GREW = 1.0  # times what its way lets expect, at most
-KEEPS = 0.97  # of the grey level that it stays below, from moment to moment
-NEAR = 2  # px of such a picture by which it may lie elsewhere a moment later
+HOLE_MARGIN = 2
+"""Px of the reduced frame: margin around a hole that is not classified; the object's edge is blurred into it."""
+MIN_SHARE, MAX_SHARE = 0.12, 0.87  # share of the lit value in the core of a shadow, lower and upper limit
+EDGE_SHARE, EDGE_GAP = 0.94, 5.0  # soft edge: highest share of the lit value, and smallest difference in grey levels
+GAP_WIDTH = 9  # px of the reduced frame: gaps between a shadow and its object up to this width are closed
+NO_BASE_SHARE = 0.5  # share of an object's height, from the top, at which no shadow begins
+SOFT_LUMA_SHARE, LUMA_QUANTILE = 0.66, 0.3
+"""Share of the lit value, and quantile of the shadow's luma at which it is measured: a shadow above it is soft.
+
+A shadow that is not soft may be extended by its darkness alone.
+"""
+SOFT_SHARE = 0.8
+"""Share of the lit value, pixel by pixel, at the median: a shadow above it is soft. True shadows left .3 to .77, cushions that
+are moved on a bed .83 and more.
+"""
+MAX_SOFT_AREA = 0.15
+"""Of the hole's area: a larger soft shadow is rejected. True ones had .03 to .12; stones and sheets that move .24 and more."""
+OPENING = 5  # px of the reduced frame: narrower parts are removed (gaps between stones)
+DEPTH_QUANTILE = 0.1  # quantile of the share of the lit value that measures the depth of a shadow
+CORE_DEPTH, EDGE_DEPTH = 0.35, 0.12
+"""Shares of its depth (1 - share of the lit value) that a shadow has at least in its core, and at its soft edge."""
+EDGE_WIDTH = 8  # px of the reduced frame: largest width of the soft edge
+MAX_TINT = 0.14  # largest difference of the share of the lit value between red, green and blue
+MIN_GAP = 10.0  # grey levels below the lit value, at least, in the core
+MAX_SPREAD = 0.6  # of the difference to the lit value: a pixel whose lit value spreads by more is ignored
+MIN_AREA = 0.02  # of the hole's area: less is an error at the rim
+MAX_AREA = 1.5  # times the hole's area: more is no shadow
+MAX_RESHAPE = 0.6
+"""Absolute logarithm of a change: if the aspect ratio changes by more, the template is not scaled; if the height does too, it is
+not used at all.
+"""
+CONFIRMED_SHARE = 0.15
+"""Of the expected area: if detection confirms this share, the rest of the expected shadow is taken as well."""
+GROWTH = 4  # px of the reduced frame: growth of the expected shadow from frame to frame
+MAX_GROWTH_AREA = 1.0  # times the template's area: growth beyond it is discarded
+LIMIT_DECAY = 0.97  # factor per frame below which the luma limit of a shadow may not fall
+POSITION_ERROR = 2  # px of the reduced frame: position error of the template from frame to frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShadowTemplate:
-    """The shadow of one moment."""
+    """The shadow of one frame, as template for the next frames."""
 
     area: NDArray[np.bool_]
-    """[h, w] the hole."""
+    """[h, w] the hole with its margin."""
     core: NDArray[np.bool_]
-    """[h, w] the shadow without its soft edge: with it, it would grow on the way."""
+    """[h, w] the shadow without its soft edge: with the edge it would grow from frame to frame."""
     dark: float
-    """Grey level that it stays below."""
+    """Luma limit, grey levels: the shadow is darker."""
 
     def on(self, area: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-        """bool, the shape of `area`: about where it may lie when its thing fills `area`.
+        """List of bool [h, w]: where the shadow may lie when the object fills `area`, bool [h, w].
 
-        As high and at the same foot, unless that has another shape: somebody came or went. And as large, under the same head:
-        what is found of a thing may end in its shadow.
+        Two hypotheses. First the template scaled by the object's height and aligned at its base, unless the aspect ratio has
+        changed: then another object came or went. Second the template at its size, aligned at the object's top: the mask of
+        an object may end in its shadow.
         """
         if not area.any():
             return []
         (top, bottom, left, right), (to_top, to_bottom, to_left, to_right) = _extent(self.area), _extent(area)
         scale = (to_bottom - to_top + 1) / (bottom - top + 1)
-        across = (to_left + to_right) / 2
-        ways = [(1.0, across - (left + right) / 2, float(to_top - top))]
-        if abs(np.log(scale / ((to_right - to_left + 1) / (right - left + 1)))) < RESHAPED:
-            ways.insert(0, (scale, across - scale * (left + right) / 2, to_bottom - scale * bottom))
-        elif abs(np.log(scale)) > RESHAPED:
+        center = (to_left + to_right) / 2
+        placements = [(1.0, center - (left + right) / 2, float(to_top - top))]
+        if abs(np.log(scale / ((to_right - to_left + 1) / (right - left + 1)))) < MAX_RESHAPE:
+            placements.insert(0, (scale, center - scale * (left + right) / 2, to_bottom - scale * bottom))
+        elif abs(np.log(scale)) > MAX_RESHAPE:
             return []
         shadow = self.core.astype(np.uint8)
-        return [cv2.warpAffine(shadow, np.array([[s, 0, x], [0, s, y]]), area.shape[::-1]) > 0 for s, x, y in ways]
+        return [
+            cv2.warpAffine(shadow, np.array([[s, 0, x], [0, s, y]]), area.shape[::-1]) > 0 for s, x, y in placements
+        ]
 
     def expected(
         self,
         area: NDArray[np.bool_],
-        part: tuple[slice, slice],
+        region: tuple[slice, slice],
         luma: NDArray[np.float32],
-        judged: NDArray[np.bool_],
+        has_evidence: NDArray[np.bool_],
     ) -> ExpectedShadow | None:
-        """Where it lies in a `part` when its thing fills `area`, as far as it is as dark there; None: nowhere.
+        """The shadow expected in `region` (rows, columns) when the object fills `area`; None: no pixel there is dark enough.
 
-        luma: float32 [h, w] grey levels. judged: bool [h, w] where it is known whether it is dark by itself.
+        luma: float32 [h, w] grey levels of the region. has_evidence: bool [h, w] pixels that other frames show far from objects:
+        they are left to detection.
         """
-        free = ~area[part]
-        below = free & ~judged & (luma < self.dark)
-        feet = dilate(shadow_base(~free)[0], BETWEEN)
+        visible = ~area[region]
+        dark_enough = visible & ~has_evidence & (luma < self.dark)
+        base = dilate(shadow_base(~visible)[0], GAP_WIDTH)
         best: ExpectedShadow | None = None
-        for whole in self.on(area):
-            on = dilate(whole[part], NEAR)
-            core = below & on
-            wider = _connected_region(core, below & dilate(on, CREEP))
-            if np.count_nonzero(wider) < GREW * np.count_nonzero(on):
+        for placed in self.on(area):
+            on = dilate(placed[region], POSITION_ERROR)
+            core = dark_enough & on
+            wider = _connected_region(core, dark_enough & dilate(on, GROWTH))
+            if np.count_nonzero(wider) < MAX_GROWTH_AREA * np.count_nonzero(on):
                 core = wider
             _, labels = cv2.connectedComponents(core.astype(np.uint8))
-            core &= np.isin(labels, labels[feet])
+            core &= np.isin(labels, labels[base])
             if core.any() and (best is None or np.count_nonzero(core) > np.count_nonzero(best.core)):
-                best = ExpectedShadow(core, whole & area, self.dark)
+                best = ExpectedShadow(core, placed & area, self.dark)
         return best
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpectedShadow:
-    """What one moment's shadow lets expect of the next one's."""
+    """The shadow that the template of an earlier frame predicts."""
 
     core: NDArray[np.bool_]
-    """[h, w], in a part of the picture."""
+    """[h, w] of the search region."""
     under: NDArray[np.bool_]
-    """[h, w] of the picture: what its thing hides of it."""
+    """[h, w] of the reduced frame: the part of the shadow that the object occludes."""
     dark: float
-    """Grey level that it stays below."""
+    """Luma limit, grey levels: the shadow is darker."""
 
 
 def _extent(area: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """(first row, last row, first column, last column) of `area`."""
     rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
     return int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CastShadow:
-    """A shadow."""
+    """A detected cast shadow."""
 
     core: NDArray[np.bool_]
-    """[h, w] without its soft edge."""
+    """[h, w] the shadow without its soft edge."""
     dark: float
-    """Grey level that it stays below; 0: it has no end that would be known."""
+    """Luma limit, grey levels; 0: the shadow is too soft for one, it makes no template."""
 
 
 def detect_cast_shadow(
-    own: NDArray[np.float32], free: NDArray[np.bool_], lit: BackgroundBounds, carried: ExpectedShadow | None = None
+    rgb: NDArray[np.float32],
+    visible: NDArray[np.bool_],
+    bounds: BackgroundBounds,
+    expected: ExpectedShadow | None = None,
 ) -> CastShadow | None:
-    """The shadow of what is not `free`, bool [h, w]; None when none touches it.
+    """The cast shadow connected to the object; None when there is none.
 
-    own: float32 [h, w, 3] the region as it is. carried: what the one before lets expect.
+    rgb: float32 [h, w, 3] the region in this frame, grey levels. visible: bool [h, w] outside the hole and its margin.
+    expected: the shadow predicted from an earlier frame.
     """
-    shares = cv2.split(own / np.maximum(lit.rgb, 1))
+    shares = cv2.split(rgb / np.maximum(bounds.rgb, 1))
     mean = (shares[0] + shares[1] + shares[2]) / 3
     tint = np.maximum(np.maximum(shares[0], shares[1]), shares[2]) - np.minimum(
         np.minimum(shares[0], shares[1]), shares[2]
     )
-    gap = luma_of(lit.rgb) - luma_of(own)
-    like = lit.known & free & (mean > DARKEST) & (tint < TINT) & (lit.spread < RESTLESS * gap)
-    feet, middle = shadow_base(~free)
-    like[:middle] = False
-    before = np.zeros_like(free) if carried is None else carried.core
-    begins = dilate(feet, 2) | before
-    dark = _hysteresis(like & (gap > RIM_GAP), like & (gap > LEAST_GAP), mean, LIGHTEST, RIM, begins)
+    gap = luma_of(bounds.rgb) - luma_of(rgb)
+    candidate = bounds.known & visible & (mean > MIN_SHARE) & (tint < MAX_TINT) & (bounds.spread < MAX_SPREAD * gap)
+    base, middle_row = shadow_base(~visible)
+    candidate[:middle_row] = False
+    expected_core = np.zeros_like(visible) if expected is None else expected.core
+    seeds = dilate(base, 2) | expected_core
+    dark = _hysteresis(candidate & (gap > EDGE_GAP), candidate & (gap > MIN_GAP), mean, MAX_SHARE, EDGE_SHARE, seeds)
     if dark.any() and rules.enabled("residual.depth"):
-        # beside a deep one, ground that was a little lighter at its lightest moment is none of it
-        depth = 1 - float(np.quantile(mean[dark], DARKEST_PART))
-        edges = min(LIGHTEST, 1 - MIDDLE * depth), min(RIM, 1 - EDGE * depth)
-        dark = _hysteresis(dark, dark, mean, *edges, begins)
-    start, least = dark, float(LEAST_AREA * np.count_nonzero(~free))
-    if before.any() and np.count_nonzero(dark) >= AGREED * np.count_nonzero(before):  # the same has moved on
-        start, least = dark | before, 1.0
-    if not least <= np.count_nonzero(start) <= MOST * np.count_nonzero(~free):
+        # next to a deep shadow, ground that is only a little darker than its lit value does not belong to it
+        depth = 1 - float(np.quantile(mean[dark], DEPTH_QUANTILE))
+        edges = min(MAX_SHARE, 1 - CORE_DEPTH * depth), min(EDGE_SHARE, 1 - EDGE_DEPTH * depth)
+        dark = _hysteresis(dark, dark, mean, *edges, seeds)
+    start, minimum_area = dark, float(MIN_AREA * np.count_nonzero(~visible))
+    # detection confirms the expected shadow
+    if expected_core.any() and np.count_nonzero(dark) >= CONFIRMED_SHARE * np.count_nonzero(expected_core):
+        start, minimum_area = dark | expected_core, 1.0
+    if not minimum_area <= np.count_nonzero(start) <= MAX_AREA * np.count_nonzero(~visible):
         return None
-    level, light = float(np.quantile(luma_of(own)[start], DARKER)), float(np.median(luma_of(lit.rgb)[dark]))
-    if level > DEEP * light or float(np.median(mean[dark])) > DEEP_SHARE:  # so soft, much else is as dark
-        return CastShadow(dark, 0.0) if np.count_nonzero(dark) <= MOST_SOFT * np.count_nonzero(~free) else None
-    # what is expected is its darkest part
-    end = max((level + light) / 2, 0.0 if carried is None else KEEPS * carried.dark)
-    return CastShadow(start, end)
+    level, lit_luma = (
+        float(np.quantile(luma_of(rgb)[start], LUMA_QUANTILE)),
+        float(np.median(luma_of(bounds.rgb)[dark])),
+    )
+    # a soft shadow gets no luma limit: other parts of the picture are as dark
+    if level > SOFT_LUMA_SHARE * lit_luma or float(np.median(mean[dark])) > SOFT_SHARE:
+        return CastShadow(dark, 0.0) if np.count_nonzero(dark) <= MAX_SOFT_AREA * np.count_nonzero(~visible) else None
+    # the expected shadow is only the darkest part: keep its limit from falling
+    limit = max((level + lit_luma) / 2, 0.0 if expected is None else LIMIT_DECAY * expected.dark)
+    return CastShadow(start, limit)
 
 
 def _hysteresis(
@@ -172,48 +198,52 @@ def _hysteresis(
     share: NDArray[np.float32],
     middle: float,
     edge: float,
-    begins: NDArray[np.bool_],
+    seeds: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
-    """bool [h, w]: what of `dark` has less than the share `edge` of the light, is near what of `core` has less than `middle`, and
-    hangs together with where a shadow `begins`.
+    """bool [h, w]: hysteresis threshold of the share of the lit value, restricted to components that touch `seeds`.
+
+    Weak pixels: `dark` with a share below `edge`, near strong ones. Strong pixels: `core` with a share below `middle`.
     """
     core = core & (share < middle)
-    near = (dark & (share < edge) & dilate(core, RIM_REACH)).astype(np.uint8)
+    near = (dark & (share < edge) & dilate(core, EDGE_WIDTH)).astype(np.uint8)
     _, labels = cv2.connectedComponents(cv2.morphologyEx(near, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
-    touching = np.intersect1d(labels[begins], labels[core])
+    touching = np.intersect1d(labels[seeds], labels[core])
     return np.isin(labels, touching[touching > 0])
 
 
 def _connected_region(start: NDArray[np.bool_], below: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """`start` and what of `below` is solid and connected to it."""
-    solid = cv2.morphologyEx(below.astype(np.uint8), cv2.MORPH_OPEN, np.ones((SOLID, SOLID), np.uint8))
+    """bool [h, w]: `start`, and the components of `below`, after opening, that touch it."""
+    solid = cv2.morphologyEx(below.astype(np.uint8), cv2.MORPH_OPEN, np.ones((OPENING, OPENING), np.uint8))
     _, labels = cv2.connectedComponents(solid)
     return start | np.isin(labels, np.setdiff1d(labels[start], [0]))
 
 
-def shadow_base(things: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
-    """(bool [h, w] what shadows begin at of `things`: the lower part of each; the row of the highest one's middle).
+def shadow_base(objects: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
+    """(bool [h, w] lower part of each of the `objects`, where shadows begin; the row of the highest object's middle).
 
-    Shadows begin below, and fall below: what is darker beside a head has moved.
+    Shadows begin at the base and fall on the ground: a dark pixel beside a head is no shadow but motion.
     """
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(things.astype(np.uint8))
-    middles = boxes[:, cv2.CC_STAT_TOP] + UPPER * boxes[:, cv2.CC_STAT_HEIGHT]
-    feet = things & (np.arange(len(things))[:, None] >= middles[labels])
-    below = np.flatnonzero(things[-1])
-    if len(below):  # where it stands lies below the border
-        width = below[-1] - below[0] + 1
-        feet[-1, max(below[0] - width, 0) : below[-1] + width] = True
-    return np.asarray(feet), int(min(middles[1:], default=0))
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(objects.astype(np.uint8))
+    middles = boxes[:, cv2.CC_STAT_TOP] + NO_BASE_SHARE * boxes[:, cv2.CC_STAT_HEIGHT]
+    base = objects & (np.arange(len(objects))[:, None] >= middles[labels])
+    bottom_columns = np.flatnonzero(objects[-1])
+    if len(bottom_columns):  # an object cut by the lower border stands below it
+        width = bottom_columns[-1] - bottom_columns[0] + 1
+        base[-1, max(bottom_columns[0] - width, 0) : bottom_columns[-1] + width] = True
+    return np.asarray(base), int(min(middles[1:], default=0))
 
 
-def close_shadow_gaps(shadow: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A shadow with what lies between it and what is not `free`, and a pixel more: soft edges would be taken for background."""
+def close_shadow_gaps(shadow: NDArray[np.bool_], visible: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """bool [h, w]: `shadow` grown by a pixel, and the gaps between it and the object closed.
+
+    Soft edges left in the gaps would be used as background.
+    """
     if not rules.enabled("residual.gaps"):
         return dilate(shadow, 1)
-    thing = cv2.erode((~free).astype(np.uint8), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8))
-    closed = cv2.morphologyEx(shadow | thing, cv2.MORPH_CLOSE, np.ones((BETWEEN, BETWEEN), np.uint8)) > 0
-    whole = dilate(shadow, 1) | (closed & dilate(shadow, BETWEEN))
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats((~(whole | thing)).astype(np.uint8), connectivity=4)
-    enclosed = boxes[:, cv2.CC_STAT_AREA] < BETWEEN**2
+    object_mask = cv2.erode((~visible).astype(np.uint8), np.ones((2 * HOLE_MARGIN + 1, 2 * HOLE_MARGIN + 1), np.uint8))
+    closed = cv2.morphologyEx(shadow | object_mask, cv2.MORPH_CLOSE, np.ones((GAP_WIDTH, GAP_WIDTH), np.uint8)) > 0
+    filled = dilate(shadow, 1) | (closed & dilate(shadow, GAP_WIDTH))
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats((~(filled | object_mask)).astype(np.uint8), connectivity=4)
+    enclosed = boxes[:, cv2.CC_STAT_AREA] < GAP_WIDTH**2
     enclosed[0] = False
-    return np.asarray(whole | enclosed[labels], bool)
+    return np.asarray(filled | enclosed[labels], bool)

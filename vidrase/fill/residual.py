@@ -1,10 +1,9 @@
-"""Cast shadows where the camera moves: what was lighter at other moments, hangs together with a hole and moves with its thing.
+"""Residual stage: add to each hole what its mask leaves of an object, above all the cast shadow.
 
-And whatever else its mask left of the thing: see `foreign` and `contact`.
-
-A shadow overlaps itself from frame to frame, so moments are compared that lie further apart, brought together by the camera's
-motion. It leaves less light but the same colours; that, and that it touches the hole, tells it from other things that moved.
-Where the camera stands still and there is a plate, `traces` knows the background better.
+Where the camera moves, frames are registered by the camera's motion. A pixel belongs to the cast shadow if it is brighter in
+other frames, has the same colour there, and is connected to the hole. A shadow overlaps itself in neighbouring frames, so frames
+further apart are compared. `contact_shadow`, `static_shadow` and `residual_foreground` detect the other residuals.
+Where the camera is still and the shot has a plate, `background_subtraction` replaces all of these.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from vidrase.fill.background_bounds import (
     warp_region,
 )
 from vidrase.fill.background_subtraction import subtract_background
-from vidrase.fill.cast_shadow import AROUND, ShadowTemplate, close_shadow_gaps, detect_cast_shadow
+from vidrase.fill.cast_shadow import HOLE_MARGIN, ShadowTemplate, close_shadow_gaps, detect_cast_shadow
 from vidrase.fill.contact_shadow import ContactRegion
 from vidrase.fill.flow_completion import dilate
 from vidrase.fill.residual_foreground import detect_residual_foreground
@@ -43,18 +42,21 @@ from vidrase.keyframes import KeyframeMosaic
 from vidrase.plate import Plate
 from vidrase.streams import closing_all
 
-LOOK_AHEAD = 32  # frames ahead
-MEMORY = 128 << 20
-"""Bytes of frames that wait for what comes after them: large ones look less far ahead."""
-OFFSETS = (3, 7, 12, 18, 25, 32, 48)  # frames between a frame and those it is compared with
-REACH = 0.8  # of the hole's longer side: how far from it shadows are looked for
-ANCHOR = 8  # frames that the whole shot is laid over one of
-INWARD = np.array([[1.0, 0, MARGIN], [0, 1, MARGIN], [0, 0, 1]])
-SUPPORT = 0.5  # of the picture has to move as the camera does, or frames are not compared across
-CARRY = 12  # frames by which the first shadow of a shot is carried back to where nobody knows what was in the light
-WHOLE = 0.7  # of what was expected, by what was found before, that a shadow must have for the next ones to go by it
-MISSED = 3  # frames around in which what must stay is looked for
-STAYS = 2  # px of a reduced picture around it
+LOOK_AHEAD = 32  # frames buffered ahead of the one that is emitted, at most
+BUFFER_BYTES = 128 << 20
+"""Bytes of buffered frames: large frames get a shorter look-ahead."""
+OFFSETS = (3, 7, 12, 18, 25, 32, 48)  # frames: distances to the frames that a frame is compared with
+SEARCH_REACH = 0.8  # of the hole's longer side: the search region extends this far beyond the hole
+ANCHOR_FRAMES = 8  # frames: bounds from the whole shot are computed for one frame and warped to this many frames
+TO_PADDED = np.array([[1.0, 0, MARGIN], [0, 1, MARGIN], [0, 0, 1]])
+MIN_SUPPORT = 0.5
+"""Share of the flow that must agree with the camera motion; below it, frames are not compared across that step."""
+PROPAGATE_BACK = 12
+"""Frames: the first shadow of a shot is propagated back at most this far, to frames without evidence."""
+MIN_TEMPLATE_SHARE = 0.7  # of the expected area: a smaller shadow does not become the template for the next frames
+PROTECT_WINDOW = 3
+"""Frames to either side whose protected masks are united with those of a frame: detections are missed at times."""
+PROTECT_MARGIN = 2  # px of the reduced frame: margin around protected objects
 
 
 @dataclass(slots=True, eq=False)
@@ -64,327 +66,332 @@ class _Frame:
     shot: int
     orientation: Orientation
     rgb: NDArray[np.float32]
-    """[h, w, 3] reduced and blurred, grey levels; like all that follows as displayed."""
+    """[h, w, 3] reduced and blurred, grey levels. This and all other arrays are oriented as displayed."""
     luma: NDArray[np.uint8]
     area: NDArray[np.bool_]
-    """[h, w] the hole, and a little around it."""
+    """[h, w] the hole with a margin."""
     protected: NDArray[np.bool_] | None = None
-    """[h, w] things that must stay; None: none."""
+    """[h, w] protected objects; None: none."""
     forward: CameraMotion | None = None
-    """To the next moment, once asked for."""
+    """Camera motion to the next frame; None: not estimated yet."""
     shadow: NDArray[np.bool_] | None = None
-    """[h, w]; None: none was found."""
-    cast: ShadowTemplate | None = None
-    """The same as its thing carries it along."""
-    asked: bool = False
-    """Whether it was looked for."""
-    apart: NDArray[np.bool_] | None = None
-    """[h, w] where nothing is near, once asked."""
+    """[h, w] cast shadow; None: none was found."""
+    template: ShadowTemplate | None = None
+    """The cast shadow as template for the next frames; None: none was found, or it is no good template."""
+    detected: bool = False
+    """Whether detection has run on this frame."""
+    unshaded: NDArray[np.bool_] | None = None
+    """[h, w] pixels far from all objects; None: not computed yet."""
     residual: NDArray[np.bool_] | None = None
-    """[h, w] what else was left of its thing; None: nothing, or it was not looked for."""
-    foot: ContactRegion | None = None
-    """The surroundings of the hole; None: there is none."""
-    dark: NDArray[np.bool_] | None = None
-    """[H, W] what is dark there, larger than the other pictures; None: nothing, or not asked yet."""
-    static: NDArray[np.bool_] | None = None
-    """[H, W] the same of shadows that keep their place."""
+    """[h, w] residual foreground; None: nothing, or detection has not run."""
+    contact_region: ContactRegion | None = None
+    """The hole and its surroundings; None: there is no hole, or detection has run."""
+    contact_shadow: NDArray[np.bool_] | None = None
+    """[H, W] contact shadow, larger than the reduced frame; None: nothing, or detection has not run."""
+    static_shadow: NDArray[np.bool_] | None = None
+    """[H, W] static shadow, of the same size; None: nothing, or detection has not run."""
 
 
 def look_ahead(frame: Frame) -> int:
-    """Frames that wait behind one that leaves."""
+    """Number of frames buffered behind the one that is emitted, for frames of this size."""
     size = sum(plane.nbytes for plane in frame.planes)
-    return int(np.clip(MEMORY // max(size, 1), OFFSETS[1], LOOK_AHEAD))
+    return int(np.clip(BUFFER_BYTES // max(size, 1), OFFSETS[1], LOOK_AHEAD))
 
 
 def add_residuals(
     upstream: Iterable[HoleFrame],
     flow: FlowModel,
     plate_of: Callable[[Frame], Plate | None],
-    album_of: Callable[[Frame], KeyframeMosaic | None] = lambda _: None,
+    mosaic_of: Callable[[Frame], KeyframeMosaic | None] = lambda _: None,
     shots: Shots | None = None,
 ) -> Generator[HoleFrame, None, None]:
-    """Each frame, its hole with the shadows of what is in it: one out for each in.
+    """Add residuals to the holes of a stream: one frame out for each frame in, in order.
 
-    plate_of: frame -> the background plate of its shot, if there is one.
-    album_of: frame -> what the first pass kept of its shot, if anything.
-    shots: the numbers of the shots, where they are known or others ask as well.
+    plate_of: frame -> the background plate of its shot; None: the shot has none.
+    mosaic_of: frame -> the key frame mosaic of its shot from the first pass; None: there is none.
+    shots: shot numbers, if they are known or shared with other stages.
     """
-    number_of, run, shot = shots or Shots(), None, 0
-    finder = _Finder(flow, plate_of, album_of)
-    waiting: deque[HoleFrame] = deque()
-    look = LOOK_AHEAD
+    shot_number, key, shot = shots or Shots(), None, 0
+    detector = _ResidualDetector(flow, plate_of, mosaic_of)
+    buffered: deque[HoleFrame] = deque()
+    lookahead = LOOK_AHEAD
     with closing_all(upstream) as source:
         for number, found in enumerate(source):
-            look = look_ahead(found.frame)
-            # where nobody looked for it the thing may stand in the light: nothing is taken from there, as from beyond a cut
-            before, run = run, (number_of(found.frame), found.searched)
-            shot += run != before
-            finder.moments[number] = _reduced_frame(number, shot, found, still=plate_of(found.frame) is not None)
-            waiting.append(found)
+            lookahead = look_ahead(found.frame)
+            # a frame that was not searched may show the object without a mask: it counts as another shot
+            previous_key, key = key, (shot_number(found.frame), found.searched)
+            shot += key != previous_key
+            detector.frames[number] = _reduced_frame(number, shot, found, still=plate_of(found.frame) is not None)
+            buffered.append(found)
             del found
-            while len(waiting) > look + 1:  # one more: neighbours' shadows are compared
-                yield finder.leave(number + 1 - len(waiting), waiting.popleft())
-        for number in range(max(finder.moments, default=-1) + 1 - len(waiting), max(finder.moments, default=-1) + 1):
-            yield finder.leave(number, waiting.popleft())
+            while len(buffered) > lookahead + 1:  # plus one: shadows of neighbours are compared
+                yield detector.emit(number + 1 - len(buffered), buffered.popleft())
+        for number in range(max(detector.frames, default=-1) + 1 - len(buffered), max(detector.frames, default=-1) + 1):
+            yield detector.emit(number, buffered.popleft())
 
 
-class _Finder:
-    """The moments at hand, and how they hang together."""
+class _ResidualDetector:
+    """Detects residuals in a window of reduced frames, with the camera motion between them."""
 
     def __init__(
         self,
         flow: FlowModel,
         plate_of: Callable[[Frame], Plate | None],
-        album_of: Callable[[Frame], KeyframeMosaic | None],
+        mosaic_of: Callable[[Frame], KeyframeMosaic | None],
     ) -> None:
-        self.moments: dict[int, _Frame] = {}
-        self._flow, self._plate_of, self._album_of = flow, plate_of, album_of
+        self.frames: dict[int, _Frame] = {}
+        self._flow, self._plate_of, self._mosaic_of = flow, plate_of, mosaic_of
         self._anchor: tuple[_Frame, RankFilter] | None = None
-        self._last: _Frame | None = None  # that had a shadow
-        self._proven = 0  # moments that had one
+        self._last_with_shadow: _Frame | None = None  # last frame with a shadow
+        self._confirmed = 0  # number of consecutive frames with a shadow
 
-    def leave(self, number: int, found: HoleFrame) -> HoleFrame:
-        """The moment `number`, `found`, with its shadows; forgets what nobody needs any more."""
-        here, plate = self.moments[number], self._plate_of(found.frame)
-        if found.hole is None:
-            result = found
+    def emit(self, number: int, hole_frame: HoleFrame) -> HoleFrame:
+        """`hole_frame`, number `number` of the stream, its hole with the residuals; drops frames that are no longer needed."""
+        current, plate = self.frames[number], self._plate_of(hole_frame.frame)
+        if hole_frame.hole is None:
+            result = hole_frame
         elif plate is not None:
-            known = rules.enabled("residual.plate")
-            traced = subtract_background(found.frame, found.hole, plate, found.protected_hole) if known else found.hole
-            result = found if traced is found.hole else replace(found, hole=traced)
+            hole = hole_frame.hole
+            if rules.enabled("residual.plate"):
+                hole = subtract_background(hole_frame.frame, hole, plate, hole_frame.protected_hole)
+            result = hole_frame if hole is hole_frame.hole else replace(hole_frame, hole=hole)
         else:
-            album = self._album_of(found.frame)
-            beside = [self._asked(here, number + step, album) for step in (0, -1, 1)]
-            if here.shadow is None and self._before(here) is None and rules.enabled("residual.carry_back"):
-                self._ahead(here, album)
+            mosaic = self._mosaic_of(hole_frame.frame)
+            neighbours = [self._detected(current, number + step, mosaic) for step in (0, -1, 1)]
+            if current.shadow is None and self._template(current) is None and rules.enabled("residual.carry_back"):
+                self._propagate_back(current, mosaic)
             shadow = confirmed_by_neighbours(
-                here.shadow, [moment.shadow for moment in beside[1:] if moment is not None]
+                current.shadow, [neighbour.shadow for neighbour in neighbours[1:] if neighbour is not None]
             )
-            if shadow is not None and here.cast is not None:
-                self._proven = self._proven + 1 if self._before(here) is not None else 1
-                self._last = here
-            more = confirmed_by_neighbours(
-                here.residual, [moment.residual for moment in beside[1:] if moment is not None]
+            if shadow is not None and current.template is not None:
+                self._confirmed = self._confirmed + 1 if self._template(current) is not None else 1
+                self._last_with_shadow = current
+            foreground = confirmed_by_neighbours(
+                current.residual, [neighbour.residual for neighbour in neighbours[1:] if neighbour is not None]
             )
-            steady = self._agreed(here)
-            whole = merge_residual(found, [mask for mask in (shadow, more, here.dark, steady) if mask is not None])
-            result = found if whole is None else replace(found, hole=whole)
-            here.dark = None
-        for old in [old for old in self.moments if old < number - max(OFFSETS)]:
-            del self.moments[old]
+            static = self._static_vote(current)
+            residuals = (shadow, foreground, current.contact_shadow, static)
+            merged = merge_residual(hole_frame, [mask for mask in residuals if mask is not None])
+            result = hole_frame if merged is None else replace(hole_frame, hole=merged)
+            current.contact_shadow = None
+        for old in [old for old in self.frames if old < number - max(OFFSETS)]:
+            del self.frames[old]
         return result
 
-    def _agreed(self, here: _Frame) -> NDArray[np.bool_] | None:
-        """bool [H, W]: shadows that keep their place, here and as neighbours say; None: none. A miss is copied into the rest."""
-        beside = []
+    def _static_vote(self, current: _Frame) -> NDArray[np.bool_] | None:
+        """bool [H, W] static shadow of `current`, voted on by its neighbours; a miss in one frame is filled. None: none."""
+        votes = []
         for step in (-1, 1):
-            there = self.moments.get(here.number + step)
-            if there is None or there.shot != here.shot or there.static is None:
+            neighbour = self.frames.get(current.number + step)
+            if neighbour is None or neighbour.shot != current.shot or neighbour.static_shadow is None:
                 continue
-            way = self._onward(np.eye(3), here, there, step)
-            if way is not None:
-                size = there.static.shape
-                larger = np.diag([size[1] / here.area.shape[1], size[0] / here.area.shape[0], 1.0])
-                way = larger @ way @ np.linalg.inv(larger)
-                both = np.dstack([there.static, resized(there.area, size)]).astype(np.float32)
-                beside.append(warp_region(both, there.static, way, (0, 0), size)[0] > 0.5)
-        return static_shadow_vote(here.static, beside)
+            homography = self._extended(np.eye(3), current, neighbour, step)
+            if homography is not None:
+                size = neighbour.static_shadow.shape
+                scale = np.diag([size[1] / current.area.shape[1], size[0] / current.area.shape[0], 1.0])
+                homography = scale @ homography @ np.linalg.inv(scale)
+                registered = np.dstack([neighbour.static_shadow, resized(neighbour.area, size)]).astype(np.float32)
+                votes.append(warp_region(registered, neighbour.static_shadow, homography, (0, 0), size)[0] > 0.5)
+        return static_shadow_vote(current.static_shadow, votes)
 
-    def _asked(self, here: _Frame, number: int, album: KeyframeMosaic | None) -> _Frame | None:
-        """A moment of the shot of `here`, its shadow looked for."""
-        moment = self.moments.get(number)
-        if moment is None or moment.shot != here.shot:
+    def _detected(self, current: _Frame, number: int, mosaic: KeyframeMosaic | None) -> _Frame | None:
+        """Frame `number` after detection; None: it is not in the window or belongs to another shot than `current`."""
+        frame = self.frames.get(number)
+        if frame is None or frame.shot != current.shot:
             return None
-        if not moment.asked and moment.area.any():
-            moment.shadow, moment.asked = self._shadow(moment, album), True
-        return moment
+        if not frame.detected and frame.area.any():
+            frame.shadow, frame.detected = self._detect(frame, mosaic), True
+        return frame
 
-    def _ahead(self, here: _Frame, album: KeyframeMosaic | None) -> None:
-        """Look for the first shadow of a shot where the next ones let expect it."""
-        for distance in range(1, CARRY + 1):
-            there, after = (self._asked(here, here.number + distance + step, album) for step in (0, 1))
-            if there is not None and there.cast is not None and after is not None and after.cast is not None:
-                self._last, self._proven = there, 0
-                for moment in (self.moments[number] for number in range(here.number, there.number)):
-                    if moment.area.any():
-                        moment.shadow = self._shadow(moment, album)
+    def _propagate_back(self, current: _Frame, mosaic: KeyframeMosaic | None) -> None:
+        """Propagate the first shadow of a shot back to `current`, if two consecutive frames ahead have a template."""
+        for distance in range(1, PROPAGATE_BACK + 1):
+            first, next_ = (self._detected(current, current.number + distance + step, mosaic) for step in (0, 1))
+            if first is not None and first.template is not None and next_ is not None and next_.template is not None:
+                self._last_with_shadow, self._confirmed = first, 0
+                for frame in (self.frames[number] for number in range(current.number, first.number)):
+                    if frame.area.any():
+                        frame.shadow = self._detect(frame, mosaic)
                 return
 
-    def _before(self, here: _Frame) -> ShadowTemplate | None:
-        """The last shadow that was found, if that is not longer ago than there were others before."""
-        last = self._last
-        if last is None or last.shot != here.shot or here.number - last.number > self._proven:
+    def _template(self, current: _Frame) -> ShadowTemplate | None:
+        """The last template found; None if it is older, in frames, than the run of consecutive shadows that led to it."""
+        last = self._last_with_shadow
+        if last is None or last.shot != current.shot or current.number - last.number > self._confirmed:
             return None
-        return last.cast
+        return last.template
 
-    def _shadow(self, here: _Frame, album: KeyframeMosaic | None) -> NDArray[np.bool_] | None:
-        """bool [h, w]: what was lighter at other moments and touches the hole; None when there is nothing of the kind."""
-        part = _search_region(here.area)
-        top, left = part[0].start, part[1].start
-        own, free = here.rgb[part], ~here.area[part]
-        stays = self._staying(here)
-        wide = album is not None and rules.enabled("residual.shot_light")
-        moments = self._far(here, album, (top, left), own.shape[:2]) if wide and album is not None else None
-        moments = moments or RankFilter.of(own.shape[:2])
-        self._near(here, (top, left), own, free, moments)
-        lit = moments.lit()
-        if lit is not None and stays is not None:
-            known = ~stays[part]
-            lit = replace(lit, known=lit.known & known, sure=lit.sure & known, has_evidence=lit.has_evidence | ~known)
-        more = (
-            None if lit is None or not rules.enabled("residual.foreign") else detect_residual_foreground(own, free, lit)
-        )
-        here.residual = None if more is None else _placed(close_shadow_gaps(more, free), part, here.area.shape)
-        if here.foot is not None:
+    def _detect(self, current: _Frame, mosaic: KeyframeMosaic | None) -> NDArray[np.bool_] | None:
+        """bool [h, w] cast shadow of `current`; None: none. Sets its other residuals as well."""
+        region = _search_region(current.area)
+        top, left = region[0].start, region[1].start
+        rgb, visible, size = current.rgb[region], ~current.area[region], current.area.shape
+        protected = self._protected(current)
+        if mosaic is not None and rules.enabled("residual.shot_light"):
+            ranks = self._beyond_window(current, mosaic, (top, left), rgb.shape[:2])
+        else:
+            ranks = RankFilter.of(rgb.shape[:2])
+        self._add_window(current, (top, left), rgb, visible, ranks)
+        bounds = ranks.bounds()
+        if bounds is not None and protected is not None:
+            near = protected[region]
+            evidence = bounds.has_evidence | near
+            bounds = replace(bounds, known=bounds.known & ~near, sure=bounds.sure & ~near, has_evidence=evidence)
+        current.residual = None
+        foreground: NDArray[np.bool_] | None = None
+        if bounds is not None and rules.enabled("residual.foreign"):
+            foreground = detect_residual_foreground(rgb, visible, bounds)
+        if foreground is not None:
+            current.residual = _pasted(close_shadow_gaps(foreground, visible), region, size)
+        if current.contact_region is not None:
             if rules.enabled("residual.contact"):
-                here.dark = here.foot.dark(lit, part, here.area.shape)
+                current.contact_shadow = current.contact_region.dark(bounds, region, size)
             if rules.enabled("residual.static"):
-                here.static = here.foot.static(lit, part, here.area.shape)
-            for dark in (here.dark, here.static):
-                if dark is not None and stays is not None:
-                    dark &= ~resized(stays, dark.shape)
-            here.foot = None
-        last = self._before(here) if rules.enabled("residual.carry") else None
-        carried = None
-        if last is not None:
-            judged = lit.has_evidence if lit is not None else np.zeros(free.shape, bool)
-            carried = last.expected(here.area, part, luma_of(own), judged)
-        found = (
-            None if lit is None or not rules.enabled("residual.cast") else detect_cast_shadow(own, free, lit, carried)
-        )
-        if found is None and carried is None:
+                current.static_shadow = current.contact_region.static(bounds, region, size)
+            for dark in (current.contact_shadow, current.static_shadow):
+                if dark is not None and protected is not None:
+                    dark &= ~resized(protected, dark.shape)
+            current.contact_region = None
+        previous = self._template(current) if rules.enabled("residual.carry") else None
+        expected_shadow = None
+        if previous is not None:
+            has_evidence = bounds.has_evidence if bounds is not None else np.zeros(visible.shape, bool)
+            expected_shadow = previous.expected(current.area, region, luma_of(rgb), has_evidence)
+        detected_shadow = None
+        if bounds is not None and rules.enabled("residual.cast"):
+            detected_shadow = detect_cast_shadow(rgb, visible, bounds, expected_shadow)
+        if detected_shadow is None and expected_shadow is None:
             return None
-        before = np.zeros(free.shape, bool) if carried is None else carried.core
-        core = np.zeros(free.shape, bool) if found is None else found.core
-        if found is not None and found.dark and np.count_nonzero(core) >= WHOLE * np.count_nonzero(before):
-            whole = _placed(core, part, here.area.shape)
-            here.cast = ShadowTemplate(here.area, whole if carried is None else whole | carried.under, found.dark)
-        return _placed(close_shadow_gaps(core | before, free), part, here.area.shape)
+        expected_core = np.zeros(visible.shape, bool) if expected_shadow is None else expected_shadow.core
+        core = np.zeros(visible.shape, bool) if detected_shadow is None else detected_shadow.core
+        complete = np.count_nonzero(core) >= MIN_TEMPLATE_SHARE * np.count_nonzero(expected_core)
+        if detected_shadow is not None and detected_shadow.dark and complete:
+            whole = _pasted(core, region, size)
+            whole = whole if expected_shadow is None else whole | expected_shadow.under
+            current.template = ShadowTemplate(current.area, whole, detected_shadow.dark)
+        return _pasted(close_shadow_gaps(core | expected_core, visible), region, size)
 
-    def _staying(self, here: _Frame) -> NDArray[np.bool_] | None:
-        """bool [h, w]: what must stay, as moments around say as well: detectors miss things now and then. None: nothing."""
-        near = (self.moments.get(here.number + step) for step in range(-MISSED, MISSED + 1))
-        masks = [
-            moment.protected for moment in near if moment and moment.shot == here.shot and moment.protected is not None
-        ]
-        return dilate(np.logical_or.reduce(masks), STAYS) if masks and rules.enabled("residual.protect") else None
+    def _protected(self, current: _Frame) -> NDArray[np.bool_] | None:
+        """bool [h, w] protected objects of `current` and its neighbours, with a margin: detections are missed at times."""
+        window = (self.frames.get(current.number + step) for step in range(-PROTECT_WINDOW, PROTECT_WINDOW + 1))
+        same_shot = [frame.protected for frame in window if frame and frame.shot == current.shot]
+        masks = [mask for mask in same_shot if mask is not None]
+        if not masks or not rules.enabled("residual.protect"):
+            return None
+        return dilate(np.logical_or.reduce(masks), PROTECT_MARGIN)
 
-    def _far(
-        self, here: _Frame, album: KeyframeMosaic, corner: tuple[int, int], size: tuple[int, ...]
-    ) -> RankFilter | None:
-        """What moments beyond the window show of a region of `here`: laid over a moment close by, brought here from there."""
-        way: NDArray[np.float64] | None = None
+    def _beyond_window(
+        self, current: _Frame, mosaic: KeyframeMosaic, corner: tuple[int, int], size: tuple[int, ...]
+    ) -> RankFilter:
+        """Rank filter of a region of `current`, from thumbnails beyond the window: computed for an anchor frame, and warped."""
+        homography: NDArray[np.float64] | None = None
         if self._anchor is not None:
             anchor = self._anchor[0]
-            near = anchor.shot == here.shot and 0 <= here.number - anchor.number < ANCHOR
-            way = self._way(here, anchor) if near else None
-        if way is None or self._anchor is None:
-            self._anchor = (
-                here,
-                bounds_from_thumbnails(album, here.index, here.orientation, max(OFFSETS), here.rgb, ~here.area),
-            )
-            way = np.eye(3)
-        return self._anchor[1].at(INWARD @ way, corner, size)
+            near = anchor.shot == current.shot and 0 <= current.number - anchor.number < ANCHOR_FRAMES
+            homography = self._homography_to(current, anchor) if near else None
+        if homography is None or self._anchor is None:
+            identity = current.index, current.orientation
+            self._anchor = current, bounds_from_thumbnails(mosaic, *identity, max(OFFSETS), current.rgb, ~current.area)
+            homography = np.eye(3)
+        return self._anchor[1].at(TO_PADDED @ homography, corner, size)
 
-    def _near(
+    def _add_window(
         self,
-        here: _Frame,
+        current: _Frame,
         corner: tuple[int, int],
-        own: NDArray[np.float32],
-        free: NDArray[np.bool_],
+        rgb: NDArray[np.float32],
+        visible: NDArray[np.bool_],
         into: RankFilter,
     ) -> None:
-        """Add what moments of the window show of a region of `here`."""
+        """Add the frames of the window, registered to a region of `current`, to the rank filter `into`."""
         for step in (-1, 1):
-            way: NDArray[np.float64] | None = np.eye(3)
-            at = here
+            homography: NDArray[np.float64] | None = np.eye(3)
+            at = current
             for distance in range(1, max(OFFSETS) + 1):
-                there = self.moments.get(here.number + step * distance)
-                if there is None or there.shot != here.shot:
+                neighbour = self.frames.get(current.number + step * distance)
+                if neighbour is None or neighbour.shot != current.shot:
                     break
-                way = self._onward(way, at, there, step)
-                if way is None:
+                homography = self._extended(homography, at, neighbour, step)
+                if homography is None:
                     break
-                at = there
+                at = neighbour
                 if distance in OFFSETS:
-                    shown, seen = warp_region(there.rgb, ~there.area, way, corner, own.shape[:2])
-                    lit = match_exposure(shown, seen, own, free)
-                    if lit is not None:
-                        if there.apart is None:
-                            there.apart = ~near_objects(there.area)
-                        apart = warp_region(there.luma, there.apart, way, corner, own.shape[:2])[1]
-                        into.add(lit, seen, apart)
+                    warped, valid = warp_region(neighbour.rgb, ~neighbour.area, homography, corner, rgb.shape[:2])
+                    matched = match_exposure(warped, valid, rgb, visible)
+                    if matched is not None:
+                        if neighbour.unshaded is None:
+                            neighbour.unshaded = ~near_objects(neighbour.area)
+                        unshaded = warp_region(neighbour.luma, neighbour.unshaded, homography, corner, rgb.shape[:2])[1]
+                        into.add(matched, valid, unshaded)
 
-    def _way(self, here: _Frame, before: _Frame) -> NDArray[np.float64] | None:
-        """The homography from `here` to a moment before; None when frames do not tell."""
-        way: NDArray[np.float64] | None = np.eye(3)
-        for number in range(here.number, before.number, -1):
-            there = self.moments.get(number - 1)
-            way = self._onward(way, self.moments[number], there, -1) if there is not None else None
-        return way
+    def _homography_to(self, current: _Frame, earlier: _Frame) -> NDArray[np.float64] | None:
+        """The homography from `current` to an earlier frame; None when the camera motion is unclear on the way."""
+        homography: NDArray[np.float64] | None = np.eye(3)
+        for number in range(current.number, earlier.number, -1):
+            neighbour = self.frames.get(number - 1)
+            homography = self._extended(homography, self.frames[number], neighbour, -1) if neighbour else None
+        return homography
 
-    def _onward(
-        self, way: NDArray[np.float64] | None, at: _Frame, there: _Frame, step: int
+    def _extended(
+        self, homography: NDArray[np.float64] | None, at: _Frame, neighbour: _Frame, step: int
     ) -> NDArray[np.float64] | None:
-        """The homography from the first moment to `there`, from that to its neighbour `at`; None when frames do not tell."""
-        first, second = (at, there) if step > 0 else (there, at)
+        """Extend a homography to frame `at` by one step to `neighbour`; None when the camera motion is unclear."""
+        first, second = (at, neighbour) if step > 0 else (neighbour, at)
         if first.forward is None:
-            motion = self._flow(first.luma[None], second.luma[None])[0]
-            first.forward = fit_camera(motion, ~(dilate(first.area, 3) | dilate(second.area, 3)))
-        if way is None or first.forward.support < SUPPORT:
+            flow = self._flow(first.luma[None], second.luma[None])[0]
+            first.forward = fit_camera(flow, ~(dilate(first.area, 3) | dilate(second.area, 3)))
+        if homography is None or first.forward.support < MIN_SUPPORT:
             return None
-        link = first.forward.homography if step > 0 else first.forward.inverse().homography
-        return np.asarray(link @ way)
+        step_homography = first.forward.homography if step > 0 else first.forward.inverse().homography
+        return np.asarray(step_homography @ homography)
 
 
-def _reduced_frame(number: int, shot: int, found: HoleFrame, *, still: bool) -> _Frame:
-    frame, hole, foot = found.frame, None if still else found.hole, None
-    rgb = reduced_rgb(frame)
+def _reduced_frame(number: int, shot: int, hole_frame: HoleFrame, *, still: bool) -> _Frame:
+    frame, hole, contact_region = hole_frame.frame, None if still else hole_frame.hole, None
+    rgb, protected = reduced_rgb(frame), hole_frame.protected_hole
     area = np.zeros(rgb.shape[:2], bool)
     if hole is not None and hole.area.any():
         full = hole.full_area()
-        area, foot = (
-            dilate(reduced_mask(full, frame), AROUND),
-            ContactRegion.of(frame, full, found.place, found.protected_hole),
-        )
+        area = dilate(reduced_mask(full, frame), HOLE_MARGIN)
+        contact_region = ContactRegion.of(frame, full, hole_frame.place, protected)
     luma = np.ascontiguousarray(frame.orientation.to_display(frame.luma(size=reduced_size(frame))))
-    stays = None if still or found.protected_hole is None else reduced_mask(found.protected_hole.full_area(), frame)
-    return _Frame(number, frame.index, shot, frame.orientation, rgb, luma, area, protected=stays, foot=foot)
+    mask = None if still or protected is None else reduced_mask(protected.full_area(), frame)
+    identity = number, frame.index, shot, frame.orientation
+    return _Frame(*identity, rgb, luma, area, protected=mask, contact_region=contact_region)
 
 
 def _search_region(area: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """(rows, columns) in which shadows of what is in `area` are looked for."""
+    """(rows, columns) of the search region around the hole `area`, bool [h, w]."""
     rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
-    reach = round(REACH * (max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1))
-    top, left = max(int(rows[0]) - reach, 0), max(int(columns[0]) - reach, 0)
-    return slice(top, int(rows[-1]) + 1 + reach), slice(left, int(columns[-1]) + 1 + reach)
+    margin = round(SEARCH_REACH * (max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1))
+    top, left = max(int(rows[0]) - margin, 0), max(int(columns[0]) - margin, 0)
+    return slice(top, int(rows[-1]) + 1 + margin), slice(left, int(columns[-1]) + 1 + margin)
 
 
-def _placed(mask: NDArray[np.bool_], part: tuple[slice, slice], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """bool, of `size`: `mask` in its `part`."""
+def _pasted(mask: NDArray[np.bool_], region: tuple[slice, slice], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """bool [h, w] of `size`: False, with `mask` pasted at `region`."""
     out = np.zeros(size, bool)
-    out[part] = mask
+    out[region] = mask
     return out
 
 
-def residual_of_key_frame(frame: Frame, hidden: NDArray[np.bool_], album: KeyframeMosaic) -> NDArray[np.bool_]:
-    """bool [h, w], smaller than `frame`: the shadows of what is `hidden`, bool [H, W], by what its album shows."""
-    area = dilate(reduced_mask(hidden, frame), AROUND)
-    foot = ContactRegion.of(frame, hidden)
-    if not area.any() or foot is None:
+def residual_of_key_frame(frame: Frame, hidden: NDArray[np.bool_], mosaic: KeyframeMosaic) -> NDArray[np.bool_]:
+    """bool [h, w] residuals beside `hidden`, bool [H, W], in a key frame, by its mosaic; as stored, smaller than `frame`."""
+    area = dilate(reduced_mask(hidden, frame), HOLE_MARGIN)
+    contact_region = ContactRegion.of(frame, hidden)
+    if not area.any() or contact_region is None:
         return np.zeros(reduced_size(frame), bool)
-    own, part, size = reduced_rgb(frame), _search_region(area), area.shape
-    whole = np.zeros(size, bool)
-    lit = bounds_from_thumbnails(album, frame.index, frame.orientation, 0, own, ~area).at(INWARD, (0, 0), size).lit()
-    if lit is None:
-        return np.ascontiguousarray(frame.orientation.to_stored(whole))
-    lit = lit.of(part)
-    found, more = (
-        detect_cast_shadow(own[part], ~area[part], lit),
-        detect_residual_foreground(own[part], ~area[part], lit),
-    )
-    for core in (None if found is None else found.core, more):
-        whole |= False if core is None else _placed(close_shadow_gaps(core, ~area[part]), part, size)
-    for dark in (foot.dark(lit, part, size), foot.static(lit, part, size)):
-        whole = whole if dark is None else dark | resized(whole, dark.shape)
-    return np.ascontiguousarray(frame.orientation.to_stored(whole))
+    rgb, region, size = reduced_rgb(frame), _search_region(area), area.shape
+    mask = np.zeros(size, bool)
+    ranks = bounds_from_thumbnails(mosaic, frame.index, frame.orientation, 0, rgb, ~area)
+    bounds = ranks.at(TO_PADDED, (0, 0), size).bounds()
+    if bounds is None:
+        return np.ascontiguousarray(frame.orientation.to_stored(mask))
+    bounds = bounds.of(region)
+    cast_shadow = detect_cast_shadow(rgb[region], ~area[region], bounds)
+    foreground = detect_residual_foreground(rgb[region], ~area[region], bounds)
+    for core in (None if cast_shadow is None else cast_shadow.core, foreground):
+        mask |= False if core is None else _pasted(close_shadow_gaps(core, ~area[region]), region, size)
+    for dark in (contact_region.dark(bounds, region, size), contact_region.static(bounds, region, size)):
+        mask = mask if dark is None else dark | resized(mask, dark.shape)
+    return np.ascontiguousarray(frame.orientation.to_stored(mask))

@@ -1,7 +1,7 @@
-"""What masks leave of a thing beside a hole: what looks as the place does at no other moment, and hangs together with the hole.
+"""Residual foreground: pixels outside the background bounds that are connected to the hole.
 
-A cut-off limb, a bag, somebody whom the detector lost behind another one: copied into the rest it would be seen in every frame.
-Where the camera stands still, `traces` knows the background better.
+The mask may have cut off a limb or a bag, or the detector lost a person behind another one. Left there it would be copied into
+the fill of every frame. Where the camera is still, `background_subtraction` replaces this.
 """
 
 from __future__ import annotations
@@ -14,30 +14,33 @@ from vidrase.fill.background_bounds import BackgroundBounds
 from vidrase.fill.flow_completion import dilate
 
 STRONG, WEAK = 24.0, 12.0
-"""Grey levels beyond everything that lasts there: by which it is found, and by which it goes on. Beside the true masks of six
-DAVIS clips 16 and 10 found 1.6 times as much."""
-SOLID = 3  # px of such a picture: what is narrower is a misfit
-TOUCHING = 2  # px of such a picture
-LEAST, MOST = 0.004, 0.6  # of the hole: less is noise, more is somebody else
+"""Grey levels outside the background bounds: the two thresholds of a hysteresis. Beside the true masks of six DAVIS clips 16 and
+10 found 1.6 times as much."""
+OPENING = 3  # px of the reduced frame: narrower parts are removed (errors of the registration)
+TOUCHING = 2  # px of the reduced frame: a part this near to the object touches it
+MIN_AREA, MAX_AREA = 0.004, 0.6  # of the hole's area: a smaller part is noise, a larger one another object
 
 
 def detect_residual_foreground(
-    own: NDArray[np.float32], free: NDArray[np.bool_], lit: BackgroundBounds
+    rgb: NDArray[np.float32], visible: NDArray[np.bool_], bounds: BackgroundBounds
 ) -> NDArray[np.bool_] | None:
-    """bool [h, w]: what is foreign to the place and touches what is not `free`, bool [h, w]; None: nothing.
+    """bool [h, w]: foreground that touches the object; None: none.
 
-    own: float32 [h, w, 3] the region as it is.
+    rgb: float32 [h, w, 3] the region in this frame, grey levels. visible: bool [h, w] outside the hole and its margin.
     """
-    beyond = np.maximum(lit.dim - own, own - lit.rgb).max(2) * (lit.sure & free)
-    strong, weak = (_solid(beyond > gap) for gap in (STRONG, WEAK))
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(weak)
-    size = np.count_nonzero(~free)
-    sizes = boxes[:, cv2.CC_STAT_AREA]
-    held = (sizes >= LEAST * size) & (sizes <= MOST * size)
-    held &= np.isin(np.arange(count), labels[strong > 0]) & np.isin(np.arange(count), labels[dilate(~free, TOUCHING)])
-    held[0] = False
-    return np.asarray(held[labels]) if held.any() else None
+    beyond = np.maximum(bounds.dim - rgb, rgb - bounds.rgb).max(2) * (bounds.sure & visible)
+    strong, weak = (_opened(beyond > gap) for gap in (STRONG, WEAK))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(weak)
+    hole_size = np.count_nonzero(~visible)
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    accepted = (sizes >= MIN_AREA * hole_size) & (sizes <= MAX_AREA * hole_size)
+    accepted &= np.isin(np.arange(count), labels[strong > 0]) & np.isin(
+        np.arange(count), labels[dilate(~visible, TOUCHING)]
+    )
+    accepted[0] = False
+    return np.asarray(accepted[labels]) if accepted.any() else None
 
 
-def _solid(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((SOLID, SOLID), np.uint8)))
+def _opened(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """uint8 [h, w]: `mask` after morphological opening."""
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((OPENING, OPENING), np.uint8)))

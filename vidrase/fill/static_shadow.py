@@ -1,7 +1,8 @@
-"""The shadow of a thing that hardly moves from its place, on even ground: no other moment shows the ground under it in the light.
+"""Static shadow: the shadow of an object that hardly moves, on even ground. No other frame shows the ground under it lit.
 
-It is told by one picture: one even patch, darker than nearly all of the ground around, of the same colours, with light ground all
-round it, and it begins at a foot. On grass or stones nothing is told so; nor is what other moments show to be dark by itself.
+It is detected in a single frame: one even patch that starts at the object's base, is darker than nearly all ground around it, has
+the ground's colour, and is surrounded by lit ground. On uneven ground (grass, stones) nothing is detected. Pixels that other
+frames show far from objects are left out: they may be dark by themselves.
 """
 
 from __future__ import annotations
@@ -12,89 +13,95 @@ from numpy.typing import NDArray
 
 from vidrase.fill.flow_completion import dilate
 
-SMOOTH = 3  # px over which grain is averaged
-SPECK = 0.05  # of the largest thing: what is smaller stands nowhere
-FEET, LIES = 0.75, 0.6  # of a thing's height: below that it stands on the ground, and its shadow lies
-BELOW = 0.3  # of its width that touches the lower border: where it stands lies below that
-REACH = 0.12  # of its height: how far from its feet the ground is looked at
-LEAST_REACH = 6  # px
-LEAST_GROUND = 60  # px
-EVEN = 0.12
-"""How far the lightest tenth of the ground may be above its median, as a share of that: sand, a street and snow had .04 to .1, a
-meadow .16 to .18."""
-DARK, CLEAR = 0.82, 2.5
-"""Share of the ground's light that a shadow leaves at most: the first, or 1 less so many times how uneven the ground is."""
-TINT = 0.2  # largest difference between that share of red, green and blue
-FAR = 0.8  # of the thing's longer side: how far it may reach beside and below it
-TOUCHING = 5  # px
-LEAST = 8  # px
-MOST = 1.0  # times the thing
-INNER, OUTER = 3, 7  # px: between them lies the rim by which it is judged whether the dark has an end
-OPEN = 0.2  # share of it that may be dark
-PLAIN = 0.35  # what is within it may differ by so much of its median: more is a thing with a pattern
+BLUR_SIZE = 3  # px: box filter against grain
+MIN_OBJECT_SHARE = 0.05  # of the largest object's area: smaller ones are ignored, they do not touch the ground
+BASE_HEIGHT, SHADOW_HEIGHT = 0.75, 0.6
+"""Of an object's height from its top: the base starts at the first, its shadow below the second."""
+MAX_CUT_WIDTH = 0.3
+"""Of its width: if more touches the lower border, the base lies outside the frame and the object is skipped."""
+GROUND_DISTANCE = 0.12  # of its height: the ground is sampled between this distance from the base and three times it
+MIN_GROUND_DISTANCE = 6  # px: smallest such distance
+MIN_GROUND = 60  # px²: with less ground nothing is detected
+MAX_UNEVENNESS = 0.12
+"""Largest unevenness of the ground: its 0.9 quantile above its median, as a share of the median. Sand, a street and snow had .04
+to .1, a meadow .16 to .18."""
+MAX_SHARE, UNEVENNESS_FACTOR = 0.82, 2.5
+"""Highest share of the ground's luma in a shadow: the lower of the first, and 1 - the second times the unevenness."""
+MAX_TINT = 0.2  # largest difference of that share between red, green and blue
+SHADOW_REACH = 0.8  # of the object's longer side: how far its shadow may extend beside and below it
+TOUCHING = 5  # px: a patch this near to an object touches it
+MIN_AREA = 8  # px²: smallest shadow
+MAX_AREA = 1.0  # times the object's area: largest shadow
+RIM_INNER, RIM_OUTER = 3, 7
+"""Px: distances between which the rim of a patch lies; it must be lit for the patch to have an end."""
+MAX_DARK_RIM = 0.2  # share of the rim that may be dark
+MAX_PATTERN = 0.35  # of its median luma: a patch whose 0.1 to 0.9 quantiles differ by more is patterned, no shadow
 
 
 def detect_static_shadow(
     rgb: NDArray[np.uint8],
     hidden: NDArray[np.bool_],
-    judged: NDArray[np.bool_],
-    others: NDArray[np.bool_] | None = None,
+    has_evidence: NDArray[np.bool_],
+    protected: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_] | None:
-    """bool [h, w]: the shadows of what is `hidden`, bool [h, w]; None: none of this kind.
+    """bool [h, w]: static shadows of the objects in `hidden`, bool [h, w]; None: none.
 
-    rgb: uint8 [h, w, 3], some 480 px wide. judged: bool [h, w] where other moments tell whether it is dark by itself.
-    others: bool [h, w] things that stay: what begins at one of them is its own.
+    rgb: uint8 [h, w, 3], long side about 480 px. has_evidence: bool [h, w] pixels that other frames show, and scenery: left out.
+    protected: bool [h, w] protected objects: a patch that touches one is its shadow.
     """
-    near = dilate(others, TOUCHING) if others is not None else np.zeros_like(hidden)
-    colour = cv2.blur(rgb, (SMOOTH, SMOOTH))
+    near_protected = dilate(protected, TOUCHING) if protected is not None else np.zeros_like(hidden)
+    colour = cv2.blur(rgb, (BLUR_SIZE, BLUR_SIZE))
     out = np.zeros_like(hidden)
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(hidden.astype(np.uint8))
-    largest = boxes[1:, cv2.CC_STAT_AREA].max(initial=0)
-    for label in range(1, len(boxes)):
-        left, top, width, height, size = boxes[label].tolist()
-        below = top + height == len(hidden) and np.count_nonzero(labels[-1] == label) > BELOW * width
-        if size < SPECK * largest or below:
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(hidden.astype(np.uint8))
+    largest = stats[1:, cv2.CC_STAT_AREA].max(initial=0)
+    for label in range(1, len(stats)):
+        left, top, width, height, size = stats[label].tolist()
+        cut_off = top + height == len(hidden) and np.count_nonzero(labels[-1] == label) > MAX_CUT_WIDTH * width
+        if size < MIN_OBJECT_SHARE * largest or cut_off:
             continue
-        first, far = top + round(LIES * height), int(FAR * max(width, height))
-        at = np.s_[first : top + height + far, max(left - far, 0) : left + width + far]
-        feet = labels[at] == label
-        feet[: top + round(FEET * height) - first] = False
-        out[at] |= _of_one(colour[at], feet, hidden[at], judged[at], near[at], height, size)
+        first_row, reach = top + round(SHADOW_HEIGHT * height), int(SHADOW_REACH * max(width, height))
+        window = np.s_[first_row : top + height + reach, max(left - reach, 0) : left + width + reach]
+        base = labels[window] == label
+        base[: top + round(BASE_HEIGHT * height) - first_row] = False
+        out[window] |= _shadow_of_object(
+            colour[window], base, hidden[window], has_evidence[window], near_protected[window], height, size
+        )
     return out if out.any() else None
 
 
-def _of_one(
+def _shadow_of_object(
     colour: NDArray[np.uint8],
-    feet: NDArray[np.bool_],
+    base: NDArray[np.bool_],
     hidden: NDArray[np.bool_],
-    judged: NDArray[np.bool_],
-    others: NDArray[np.bool_],
+    has_evidence: NDArray[np.bool_],
+    protected: NDArray[np.bool_],
     height: int,
     size: int,
 ) -> NDArray[np.bool_]:
-    """bool [h, w]: the shadow of one thing, which begins at its `feet`. height, size: px and px² of the whole thing."""
-    out, luma = np.zeros_like(feet), cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
-    reach = max(round(REACH * height), LEAST_REACH)
-    ground = dilate(feet, 3 * reach) & ~dilate(feet, reach) & ~dilate(hidden, INNER)
-    if np.count_nonzero(ground) < LEAST_GROUND:
+    """bool [h, w]: the shadow that starts at the base of one object. height, size: its height in px and area in px²."""
+    out, luma = np.zeros_like(base), cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
+    reach = max(round(GROUND_DISTANCE * height), MIN_GROUND_DISTANCE)
+    ground = dilate(base, 3 * reach) & ~dilate(base, reach) & ~dilate(hidden, RIM_INNER)
+    if np.count_nonzero(ground) < MIN_GROUND:
         return out
-    light = float(np.median(luma[ground]))
-    uneven = (float(np.quantile(luma[ground], 0.9)) - light) / max(light, 1.0)
-    if uneven > EVEN:
+    ground_luma = float(np.median(luma[ground]))
+    unevenness = (float(np.quantile(luma[ground], 0.9)) - ground_luma) / max(ground_luma, 1.0)
+    if unevenness > MAX_UNEVENNESS:
         return out
-    below = min(DARK, 1 - CLEAR * uneven) * light
+    limit = min(MAX_SHARE, 1 - UNEVENNESS_FACTOR * unevenness) * ground_luma
     shares = colour / np.maximum(np.median(colour[ground], axis=0), 1)
-    dark = (luma < below) & (shares.max(2) - shares.min(2) < TINT) & ~hidden & ~judged
+    dark = (luma < limit) & (shares.max(2) - shares.min(2) < MAX_TINT) & ~hidden & ~has_evidence
     dark = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, labels = cv2.connectedComponents(dark)
-    for label in np.setdiff1d(labels[dilate(feet, TOUCHING)], [0, *np.unique(labels[others])]).tolist():
+    for label in np.setdiff1d(labels[dilate(base, TOUCHING)], [0, *np.unique(labels[protected])]).tolist():
         patch = labels == label
-        rim = dilate(patch, OUTER) & ~dilate(patch, INNER) & ~hidden
+        rim = dilate(patch, RIM_OUTER) & ~dilate(patch, RIM_INNER) & ~hidden
         low, middle, high = np.quantile(luma[patch], (0.1, 0.5, 0.9))
-        plain = high - low < PLAIN * middle
-        cut = patch[0].any() or patch[-1].any() or patch[:, 0].any() or patch[:, -1].any()
-        ends = not cut and (not rim.any() or np.quantile(luma[rim], OPEN) >= below)
-        lies = np.median(np.nonzero(patch)[0]) >= round((FEET - LIES) * height)  # what rises beside a thing is a wall
-        if plain and ends and lies and LEAST <= np.count_nonzero(patch) <= MOST * size:
+        even = high - low < MAX_PATTERN * middle
+        at_border = patch[0].any() or patch[-1].any() or patch[:, 0].any() or patch[:, -1].any()
+        has_end = not at_border and (not rim.any() or np.quantile(luma[rim], MAX_DARK_RIM) >= limit)
+        # a patch that rises beside an object is a wall
+        on_ground = np.median(np.nonzero(patch)[0]) >= round((BASE_HEIGHT - SHADOW_HEIGHT) * height)
+        if even and has_end and on_ground and MIN_AREA <= np.count_nonzero(patch) <= MAX_AREA * size:
             out |= patch
     return out

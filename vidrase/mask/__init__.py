@@ -1,6 +1,7 @@
-"""From detections to holes: gaps bridged, edges steadied and grown, so that nothing of a thing stays visible in any frame.
+"""Mask stage: from detections to holes. Missed detections are filled in, edges are filtered over time and dilated.
 
-Rather too much than too little is covered: a rim or a shoe that stays is seen at once, a little more filled background is not.
+A hole rather covers too much than too little: a rim or a shoe that stays is visible at once, some more filled background is
+not.
 """
 
 from __future__ import annotations
@@ -22,62 +23,65 @@ from vidrase.mask.temporal_filter import MaskFrame, TemporalMaskFilter
 from vidrase.options import MaskOptions
 from vidrase.streams import closing_all, windows
 
-REACH = 8  # frames to either side that a mask may be carried
+REACH = 8  # frames to either side to which a mask may be propagated
 
 Chosen = Callable[[Instances], NDArray[np.bool_]] | Collection[int] | None
 
 
-def frames_held(options: MaskOptions) -> int:  # noqa: ARG001 - the same for all of them so far
-    """Most frames that `mask` holds at once."""
+def frames_held(options: MaskOptions) -> int:  # noqa: ARG001 - does not depend on them so far
+    """Largest number of frames that `mask` holds at once."""
     return 2 * REACH + 2
 
 
 def mask(
-    seen: Iterable[tuple[Frame, Instances]],
+    detections: Iterable[tuple[Frame, Instances]],
     *,
     chosen: Chosen = None,
     options: MaskOptions,
     flow: FlowModel | None,
     shots: Shots | None = None,
 ) -> Generator[HoleFrame, None, None]:
-    """Each frame with the hole that the chosen things make in it: one out for each in.
+    """Make the hole of each frame from its chosen instances: one frame out for each frame in, in order.
 
-    chosen: instances -> bool [K], or ids, or None for all. flow: None carries masks as if nothing moved.
-    shots: the numbers of the shots, where they are known or others ask as well.
+    chosen: instances -> bool [K], or ids, or None for all. flow: None propagates masks without motion.
+    shots: shot numbers, if they are known or shared with other stages.
     """
-    bridge = TemporalMaskFilter(flow, reach=REACH, shots=shots)
+    temporal_filter = TemporalMaskFilter(flow, reach=REACH, shots=shots)
 
     def entries() -> Generator[MaskFrame, None, None]:
-        with closing_all(seen) as source:
-            for place, (frame, instances) in enumerate(source):
-                goes = _which(chosen, instances)
-                yield bridge.add(place, frame, instances.where(goes), instances.where(~goes))
+        with closing_all(detections) as source:
+            for index, (frame, instances) in enumerate(source):
+                is_chosen = _chosen_mask(chosen, instances)
+                yield temporal_filter.add(index, frame, instances.where(is_chosen), instances.where(~is_chosen))
                 del frame, instances
 
     with closing(windows(entries(), core=1, before=REACH, after=REACH)) as runs:  # type: ignore[type-var]
         for run in runs:
-            now = run.core[0]
-            canvas = HoleCanvas(now.frame.displayed_size)
-            things = list(bridge.things(run.before, now, run.after, exact=options.dilate == 0))
-            sharpen = options.dilate != 0 and options.shape == "dilated" and any(thing.whole for thing in things)
-            picture = now.frame.rgb() if sharpen else None
-            for thing in things:
-                shape, corner = thing.mask, thing.corner
-                if picture is not None and thing.whole and rules.enabled("mask.guided_edge"):
-                    shape, corner = refine_edge(picture, shape, corner)
-                add_object(canvas, shape, corner, options, whole=thing.whole)
+            current = run.core[0]
+            canvas = HoleCanvas(current.frame.displayed_size)
+            objects = list(temporal_filter.objects(run.before, current, run.after, exact=options.dilate == 0))
+            refine = options.dilate != 0 and options.shape == "dilated" and any(found.whole for found in objects)
+            image = current.frame.rgb() if refine else None
+            for found in objects:
+                crop, corner = found.mask, found.corner
+                if image is not None and found.whole and rules.enabled("mask.guided_edge"):
+                    crop, corner = refine_edge(image, crop, corner)
+                add_object(canvas, crop, corner, options, whole=found.whole)
             if options.dilate != 0 and options.shape == "dilated" and rules.enabled("mask.join"):
                 canvas.joined()
-            yield HoleFrame(now.frame, canvas.hole(now.frame.orientation))
-            del run, now
+            yield HoleFrame(current.frame, canvas.hole(current.frame.orientation))
+            del run, current
 
 
 def holes_from_masks(
     frames: Iterable[Frame], masks: Iterable[NDArray[np.bool_]], options: MaskOptions
 ) -> Generator[HoleFrame, None, None]:
-    """Each frame with the hole that its mask makes; masks bool [H, W] as displayed, taken as they are but for the dilation."""
-    with closing_all(frames) as source, closing_all(masks) as shown:
-        for frame, given in zip(source, shown, strict=True):
+    """Make the hole of each frame from a given mask, bool [H, W] as displayed, which is only dilated.
+
+    Raises ShapeError when a mask has another size than its frame.
+    """
+    with closing_all(frames) as source, closing_all(masks) as mask_source:
+        for frame, given in zip(source, mask_source, strict=True):
             if given.shape != frame.displayed_size:
                 raise ShapeError(
                     f"expected a mask bool {frame.displayed_size} as displayed, got {given.dtype} {given.shape}"
@@ -92,7 +96,8 @@ def holes_from_masks(
             del frame, given
 
 
-def _which(chosen: Chosen, instances: Instances) -> NDArray[np.bool_]:
+def _chosen_mask(chosen: Chosen, instances: Instances) -> NDArray[np.bool_]:
+    """bool [K]: the instances that are chosen."""
     if chosen is None:
         return np.ones(len(instances), bool)
     if callable(chosen):

@@ -1,4 +1,4 @@
-"""How far a mask is grown, and the growing itself, all in the region of the mask."""
+"""Morphology of mask crops: dilation radius, dilation, erosion, closing, filling of holes, extension to the border."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from numpy.typing import NDArray
 
 from vidrase import rules
 
-FRAME_SHARE = 0.0025  # of the frame's geometric mean side: 1.6 px at 854x480; the detector's masks are generous already
-THING_SHARE = 0.005  # of its height or width, whichever is less: a near person's edge is softer than a far one's
-LEAST, MOST = 2.0, 48.0
+FRAME_SHARE = 0.0025  # of the frame's geometric mean side: 1.6 px at 854x480; the detector's masks are large already
+OBJECT_SHARE = 0.005  # of the object's shorter side: a near person's edge is softer than a far one's
+MIN_RADIUS, MAX_RADIUS = 2.0, 48.0  # px: limits of the radius
 
 Crop = NDArray[np.bool_]
 
 
-def dilation_radius(frame: tuple[int, int], thing: tuple[int, int]) -> float:
-    """Px by which a mask grows. frame, thing: (height, width) px."""
+def dilation_radius(frame: tuple[int, int], mask: tuple[int, int]) -> float:
+    """Radius in px by which a mask is dilated. frame, mask: (height, width) px."""
     if not rules.enabled("mask.dilate"):
         return 0.0
-    base = FRAME_SHARE * (frame[0] * frame[1]) ** 0.5 + THING_SHARE * min(thing)
-    return float(np.clip(base, LEAST, MOST))
+    base = FRAME_SHARE * (frame[0] * frame[1]) ** 0.5 + OBJECT_SHARE * min(mask)
+    return float(np.clip(base, MIN_RADIUS, MAX_RADIUS))
 
 
 @lru_cache(maxsize=128)
 def _disc(radius: int) -> NDArray[np.uint8]:
+    """uint8 [2 * radius + 1, 2 * radius + 1]: a disc as structuring element."""
     side = 2 * radius + 1
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 def dilate(mask: Crop, radius: float) -> Crop:
-    """`mask` bool [h, w] grown by `radius` px in every direction; same shape, so leave room for it."""
+    """`mask`, bool [h, w], dilated by `radius` px; same shape, so the crop must leave room."""
     steps = round(radius)
     if steps < 1:
         return mask
@@ -40,7 +41,7 @@ def dilate(mask: Crop, radius: float) -> Crop:
 
 
 def erode(mask: Crop, radius: float) -> Crop:
-    """`mask` bool [h, w] less `radius` px all round; its crop's edge counts as outside."""
+    """`mask`, bool [h, w], eroded by `radius` px; pixels beyond the crop count as outside."""
     steps = round(radius)
     if steps < 1:
         return mask
@@ -48,7 +49,7 @@ def erode(mask: Crop, radius: float) -> Crop:
 
 
 def close_gaps(mask: Crop, radius: float) -> Crop:
-    """Gaps narrower than about twice `radius` px filled; same shape, so leave room for it."""
+    """`mask` with gaps narrower than about twice `radius` px closed; same shape, so the crop must leave room."""
     steps = round(radius)
     if steps < 1:
         return mask
@@ -56,8 +57,8 @@ def close_gaps(mask: Crop, radius: float) -> Crop:
 
 
 def fill_holes(mask: Crop, largest: float) -> Crop:
-    """Holes inside `mask` of up to `largest` px² filled."""
-    count, parts, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=4)
+    """`mask` with holes of up to `largest` px² filled."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=4)
     if count <= 2:
         return mask
     height, width = mask.shape
@@ -65,33 +66,33 @@ def fill_holes(mask: Crop, largest: float) -> Crop:
     # a component that reaches the crop's edge is the outside, not a hole
     inner = (x > 0) & (y > 0) & (x + w < width) & (y + h < height) & (area <= largest)
     inner[0] = False
-    return mask | inner[parts] if inner.any() else mask
+    return mask | inner[labels] if inner.any() else mask
 
 
 def extend_to_border(mask: Crop, corner: tuple[int, int], frame: tuple[int, int], reach: int) -> Crop:
-    """A mask that comes within `reach` px of the frame's border goes on to the border: detectors stop a little short of it.
+    """Extend a mask that comes within `reach` px of the frame's border to the border: detectors stop a little short of it.
 
-    mask: bool [h, w] crop at `corner` (y, x) of a frame (height, width).
+    mask: bool [h, w] crop at `corner` (y, x) of a frame (height, width). Returns a crop of the same shape.
     """
     (y, x), (rows, columns) = corner, mask.shape
     out = mask
-    for turned, start, stop, side in (
+    for transpose, start, stop, side in (
         (False, y, y + rows, frame[0]),
         (True, x, x + columns, frame[1]),
     ):
         low, high = reach - start, stop - (side - reach)
         if low <= 0 and high <= 0:
             continue
-        out = (out if out is not mask else mask.copy()).T if turned else (out if out is not mask else mask.copy())
+        out = (out if out is not mask else mask.copy()).T if transpose else (out if out is not mask else mask.copy())
         if low > 0:
             strip = out[:low][::-1]
-            out[:low] = _outwards(strip)[::-1]
+            out[:low] = _filled_outwards(strip)[::-1]
         if high > 0:
-            out[-high:] = _outwards(out[-high:])
-        out = out.T if turned else out
+            out[-high:] = _filled_outwards(out[-high:])
+        out = out.T if transpose else out
     return np.ascontiguousarray(out)
 
 
-def _outwards(strip: Crop) -> Crop:
-    """Every column of `strip` filled from its first True row on."""
+def _filled_outwards(strip: Crop) -> Crop:
+    """`strip` with every column filled from its first True row on."""
     return np.logical_or.accumulate(strip, axis=0)
