@@ -18,9 +18,7 @@ from vidrase.errors import OptionError, UnsupportedSource  # noqa: E402
 from vidrase.options import Click, Rectangle  # noqa: E402
 from vidrase.written import box_of, click_of, seconds_of, url_of  # noqa: E402
 
-few = settings(
-    max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+few = settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 odd = st.one_of(st.text(max_size=30), st.text("0123456789.,:@-+eEinfa ", max_size=30))
 number = st.floats(-1e6, 1e6).map(lambda value: round(value, 2))
 

@@ -99,7 +99,9 @@ class MaskReader:
                 yield mask
         finally:
             _close(frames)
-        for _ in range(HELD if mask is not None else 0):
+        for _ in range(HELD):
+            if mask is None:
+                break
             self._note(f"{self._masks.info.url} has only {count} masks: the last one is held for what is left")
             yield mask
         raise ShapeError(

@@ -134,7 +134,7 @@ class VideoSource(Closable):
             try:
                 frames = stream.decode(packet)
             except (EOFError, av.FFmpegError) as error:
-                if error.errno == errno.ENOMEM:
+                if getattr(error, "errno", None) == errno.ENOMEM:
                     raise MemoryError(f"a frame of {self._shown} does not fit into memory") from error
                 if not ended:  # at the end: flushed already by the demuxer's own last packet
                     losses.failed()
