@@ -215,7 +215,7 @@ class Session(Closable):
         )
         mine = path.resolve() in self._results
         name = paths.Named("the selection", path)
-        paths.compare(inputs(self.info, self._options), [name], pictures=PICTURES)
+        paths.compare(inputs(self.info, self._options, saved=path), [name], pictures=PICTURES)
         paths.refuse_existing(name.called, path, overwrite=overwrite or mine or self._options.sink.overwrite)
         replace(saved, asked=asked).save(path)
         self._results.add(path.resolve())
