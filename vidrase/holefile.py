@@ -100,14 +100,9 @@ class MaskReader:
                 yield mask
         finally:
             _close(frames)
-<<<<<<< HEAD
         known = self._info.frame_count
         for _ in range(HELD):
             if mask is None or (known is not None and known > count + HELD):
-=======
-        for _ in range(HELD):
-            if mask is None:
->>>>>>> files2
                 break
             self._note(f"{self._masks.info.url} has only {count} masks: the last one is held for what is left")
             yield mask

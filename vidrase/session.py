@@ -236,7 +236,7 @@ class Session(Closable):
         )
         written_before = path.resolve() in self._results
         name = paths.Named("the selection", path)
-        paths.compare(inputs(self.info, self._options), [name], pictures=PICTURES)
+        paths.compare(inputs(self.info, self._options, saved=path), [name], pictures=PICTURES)
         replaces = overwrite or written_before or self._options.sink.overwrite
         paths.refuse_existing(name.called, path, overwrite=replaces)
         replace(saved, request=request).save(path)

@@ -19,7 +19,7 @@ def check_outputs(
     read: everything that the run reads; None: not given.
     """
     digest = output.with_suffix(".json")
-    inputs = [Named("what is read,", path) for path in read if path is not None]
+    inputs = [Named("an input", path) for path in read if path is not None]
     paths.compare(inputs, [Named("--output", output), Named("its digest", digest)])
     for called, path in (("--output", output), ("its digest", digest)):
         paths.refuse_existing(called, path, overwrite=overwrite)
