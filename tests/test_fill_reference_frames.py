@@ -13,7 +13,7 @@ from synth import YUV420, as_frames, texture
 from vidrase.camera import CameraMotion
 from vidrase.colour import PixelLayout
 from vidrase.fill import fill
-from vidrase.fill.reference_frames import EXTEND_DISTANCE, FIRST_REFERENCE, BLUR_STRIDE, ReferenceFrames
+from vidrase.fill.reference_frames import BLUR_STRIDE, EXTEND_DISTANCE, FIRST_REFERENCE, ReferenceFrames
 from vidrase.fill.window_frame import Box, SourceMap, WorkGrid
 from vidrase.flow import load_flow
 from vidrase.frames import Frame, Hole, HoleFrame
@@ -195,6 +195,6 @@ def test_what_is_guessed_while_it_waits_is_not_kept(monkeypatch: pytest.MonkeyPa
         truth[:3],
         [np.zeros(SIZE, bool)] * 3,
     )  # or the first frame with a hole would be one to look on
-    monkeypatch.setattr("vidrase.fill.synthesis_cache.FEW", 2.0)  # all of it waits
-    monkeypatch.setattr("vidrase.fill.synthesis_cache.LOOK", 16)
+    monkeypatch.setattr("vidrase.fill.synthesis_cache.MAX_WAIT", 2.0)  # all of it waits
+    monkeypatch.setattr("vidrase.fill.synthesis_cache.SEARCH_EVERY", 16)
     assert _psnr(_filled(frames, masks)[0][32:60], truth[32:60], masks[32:60]) > 40

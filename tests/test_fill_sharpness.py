@@ -62,9 +62,7 @@ def test_what_was_invented_in_focus_does_not_stay_sharp(monkeypatch: pytest.Monk
         before = cv2.warpAffine(result[t], view, SIZE[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         steps.append(np.abs(before.astype(float) - result[t + 1])[both].mean())
     assert max(steps[22:]) < 8, steps  # it goes over, it does not jump
-    monkeypatch.setattr(
-        synthesis_cache, "sharpness_mismatch", lambda *_: False
-    )  # it goes with the focus all the way, nothing is made anew
+    monkeypatch.setattr(synthesis_cache, "sharpness_mismatch", lambda *_: False)  # nothing is inpainted again
     soft = _filled(truth, masks)
     assert _detail(soft[85], masks[85]) < 2 * _detail(truth[85], masks[85]) + 1
     monkeypatch.setattr(synthesis_cache.InpaintedFrame, "match_defocus", lambda *_: None)
@@ -87,7 +85,7 @@ def test_what_has_faded_out_does_not_come_back(monkeypatch: pytest.MonkeyPatch) 
         result = fill(self, here, *args)  # type: ignore[arg-type]
         if self._fading is not None:
             gone.update(np.unique(self._fading.source[self._fading.source >= 0]).tolist())
-        back.append(gone & ({*np.unique(here.synthesized.source).tolist()} | self._ways.keys()))
+        back.append(gone & ({*np.unique(here.synthesized.source).tolist()} | self._cameras.keys()))
         return result
 
     monkeypatch.setattr(synthesis_cache.SynthesisCache, "fill", watched)

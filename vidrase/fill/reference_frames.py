@@ -129,7 +129,7 @@ class ReferenceFrames:
         """Where pixels of `here` are visible in key frames. missing: bool [h, w], in the box of `here`, the pixels to look up."""
         assert here.box is not None
         out = SourceMap.empty(here.box)
-        if self.mosaic.place(here.frame.index) is None:
+        if self.mosaic.pose(here.frame.index) is None:
             return out
         remaining = missing.copy()
         tried = {number for number, failed_at in self._failed.items() if abs(here.number - failed_at) < RETRY_FRAMES}
