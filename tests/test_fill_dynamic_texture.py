@@ -144,6 +144,6 @@ def test_few_frames_are_held() -> None:
         moments.pop(t - 24, None)
         layers = lively.layers(moments[t], plane_holes(Hole.of(masks[t]), frames[t].layout)[0], moments, grid)
         assert len(lively._held) <= BUFFER
-        shown.append(layers[-1].moment.number if layers else None)
+        shown.append(layers[-1].source_frame.number if layers else None)
     assert None not in shown
     assert all(abs(a - b) == 1 for a, b in pairwise(shown))  # type: ignore[operator]

@@ -102,7 +102,9 @@ def test_what_is_out_of_focus_is_not_put_into_a_sharp_picture(monkeypatch: pytes
 
     def watched(self: reference_frames.ReferenceFrames, source: int) -> object:
         taken.add(
-            self.mosaic.key_frames[(source - reference_frames.FIRST_REFERENCE) % reference_frames.LEVEL].frame.index
+            self.mosaic.key_frames[
+                (source - reference_frames.FIRST_REFERENCE) % reference_frames.BLUR_STRIDE
+            ].frame.index
         )
         return picture(self, source)
 
