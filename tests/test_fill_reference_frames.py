@@ -88,7 +88,7 @@ def test_the_true_background_comes_from_beyond_the_window(lingering) -> None:  #
     invented, none = _filled(frames, masks, mode="flow")
     assert stats.distant > 0.3 * (stats.copied + stats.invented)
     assert none.distant == 0
-    assert none.synthesized > 0.3 * (stats.copied + stats.invented)
+    assert none.invented > 0.3 * (stats.copied + stats.invented)
     assert stats.invented == 0
     assert _psnr(result, truth, masks) > 33
     assert none.doubtful

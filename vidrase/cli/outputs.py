@@ -22,7 +22,8 @@ def check_outputs(
     inputs = [Named("an input", path) for path in read if path is not None]
     paths.compare(inputs, [Named("--output", output), Named("its digest", digest)])
     for called, path in (("--output", output), ("its digest", digest)):
-        paths.refuse_existing(called, path, overwrite=overwrite)
+        # a run that goes on renews what it wrote before
+        paths.refuse_existing(called, path, overwrite=overwrite or resume is not None)
         Part(path).drop()
     last = folder / "last.pt"
     if resume is None and paths.is_there(last) and not overwrite:
