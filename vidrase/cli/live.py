@@ -91,10 +91,16 @@ def live(source: str, **given: Any) -> None:
         if not given["quiet"]:
             click.echo(f"vidrase: {starred(text)}", err=True)
 
-    _run(source, remove, given, say)
+    with ExitStack() as kept:
+        report = _reserved(source, given)
+        if report is not None:
+            kept.callback(report.drop)
+        _run(source, remove, given, say, report)
 
 
-def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Callable[[str], None]) -> None:
+def _run(
+    source: str, remove: tuple[str, ...], given: dict[str, Any], say: Callable[[str], None], report: Part | None
+) -> None:
     import cv2  # before anything that loads PyAV: see Window
 
     from vidrase.live.address import address_of
@@ -105,55 +111,51 @@ def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Calla
     from vidrase.live.window import Window
     from vidrase.options import ModelOptions
 
-    with ExitStack() as begun:  # the report is dropped where the run does not come to its end
-        report = _reserved(source, given)
-        if report is not None:
-            begun.callback(report.drop)
-        cv2.setNumThreads(1 if (os.cpu_count() or 2) <= 2 else 4)
-        plate: Path | None = given["plate"]
-        address = address_of(source, size=_size(given["size"]), rate=given["rate"])
-        shows = _wants_window(given)
-        with ExitStack() as stack:
-            eraser = stack.enter_context(
-                LiveEraser(
-                    remove,
-                    keep=words_of("--keep", given["keep"]),
-                    latency=given["latency"] / 1000,
-                    models=ModelOptions(
-                        model=given["model"], device=given["device"], precision=given["precision"], conf=given["conf"]
-                    ),
-                    dilate=auto_or_int("--dilate", given["dilate"]),
-                    learn=given["learn"],
-                    plate=plate if plate is not None and plate.exists() else None,
-                    level=given["level"],
-                    say=say,
-                )
-            )
-            eraser.warm_up()
-            capture = Capture(
-                address,
-                paced=given["pace"],
-                timeout=given["timeout"],
-                give_up=given["give_up"],
-                sound=given["output"] is not None or bool(given["push"]),
+    cv2.setNumThreads(1 if (os.cpu_count() or 2) <= 2 else 4)
+    plate: Path | None = given["plate"]
+    address = address_of(source, size=_size(given["size"]), rate=given["rate"])
+    shows = _wants_window(given)
+    with ExitStack() as stack:
+        eraser = stack.enter_context(
+            LiveEraser(
+                remove,
+                keep=words_of("--keep", given["keep"]),
+                latency=given["latency"] / 1000,
+                models=ModelOptions(
+                    model=given["model"], device=given["device"], precision=given["precision"], conf=given["conf"]
+                ),
+                dilate=auto_or_int("--dilate", given["dilate"]),
+                learn=given["learn"],
+                plate=plate if plate is not None and plate.exists() else None,
+                level=given["level"],
                 say=say,
             )
-            run = LiveLoop(capture, eraser, (), seconds=given["seconds"], say=say)
-            outputs = _outputs(given, run, stack, say, waits=address.kind == "file" and not given["pace"])
-            stack.enter_context(capture)
-            for output in outputs:  # what they need to know of the source is known now
-                run.add(output(capture))
-            if shows:
-                window = Window()
-                stack.callback(window.close)
-                run.watch(window)
-            _until_stopped(run)
-            if plate is not None and eraser.count:
-                eraser.save_plate(plate)
-        if report is not None:
-            write_json(report, run.report())
-        if not given["quiet"]:
-            _summary(run.report())
+        )
+        eraser.warm_up()
+        capture = Capture(
+            address,
+            paced=given["pace"],
+            timeout=given["timeout"],
+            give_up=given["give_up"],
+            sound=given["output"] is not None or bool(given["push"]),
+            say=say,
+        )
+        run = LiveLoop(capture, eraser, (), seconds=given["seconds"], say=say)
+        outputs = _outputs(given, run, stack, say, waits=address.kind == "file" and not given["pace"])
+        stack.enter_context(capture)
+        for output in outputs:  # what they need to know of the source is known now
+            run.add(output(capture))
+        if shows:
+            window = Window()
+            stack.callback(window.close)
+            run.watch(window)
+        _until_stopped(run)
+        if plate is not None and eraser.count:
+            eraser.save_plate(plate)
+    if report is not None:
+        write_json(report, run.report())
+    if not given["quiet"]:
+        _summary(run.report())
 
 
 def _reserved(source: str, given: dict[str, Any]) -> Part | None:
