@@ -64,7 +64,7 @@ def _filled(
         options=FillOptions(quality="fast", mode=mode),  # type: ignore[arg-type]
         flow=load_flow(note=print),
         inpainter=load_inpainter("telea"),
-        survey=builder.finish(),
+        analysis=builder.finish(),
         stats=stats,
         note=print,
     )
@@ -135,12 +135,12 @@ def test_another_place_is_not_taken_for_this_one(monkeypatch: pytest.MonkeyPatch
     builder = ShotAnalyzer()
     for frame, mask in zip(frames, masks, strict=True):
         builder.add(frame, mask)
-    survey = builder.finish()
-    album = survey.shots[0].mosaic
+    analysis = builder.finish()
+    album = analysis.shots[0].mosaic
     assert album is not None
     for page in album.key_frames:
         object.__setattr__(page, "frame", other[page.frame.index % 2])
-    monkeypatch.setattr(ShotAnalyzer, "finish", lambda self: survey)
+    monkeypatch.setattr(ShotAnalyzer, "finish", lambda self: analysis)
     _, stats = _filled(frames, masks, first=30)
     assert stats.distant == 0
     assert stats.invented > 0

@@ -84,7 +84,7 @@ def _filled(truth: list[Rgb], masks: list[Mask], first: int | None = None) -> li
         builder.add(frame, mask)
     grown = [cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 for mask in masks]
     holes = [HoleFrame(f, Hole.of(m, g) if m.any() else None) for f, m, g in zip(frames, masks, grown, strict=True)]
-    return [frame.rgb() for frame in filled(holes[:first], survey=builder.finish())]
+    return [frame.rgb() for frame in filled(holes[:first], analysis=builder.finish())]
 
 
 def test_what_was_sharp_is_put_in_as_soft_as_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:

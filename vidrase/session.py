@@ -179,7 +179,7 @@ class Session(Closable):
         if not self.chosen:
             return False
         options, preview = self._options, sheet.Sheet()
-        indices = engine.moments_of(
+        indices = engine.sample_indices(
             self._first_pass.seconds, PREVIEW_FRAMES, options.select.times, self._store, self._selection
         )
         for index in sorted(indices):

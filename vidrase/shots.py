@@ -67,9 +67,9 @@ class ShotAnalysis:
         return self.shots[low] if low < len(self.shots) and self.shots[low].start <= index else None
 
 
-def shots_of(survey: ShotAnalysis | None) -> Shots:
+def shots_of(analysis: ShotAnalysis | None) -> Shots:
     """Shot numbers of a clip as the first pass found them; without an analysis cuts are detected frame by frame."""
-    return Shots([shot.start for shot in survey.shots] if survey is not None and survey.shots else None)
+    return Shots([shot.start for shot in analysis.shots] if analysis is not None and analysis.shots else None)
 
 
 class ShotAnalyzer:
