@@ -31,10 +31,12 @@ def _port(web: WebOutput) -> int:
 
 def _ask(
     web: WebOutput, path: str, headers: dict[str, str] | None = None, method: str = "GET"
-) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", _port(web), timeout=10)
-    connection.request(method, path, headers=headers or {})
-    return connection.getresponse()
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """(answer with its headers, body); the connection is closed."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", _port(web), timeout=10)) as connection:
+        connection.request(method, path, headers=headers or {})
+        answer = connection.getresponse()
+        return answer, answer.read()
 
 
 def _raw(web: WebOutput, request: bytes) -> bytes:
@@ -50,26 +52,26 @@ def _picture(value: int) -> OutputFrame:
 def test_headers_keep_other_pages_out(web: WebOutput) -> None:
     web.put(_picture(9))
     for path, status in (("/", 200), ("/stats.json", 200), ("/nothing", 404)):
-        answer = _ask(web, path)
+        answer, body = _ask(web, path)
         assert answer.status == status
         assert answer.getheader("Server") is None
         assert answer.getheader("X-Content-Type-Options") == "nosniff"
         assert answer.getheader("X-Frame-Options") == "DENY"
         assert answer.getheader("Cross-Origin-Resource-Policy") == "same-origin"
         assert "frame-ancestors 'none'" in str(answer.getheader("Content-Security-Policy"))
-        assert b"Python" not in answer.read()
-    answer = _ask(web, "/", method="POST")
+        assert b"Python" not in body
+    answer, _ = _ask(web, "/", method="POST")
     assert answer.status == 501
     assert answer.getheader("Server") is None
 
 
 def test_a_strange_host_is_sent_away(web: WebOutput) -> None:
     for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "10.0.0.1", "", "localhost.evil.example"):
-        answer = _ask(web, "/picture.jpg", {"Host": host})
+        answer, _ = _ask(web, "/picture.jpg", {"Host": host})
         assert answer.status == 421, host
     assert b" 421 " in _raw(web, b"GET / HTTP/1.0\r\n\r\n")
     for host in ("localhost:1", "127.0.0.1", "[::1]:8080", "LOCALHOST"):
-        assert _ask(web, "/", {"Host": host}).status == 200
+        assert _ask(web, "/", {"Host": host})[0].status == 200
 
 
 def test_names_that_a_server_answers_to() -> None:
@@ -120,7 +122,7 @@ def test_slow_clients_get_in_nobodys_way(web: WebOutput) -> None:
         end = time.monotonic() + 30
         while True:  # once the slow ones are gone, whoever asks is answered
             with contextlib.suppress(OSError, http.client.HTTPException):
-                if _ask(web, "/picture.jpg").status == 200:
+                if _ask(web, "/picture.jpg")[0].status == 200:
                     break
             assert time.monotonic() < end
             time.sleep(0.1)
