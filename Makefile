@@ -33,10 +33,10 @@ fix: $(STAMP)
 	$(BIN)/ruff check --fix vidrase tests benchmarks samples
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --durations=10
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations=10
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest --slow --durations=10
+	$(BIN)/python -m pytest -n auto --dist loadfile --slow --durations=10
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable .[bench]

@@ -134,7 +134,7 @@ def test_losses_are_named() -> None:
     assert "moving/0: 4.0 dB behind telea (15.0 against 19.0)" in text
     bad = {"psnr": 30.0, "flicker": 2.5, "leftover": 0.3, "texture": -0.05, "changed_outside": 3.0, "audio_equal": 0.0}
     text = "\n".join(weaknesses([Row("removal", "paste", "paste/x", "vidrase", bad)]))
-    for word in ("flickers 2.5", "30% of the thing", "blurred", "3 pixels changed", "sound not as"):
+    for word in ("flickers 2.5", "30% of the object", "blurred", "3 pixels changed", "sound not as"):
         assert word in text
     assert weaknesses(rows(30.0)) == []
 

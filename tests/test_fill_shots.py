@@ -56,7 +56,7 @@ def _filled(numbered: Numbered, options: FillOptions, *, analysed: bool) -> list
 
 
 @pytest.mark.parametrize(
-    ("pan", "surveyed", "counts"),
+    ("pan", "analysed", "counts"),
     [((0.3, 1.5), True, (7, 13)), ((0.3, 1.5), False, (1, 7)), ((0.0, 0.0), True, (1, 7, 13))],
     ids=["pages", "window", "plate"],
 )
@@ -72,7 +72,7 @@ def test_the_fill_of_a_shot_does_not_hang_on_what_is_before_it(
             assert all((a == b).all() for a, b in zip(one.planes, other.planes, strict=True))
 
 
-@pytest.mark.parametrize(("pan", "surveyed"), [((0.3, 1.5), True), ((0.3, 1.5), False), ((0.0, 0.0), True)])
+@pytest.mark.parametrize(("pan", "analysed"), [((0.3, 1.5), True), ((0.3, 1.5), False), ((0.0, 0.0), True)])
 def test_nor_do_the_shadows(pan: tuple[float, float], analysed: bool) -> None:
     shot = _shot(pan)
 
