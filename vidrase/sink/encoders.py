@@ -195,7 +195,8 @@ def _preferred(muxer: str, codec: str, info: SourceInfo, options: SinkOptions) -
     """Encoders that suit this source better than the container's own, and why."""
     layout, found = info.layout, dict[str, str]()
     if layout.alpha and not options.pix_fmt:
-        keeping = {"mov": ["prores_ks", "png"], "matroska": ["ffv1"]}.get(muxer, [])
+        matroska = ["libvpx-vp9"] if codec in ("vp8", "vp9") else ["ffv1"]
+        keeping = {"mov": ["prores_ks", "png"], "matroska": matroska}.get(muxer, [])
         found |= dict.fromkeys(keeping, "it keeps the transparency")
     if codec == "prores" and muxer == "mov":
         found.setdefault("prores_ks", "ProRes stays ProRes")
@@ -334,6 +335,8 @@ def _settings(name: str, pix_fmt: str, options: SinkOptions) -> dict[str, str]:
         os.environ.setdefault("SVT_LOG", "1")  # errors only; it writes to the terminal by itself
     if name == "prores_ks" and ("444" in pix_fmt or "yuva" in pix_fmt):
         settings["profile"] = "4"
+    if name == "libvpx" and "yuva" in pix_fmt:
+        settings["auto-alt-ref"] = "0"  # which it refuses beside transparency
     return settings
 
 

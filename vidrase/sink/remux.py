@@ -32,6 +32,7 @@ _OF_THE_OLD_ENCODING = (
     "_statistics",
     "handler_name",
     "vendor_id",
+    "alpha_mode",
 )
 _OF_THE_OLD_FILE = ("duration", "vendor_id")
 

@@ -22,7 +22,7 @@ from vidrase.errors import DecodeError, OptionError
 from vidrase.frames import UPRIGHT, Frame
 from vidrase.source.folder import FolderSource
 from vidrase.source.images import ImageSource
-from vidrase.source.video import Decoding, VideoSource, decoding_order
+from vidrase.source.video import Decoding, VideoSource, decoding_order, transparent_decoder
 
 Note = Callable[[str], None]
 
@@ -167,7 +167,8 @@ class _Video(RandomAccess):
             decoding.container.seek(key, stream=decoding.stream, backward=True)
         except av.FFmpegError:
             return False
-        self._coming = decoding.container.decode(decoding.stream)
+        decoder = transparent_decoder(decoding.stream)
+        self._coming = _decoded(decoding, decoder) if decoder else decoding.container.decode(decoding.stream)
         return True
 
     def _until(self, wanted: int, index: int) -> Frame | None:
@@ -235,6 +236,11 @@ class _Video(RandomAccess):
             self._decoding = None
         self._held = self._decord = None
         super().close()
+
+
+def _decoded(decoding: Decoding, decoder: av.VideoCodecContext) -> Iterator[av.VideoFrame]:
+    for packet in decoding.container.demux(decoding.stream):
+        yield from decoder.decode(packet)
 
 
 def _decord_reader(path: str, times: array[int], tick: float) -> Any:

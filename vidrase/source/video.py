@@ -9,6 +9,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import cast
 
 import av
 from av.stream import Disposition
@@ -27,6 +28,7 @@ OPEN_SECONDS = 20.0  # a server that has not answered by then will not
 READ_SECONDS = 30.0  # longest silence in the middle of a stream
 EARLY_SECONDS = 0.5  # containers round their claims; less than this missing is not worth a word
 TEXT_DEMUXERS = frozenset({"tty", "bin", "xbin", "idf", "adf"})  # FFmpeg would draw a text file as video
+_READS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # the transparency lies beside each packet
 LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "srt", "tcp"})
 
 
@@ -115,6 +117,7 @@ class VideoSource(Closable):
         """Frames as the decoder gives them; damaged packets are left out and counted, a broken file ends early."""
         stream.thread_type = "AUTO"
         stream.thread_count = self._threads or 0
+        decoder = transparent_decoder(stream) or stream
         damaged = 0
         waiting: list[int] | None = [] if decoding_order(container, stream) else None
         packets = container.demux(stream)
@@ -125,7 +128,7 @@ class VideoSource(Closable):
             if waiting is not None and packet is not None and packet.pts is not None:
                 heapq.heappush(waiting, packet.pts)
             try:
-                frames = stream.decode(packet)
+                frames = decoder.decode(packet)
             except (EOFError, av.FFmpegError):
                 damaged += not ended  # at the end: flushed already by the demuxer's own last packet
                 continue
@@ -213,6 +216,20 @@ def decoding_order(container: av.container.InputContainer, stream: av.VideoStrea
     The k-th frame is then shown at the k-th time, whatever packet it came in.
     """
     return container.format.name == "avi" and bool(stream.codec_context.reorder_depth)
+
+
+def transparent_decoder(stream: av.VideoStream) -> av.VideoCodecContext | None:
+    """A decoder that reads the transparency of VP8 and VP9, which FFmpeg's own leave out.
+
+    None where the stream says nothing of any, or where this FFmpeg has no libvpx.
+    """
+    name = _READS_ALPHA.get(stream.codec_context.name)
+    if name is None or stream.metadata.get("alpha_mode") != "1":
+        return None
+    try:
+        return cast(av.VideoCodecContext, av.CodecContext.create(name, "r"))
+    except (av.FFmpegError, ValueError):
+        return None
 
 
 def pick_stream(container: av.container.InputContainer, shown: str) -> av.VideoStream:
