@@ -44,7 +44,9 @@ def test_transparency_of_webm_is_read(asked: dict, tmp_path: Path) -> None:
         assert apart.mean() < 3 if asked is VP8 else apart.max() == 0
     with open_random(path) as clip:
         for index in (3, 0, 2):
-            assert all(np.array_equal(a, b) for a, b in zip(clip.frame(index).planes, frames[index].planes, strict=True))
+            assert all(
+                np.array_equal(a, b) for a, b in zip(clip.frame(index).planes, frames[index].planes, strict=True)
+            )
 
 
 @pytest.mark.parametrize(("asked", "suffix"), [(VP8, ".webm"), (VP9, ".webm"), (VP9, ".mkv")])
@@ -68,7 +70,10 @@ def test_transparency_of_webm_is_written_again(asked: dict, suffix: str, tmp_pat
 def test_where_transparency_does_not_fit_it_is_said(tmp_path: Path) -> None:
     path, said = tmp_path / "clip.webm", list[str]()
     write_clip(path, shown(2), **VP9)
-    with open_source(path) as source, open_sink(tmp_path / "out.mp4", source.info, SinkOptions(), note=said.append) as sink:
+    with (
+        open_source(path) as source,
+        open_sink(tmp_path / "out.mp4", source.info, SinkOptions(), note=said.append) as sink,
+    ):
         for frame in source:
             sink.write(frame)
     assert any("without transparency" in text for text in said), said

@@ -8,13 +8,16 @@ from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import unquote, urlsplit
 
+from PIL import Image
+
 from vidrase.errors import OptionError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.options import SinkOptions
 from vidrase.part import refuse_loss
+from vidrase.sink.animation import ANIMATED, AnimationSink
 from vidrase.sink.encoders import CONTAINERS
 from vidrase.sink.folder import FolderSink
-from vidrase.sink.images import FORMATS, NEAREST, ImageSink, moves
+from vidrase.sink.images import FORMATS, NEAREST, ImageSink
 from vidrase.sink.video import VideoSink
 
 __all__ = ["ListSink", "Sink", "default_output", "open_sink"]
@@ -69,7 +72,7 @@ def open_sink(to: Path, info: SourceInfo, options: SinkOptions, *, note: Note) -
     """
     refuse_loss(to, info.path, overwrite=options.overwrite, replaceable=frozenset(FORMATS))
     suffix = to.suffix.lower()
-    if suffix in CONTAINERS:
+    if suffix in CONTAINERS or (suffix == ".png" and info.loops is not None):
         if info.kind == "image":
             raise OptionError(
                 f"{info.url} is a picture and {to} a video; name the result .png, .jpg, .webp, .tif or .bmp"
@@ -77,6 +80,8 @@ def open_sink(to: Path, info: SourceInfo, options: SinkOptions, *, note: Note) -
         return VideoSink(to, info, options, note)
     if suffix in FORMATS and info.kind == "image":
         return ImageSink(to, info, note)
+    if suffix in ANIMATED:
+        return AnimationSink(to, info, options, note)
     if suffix in FORMATS:
         raise OptionError(f"{to} is one picture, but {info.url} has many; name a folder or a video file")
     if to.is_dir() or not suffix:
@@ -89,6 +94,7 @@ def default_output(where: str | Path) -> Path:
     """`<stem>_erased<suffix>` beside the source: `clip.mp4` -> `clip_erased.mp4`, `frames/` -> `frames_erased`.
 
     A format that can be read but not written becomes its nearest kin: .jfif .jpg, .gif .mp4 (.png when it does not move).
+    An animated PNG, WebP or AVIF stays one.
     """
     text = str(where)
     if text == "-":
@@ -104,6 +110,15 @@ def default_output(where: str | Path) -> Path:
     suffix = path.suffix
     if suffix.lower() not in CONTAINERS and suffix.lower() not in FORMATS:
         suffix = NEAREST.get(suffix.lower(), ".mp4")
-        if path.suffix.lower() == ".gif" and path.is_file() and not moves(path):
+        if path.suffix.lower() == ".gif" and path.is_file() and not _moves(path):
             suffix = ".png"
     return path.with_name(f"{path.stem}_erased{suffix}")
+
+
+def _moves(path: Path) -> bool:
+    """True for an animation; False for a still, and for what is no picture."""
+    try:
+        with Image.open(path) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False

@@ -97,7 +97,7 @@ class Remux:
         self._tracks: dict[int, _Track] = {}
         self._result, self._note = result, note
         self._packets: Iterator[Packet] = iter(())
-        if info.kind != "video":
+        if info.kind != "video" or info.container in ("WEBP", "AVIF"):  # pictures, which hold no tracks
             return
         if not info.rereadable:
             if info.has_audio:

@@ -12,8 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 from vidrase.errors import SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame, SourceInfo
+from vidrase.source.animation import AnimationSource
 from vidrase.source.folder import FolderSource, is_pattern, pictures_in, pictures_matching
-from vidrase.source.images import ImageSource, looks_like_image, moves
+from vidrase.source.images import ImageSource, looks_like_image, loops
 from vidrase.source.random import RandomAccess, random_access
 from vidrase.source.spool import Spool
 from vidrase.source.video import VideoSource
@@ -31,7 +32,7 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Frame]:
         """Frames from the first; again from the first when `info.rereadable`.
 
-        Raises DecodeError when the input breaks off or changes its size or pixel format midway.
+        Ends, with a note, where the size or pixel format changes midway. Raises DecodeError when the input breaks off.
         """
         ...
 
@@ -66,7 +67,7 @@ def open_source(
 
 def _open(
     where: str | Path, frame_rate: Fraction | None, note: Note, threads: int | None
-) -> VideoSource | ImageSource | FolderSource:
+) -> VideoSource | ImageSource | FolderSource | AnimationSource:
     text = str(where)
     if text == "-":
         return _spooled(Spool.of_stdin(note), "standard input", note, threads)
@@ -115,7 +116,7 @@ def open_random(where: str | Path | SourceInfo, *, note: Note | None = None) -> 
     return random_access(_open(where, None, note, None), note)
 
 
-def _spooled(spool: Spool, shown: str, note: Note, threads: int | None) -> VideoSource | ImageSource:
+def _spooled(spool: Spool, shown: str, note: Note, threads: int | None) -> VideoSource | ImageSource | AnimationSource:
     try:
         return _file(spool.path, shown, note, threads, spool)
     except BaseException:
@@ -123,7 +124,9 @@ def _spooled(spool: Spool, shown: str, note: Note, threads: int | None) -> Video
         raise
 
 
-def _file(path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None) -> VideoSource | ImageSource:
+def _file(
+    path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None
+) -> VideoSource | ImageSource | AnimationSource:
     try:
         with path.open("rb") as file:
             head = file.read(32)
@@ -133,10 +136,14 @@ def _file(path: Path, shown: str, note: Note, threads: int | None, spool: Spool 
         raise UnsupportedSource(f"{shown} is empty (0 bytes); expected a picture or a video")
     suffix = path.suffix.lower()  # for TGA, which begins with nothing of its own, and for JPEGs in a row
     still = suffix == ".tga" or (looks_like_image(head) and suffix not in (".mjpg", ".mjpeg"))
-    if still and not moves(path):
+    repeats = loops(path) if still else None
+    if still and repeats is None:
         return ImageSource(path, shown=shown, note=note, spool=spool)
+    if repeats is not None and not head.startswith((b"GIF8", b"\x89PNG")):
+        return AnimationSource(path, repeats, shown=shown, note=note, spool=spool)
     # "file:" keeps FFmpeg from taking a colon for a protocol
-    return VideoSource(f"file:{path.absolute()}", path=path, shown=shown, note=note, threads=threads, spool=spool)
+    where = f"file:{path.absolute()}"
+    return VideoSource(where, path=path, shown=shown, note=note, threads=threads, spool=spool, loops=repeats)
 
 
 def _silent(text: str) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import av
 from av.stream import Disposition
 
-from vidrase.avplanes import layout_of, read_planes
+from vidrase.avplanes import layout_of, read_planes, readable_like
 from vidrase.closable import Closable
 from vidrase.errors import DecodeError, SourceError, SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame
@@ -44,8 +45,9 @@ class VideoSource(Closable):
         note: Note,
         threads: int | None = None,
         spool: Spool | None = None,
+        loops: int | None = None,
     ) -> None:
-        """Open `where` and decode its first frame. `path` None: a URL. `spool` is removed on `close`.
+        """Open `where` and decode its first frame. `path` None: a URL. `spool` is removed on `close`. `loops`: for the info.
 
         Raises SourceNotFound, UnsupportedSource or DecodeError.
         """
@@ -63,7 +65,8 @@ class VideoSource(Closable):
                 codec = codec_name(self._pending.stream)
                 raise UnsupportedSource(f"{shown} holds no frame that can be decoded (codec {codec})")
             self._claimed = claimed_seconds(self._pending.container, self._pending.stream)
-            self.info = describe(self._pending.container, self._pending.stream, first, path, shown, rereadable=not live)
+            info = describe(self._pending.container, self._pending.stream, first, path, shown, rereadable=not live)
+            self.info = replace(info, loops=loops)
         except BaseException:
             self._pending.close()
             raise
@@ -81,6 +84,9 @@ class VideoSource(Closable):
         start: int | None = None
         try:
             for index, native in enumerate(decoded):
+                if (other := self._other_kind(native)) is not None:
+                    self._tell_change(other, index, timeline.end_seconds or 0.0, start)
+                    return
                 frame = self.frame(native, index, timeline.place(native.pts, native.dts))
                 start = frame.pts if start is None else start
                 del native
@@ -95,21 +101,29 @@ class VideoSource(Closable):
     def frame(self, native: av.VideoFrame, index: int, pts: int) -> Frame:
         """A frame of the decoder as ours. Raises DecodeError when its size or pixel format is not the first one's."""
         info = self.info
-        if (native.height, native.width) != (info.height, info.width):
-            raise DecodeError(
-                f"frame {index} of {self._shown} is {native.width}x{native.height}, the ones before {info.width}x{info.height};"
-                " expected one size, so cut or scale the parts first"
-            )
+        if (other := self._other_kind(native)) is not None:
+            raise DecodeError(f"frame {index} of {self._shown} is not like the ones before: {other}")
         shown = readable_frame(native, self._shown)
         layout = layout_of(shown)
-        if layout.name != self.info.layout.name:
-            raise DecodeError(
-                f"frame {index} of {self._shown} is {layout.name}, the ones before {self.info.layout.name};"
-                " expected one pixel format, so convert the parts first"
-            )
         shown.pts, shown.time_base = pts, info.time_base
         planes, duration = read_planes(shown), native.duration or 0
         return Frame(planes, layout, index, pts, info.time_base, duration, info.orientation, native=shown)
+
+    def _other_kind(self, native: av.VideoFrame) -> str | None:
+        """What is no longer as in the first frame, in words; None: size and pixel format are the same."""
+        info = self.info
+        if (native.height, native.width) != (info.height, info.width):
+            return f"from {info.width}x{info.height} to {native.width}x{native.height}"
+        name = readable_like(native.format.name)[0]
+        return f"from {info.layout.name} to {name}" if name != info.layout.name else None
+
+    def _tell_change(self, other: str, index: int, end: float, start: int | None) -> None:
+        """One result has one size: what comes before is whole, and the rest is named instead of scaled."""
+        at = end - float((start or 0) * self.info.time_base)
+        self._note(
+            f"{self._shown} changes {other} at {at:.2f} s (frame {index}): the frames before are done, the rest is left out;"
+            f" cut the file there (ffmpeg -ss {at:.2f} -i FILE -c copy REST.mkv) and give the rest as a clip of its own"
+        )
 
     def _decode(
         self, container: av.container.InputContainer, stream: av.VideoStream
