@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 
 from vidrase.album import Album
 from vidrase.cuts import Shots
+from vidrase.fill.bars import with_bars_filled
 from vidrase.fill.filler import Filler, plate_of, reach_of
 from vidrase.fill.shadows import LOOK, with_shadows
 from vidrase.flow import FlowModel
@@ -73,7 +74,7 @@ def fill(
     filler = Filler(options, flow, inpainter, survey, stats, note, shots or shots_of(survey))
     try:
         for found in source:
-            filler.push(found)
+            filler.push(with_bars_filled(found))
             del found
             while filler.ready():
                 yield filler.pop()
