@@ -20,7 +20,7 @@ def filled(
     options: FillOptions = FAST,
     *,
     inpainter: str = "telea",
-    survey: ShotAnalysis | None = None,
+    analysis: ShotAnalysis | None = None,
 ) -> list[Frame]:
     """One frame out for each in. inpainter: "auto" for the one that ships."""
     result = fill(
@@ -28,7 +28,7 @@ def filled(
         options=options,
         flow=load_flow(note=print),
         inpainter=load_inpainter(inpainter),
-        survey=survey,
+        analysis=analysis,
         stats=FillStats(),
         note=print,
     )

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -191,7 +192,7 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "file of nothing": ([""], 2, "a file name or option is empty"),
     "times of nothing": (["clip.mp4", "--mask", "hole.png", "--time", " , "], 2, "names nothing"),
     "remove of nothing": (["clip.mp4", "--mask", "hole.png", "--remove", ","], 2, "names nothing"),
-    "no address": (["http://[::1", "--mask", "hole.png"], 1, "is no address"),
+    "no address": (["http://[::1", "--mask", "hole.png"], 2, "is no address"),
     "sheet of no kind": (["clip.mp4", "--mask", "hole.png", "-o", "o.mp4", "--preview", "s.xyz"], 1, ".xyz"),
 }
 
@@ -301,9 +302,12 @@ def test_what_cannot_be_printed_costs_nothing(name: str, tmp_path: Path) -> None
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_stream_that_cannot_be_written_is_remembered(tmp_path: Path) -> None:
-    kept = Forgiving(Path("/dev/full").open("w", encoding="ascii"))  # noqa: SIM115
+    full = Path("/dev/full").open("w", encoding="ascii")  # noqa: SIM115
+    kept = Forgiving(full)
     assert kept.write("für\udcff") > 0
     kept.flush()
     assert kept.error is not None
     assert kept.error.errno == errno.ENOSPC
     assert kept.write("more") == 4
+    with suppress(OSError):
+        full.close()

@@ -56,10 +56,10 @@ def _survey(frames: list[Frame], masks: list[Mask]) -> ShotAnalysis:
 
 def _filled(shown: list[Rgb], masks: list[Mask], options: FillOptions | None = None) -> list[Rgb]:
     frames = as_frames(shown)
-    survey = _survey(frames, masks)
-    assert survey.shots[0].plate is not None
+    analysis = _survey(frames, masks)
+    assert analysis.shots[0].plate is not None
     holes = [HoleFrame(frame, Hole.of(mask) if mask.any() else None) for frame, mask in zip(frames, masks, strict=True)]
-    return [frame.rgb() for frame in filled(holes, options or FAST, survey=survey)]
+    return [frame.rgb() for frame in filled(holes, options or FAST, analysis=analysis)]
 
 
 def _removed(truth: list[Rgb], masks: list[Mask]) -> list[Rgb]:
@@ -117,9 +117,9 @@ def test_nobody_comes_back_into_what_sways() -> None:
 def test_outside_the_hole_nothing_changes() -> None:
     truth, masks = _swaying(40), _walker(40)
     frames = as_frames(_removed(truth, masks))
-    survey = _survey(frames, masks)
+    analysis = _survey(frames, masks)
     holes = [HoleFrame(f, Hole.of(m)) for f, m in zip(frames, masks, strict=True)]
-    result = filled(holes, survey=survey)
+    result = filled(holes, analysis=analysis)
     for frame, out, mask in zip(frames, result, masks, strict=True):
         assert (frame.planes[0][~mask] == out.planes[0][~mask]).all()
 
@@ -144,6 +144,6 @@ def test_few_frames_are_held() -> None:
         moments.pop(t - 24, None)
         layers = lively.layers(moments[t], plane_holes(Hole.of(masks[t]), frames[t].layout)[0], moments, grid)
         assert len(lively._held) <= BUFFER
-        shown.append(layers[-1].moment.number if layers else None)
+        shown.append(layers[-1].source_frame.number if layers else None)
     assert None not in shown
     assert all(abs(a - b) == 1 for a, b in pairwise(shown))  # type: ignore[operator]

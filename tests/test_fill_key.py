@@ -160,7 +160,7 @@ def test_a_canvas_goes_on_beyond_the_borders_that_the_hole_touches() -> None:
         inpainting.inpaint_key_frame(frame, missing, load_inpainter("telea"), moves=moves) for moves in (True, False)
     )
     top, left = made.y, made.x
-    beyond = round(inpainting.BEYOND * 90) // 2 * 2
+    beyond = round(inpainting.OUTPAINT_SHARE * 90) // 2 * 2
     assert top + made.planes[0].shape[0] == 90 + beyond
     assert plain.y + plain.planes[0].shape[0] == 90
     assert (top, left) == (plain.y, plain.x)
@@ -171,4 +171,4 @@ def test_a_canvas_goes_on_beyond_the_borders_that_the_hole_touches() -> None:
     missing[:] = False
     missing[:20, :30] = True
     corner = inpainting.inpaint_key_frame(frame, missing, load_inpainter("telea"), moves=True)
-    assert (corner.y, corner.x) == (-beyond, -(round(inpainting.BEYOND * 121) // 2 * 2))
+    assert (corner.y, corner.x) == (-beyond, -(round(inpainting.OUTPAINT_SHARE * 121) // 2 * 2))

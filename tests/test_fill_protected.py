@@ -41,7 +41,7 @@ def shown_through(holes: list[HoleFrame]) -> list[NDArray[np.uint8]]:
         options=FillOptions(),
         flow=load_flow(note=print),
         inpainter=load_inpainter("telea"),
-        survey=None,
+        analysis=None,
         stats=FillStats(),
         note=print,
     )

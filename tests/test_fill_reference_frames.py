@@ -13,7 +13,7 @@ from synth import YUV420, as_frames, texture
 from vidrase.camera import CameraMotion
 from vidrase.colour import PixelLayout
 from vidrase.fill import fill
-from vidrase.fill.reference_frames import EXTENDED, FIRST_REFERENCE, LEVEL, ReferenceFrames
+from vidrase.fill.reference_frames import BLUR_STRIDE, EXTEND_DISTANCE, FIRST_REFERENCE, ReferenceFrames
 from vidrase.fill.window_frame import Box, SourceMap, WorkGrid
 from vidrase.flow import load_flow
 from vidrase.frames import Frame, Hole, HoleFrame
@@ -64,7 +64,7 @@ def _filled(
         options=FillOptions(quality="fast", mode=mode),  # type: ignore[arg-type]
         flow=load_flow(note=print),
         inpainter=load_inpainter("telea"),
-        survey=builder.finish(),
+        analysis=builder.finish(),
         stats=stats,
         note=print,
     )
@@ -88,7 +88,7 @@ def test_the_true_background_comes_from_beyond_the_window(lingering) -> None:  #
     invented, none = _filled(frames, masks, mode="flow")
     assert stats.distant > 0.3 * (stats.copied + stats.invented)
     assert none.distant == 0
-    assert none.synthesized > 0.3 * (stats.copied + stats.invented)
+    assert none.invented > 0.3 * (stats.copied + stats.invented)
     assert stats.invented == 0
     assert _psnr(result, truth, masks) > 33
     assert none.doubtful
@@ -135,12 +135,12 @@ def test_another_place_is_not_taken_for_this_one(monkeypatch: pytest.MonkeyPatch
     builder = ShotAnalyzer()
     for frame, mask in zip(frames, masks, strict=True):
         builder.add(frame, mask)
-    survey = builder.finish()
-    album = survey.shots[0].mosaic
+    analysis = builder.finish()
+    album = analysis.shots[0].mosaic
     assert album is not None
     for page in album.key_frames:
         object.__setattr__(page, "frame", other[page.frame.index % 2])
-    monkeypatch.setattr(ShotAnalyzer, "finish", lambda self: survey)
+    monkeypatch.setattr(ShotAnalyzer, "finish", lambda self: analysis)
     _, stats = _filled(frames, masks, first=30)
     assert stats.distant == 0
     assert stats.invented > 0
@@ -166,22 +166,22 @@ def test_beside_what_comes_from_a_page_it_goes_on_as_the_page_lies(monkeypatch: 
     page = SimpleNamespace(frame=SimpleNamespace(index=0))
     album = SimpleNamespace(key_frames=[page, page])
     distant = ReferenceFrames(album, WorkGrid.of(*SIZE, 240), load_flow(note=print), shadows=False)  # type: ignore[arg-type]
-    monkeypatch.setattr(ReferenceFrames, "_to", lambda self, here, page: zoom)
+    monkeypatch.setattr(ReferenceFrames, "_homography_to_key_frame", lambda self, here, key_frame: zoom)
     box = Box(20, 30, 80, 110)
     memory, wanted = SourceMap.empty(box), np.ones(box.shape, bool)
     columns, rows = (one.astype(np.float32) for one in np.meshgrid(np.arange(30, 110), np.arange(20, 80)))
     x, y = zoom.points(columns, rows)
     known = np.zeros(box.shape, bool)
     known[:, :40] = True
-    memory.source[known] = FIRST_REFERENCE + 1 + 2 * LEVEL
+    memory.source[known] = FIRST_REFERENCE + 1 + 2 * BLUR_STRIDE
     memory.dx[known], memory.dy[known] = (x - columns + 0.5)[known], (y - rows)[known]  # half a pixel of parallax
     memory.source[30:, 40:] = 7  # an invention stays
     wanted[:10] = False
     distant.grow_region(None, memory, wanted)  # type: ignore[arg-type]
-    near = int(EXTENDED * distant.grid.height)
+    near = int(EXTEND_DISTANCE * distant.grid.height)
     reached = np.zeros(box.shape, bool)
     reached[10:30, 40 : 40 + near] = True
-    assert (memory.source[reached] == FIRST_REFERENCE + 1 + 2 * LEVEL).all()
+    assert (memory.source[reached] == FIRST_REFERENCE + 1 + 2 * BLUR_STRIDE).all()
     assert np.allclose(memory.dx[reached], (x - columns + 0.5)[reached], atol=1e-3)
     assert np.allclose(memory.dy[reached], (y - rows)[reached], atol=1e-3)
     assert (
@@ -195,6 +195,6 @@ def test_what_is_guessed_while_it_waits_is_not_kept(monkeypatch: pytest.MonkeyPa
         truth[:3],
         [np.zeros(SIZE, bool)] * 3,
     )  # or the first frame with a hole would be one to look on
-    monkeypatch.setattr("vidrase.fill.synthesis_cache.FEW", 2.0)  # all of it waits
-    monkeypatch.setattr("vidrase.fill.synthesis_cache.LOOK", 16)
+    monkeypatch.setattr("vidrase.fill.synthesis_cache.MAX_WAIT", 2.0)  # all of it waits
+    monkeypatch.setattr("vidrase.fill.synthesis_cache.SEARCH_EVERY", 16)
     assert _psnr(_filled(frames, masks)[0][32:60], truth[32:60], masks[32:60]) > 40

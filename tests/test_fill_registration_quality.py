@@ -84,7 +84,7 @@ def _filled(truth: list[Rgb], masks: list[Mask], first: int | None = None) -> li
         builder.add(frame, mask)
     grown = [cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0 for mask in masks]
     holes = [HoleFrame(f, Hole.of(m, g) if m.any() else None) for f, m, g in zip(frames, masks, grown, strict=True)]
-    return [frame.rgb() for frame in filled(holes[:first], survey=builder.finish())]
+    return [frame.rgb() for frame in filled(holes[:first], analysis=builder.finish())]
 
 
 def test_what_was_sharp_is_put_in_as_soft_as_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,9 @@ def test_what_is_out_of_focus_is_not_put_into_a_sharp_picture(monkeypatch: pytes
 
     def watched(self: reference_frames.ReferenceFrames, source: int) -> object:
         taken.add(
-            self.mosaic.key_frames[(source - reference_frames.FIRST_REFERENCE) % reference_frames.LEVEL].frame.index
+            self.mosaic.key_frames[
+                (source - reference_frames.FIRST_REFERENCE) % reference_frames.BLUR_STRIDE
+            ].frame.index
         )
         return picture(self, source)
 

@@ -9,7 +9,7 @@ from fills import filled
 from numpy.typing import NDArray
 from synth import as_frames, texture
 
-import vidrase.fill.synthesis_cache as unseen
+import vidrase.fill.synthesis_cache as synthesis_cache
 from vidrase.fill.window_frame import WindowFrame
 from vidrase.frames import Hole, HoleFrame
 
@@ -62,33 +62,33 @@ def test_what_was_invented_in_focus_does_not_stay_sharp(monkeypatch: pytest.Monk
         before = cv2.warpAffine(result[t], view, SIZE[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         steps.append(np.abs(before.astype(float) - result[t + 1])[both].mean())
     assert max(steps[22:]) < 8, steps  # it goes over, it does not jump
-    monkeypatch.setattr(unseen, "worn", lambda *_: False)  # it goes with the focus all the way, nothing is made anew
+    monkeypatch.setattr(synthesis_cache, "sharpness_mismatch", lambda *_: False)  # nothing is inpainted again
     soft = _filled(truth, masks)
     assert _detail(soft[85], masks[85]) < 2 * _detail(truth[85], masks[85]) + 1
-    monkeypatch.setattr(unseen.Canvas, "refocus", lambda *_: None)
+    monkeypatch.setattr(synthesis_cache.InpaintedFrame, "match_defocus", lambda *_: None)
     assert _detail(_filled(truth, masks)[85], masks[85]) > 3 * _detail(truth[85], masks[85])
 
 
 def test_while_nothing_changes_nothing_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, masks = _out_of_focus(60, last=0.0)
     result = _filled(truth, masks)
-    monkeypatch.setattr(unseen, "worn", lambda *_: False)
-    monkeypatch.setattr(unseen.Canvas, "refocus", lambda *_: None)
+    monkeypatch.setattr(synthesis_cache, "sharpness_mismatch", lambda *_: False)
+    monkeypatch.setattr(synthesis_cache.InpaintedFrame, "match_defocus", lambda *_: None)
     assert all((one == other).all() for one, other in zip(result, _filled(truth, masks), strict=True))
 
 
 def test_what_has_faded_out_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, masks = _out_of_focus(50)
-    fill, gone, back = unseen.Unseen.fill, set(), []
+    fill, gone, back = synthesis_cache.SynthesisCache.fill, set(), []
 
-    def watched(self: unseen.Unseen, here: WindowFrame, *args: object) -> tuple[int, int]:
+    def watched(self: synthesis_cache.SynthesisCache, here: WindowFrame, *args: object) -> tuple[int, int]:
         result = fill(self, here, *args)  # type: ignore[arg-type]
         if self._fading is not None:
             gone.update(np.unique(self._fading.source[self._fading.source >= 0]).tolist())
-        back.append(gone & ({*np.unique(here.synthesized.source).tolist()} | self._ways.keys()))
+        back.append(gone & ({*np.unique(here.synthesized.source).tolist()} | self._cameras.keys()))
         return result
 
-    monkeypatch.setattr(unseen.Unseen, "fill", watched)
+    monkeypatch.setattr(synthesis_cache.SynthesisCache, "fill", watched)
     _filled(truth, masks)
     assert gone
     assert not any(back)
@@ -106,18 +106,20 @@ def test_what_was_guessed_beyond_a_border_is_made_up_anew(monkeypatch: pytest.Mo
         masks.append(mask)
 
     def guessed() -> int:
-        most, fill = [], unseen.Unseen.fill
+        most, fill = [], synthesis_cache.SynthesisCache.fill
 
-        def watched(self: unseen.Unseen, here: WindowFrame, *args: object) -> tuple[int, int]:
+        def watched(self: synthesis_cache.SynthesisCache, here: WindowFrame, *args: object) -> tuple[int, int]:
             result = fill(self, here, *args)  # type: ignore[arg-type]
             most.append(np.count_nonzero(self._guessed(here.synthesized, args[3])))
             return result
 
-        monkeypatch.setattr(unseen.Unseen, "fill", watched)
+        monkeypatch.setattr(synthesis_cache.SynthesisCache, "fill", watched)
         _filled(truth, masks)
-        monkeypatch.setattr(unseen.Unseen, "fill", fill)
+        monkeypatch.setattr(synthesis_cache.SynthesisCache, "fill", fill)
         return max(most)
 
     little = guessed()
-    monkeypatch.setattr(unseen.Unseen, "_renew", lambda _, memory, *__: np.zeros_like(memory.source, bool))
+    monkeypatch.setattr(
+        synthesis_cache.SynthesisCache, "_renew", lambda _, memory, *__: np.zeros_like(memory.source, bool)
+    )
     assert 2 * little < guessed()

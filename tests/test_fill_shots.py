@@ -46,13 +46,13 @@ def _after(
     frames, builder = synth.as_frames(pictures), ShotAnalyzer()
     for frame, mask in zip(frames, masks, strict=True):
         builder.add(frame, mask)
-    survey = builder.finish()
-    assert [shown.start for shown in survey.shots] == ([0, count] if count else [0])
-    return [HoleFrame(f, Hole.of(mask, mask)) for f, mask in zip(frames, masks, strict=True)], survey
+    analysis = builder.finish()
+    assert [shown.start for shown in analysis.shots] == ([0, count] if count else [0])
+    return [HoleFrame(f, Hole.of(mask, mask)) for f, mask in zip(frames, masks, strict=True)], analysis
 
 
-def _filled(numbered: Numbered, options: FillOptions, *, surveyed: bool) -> list[Frame]:
-    return fills.filled(numbered[0], options, survey=numbered[1] if surveyed else None)[-COUNT:]
+def _filled(numbered: Numbered, options: FillOptions, *, analysed: bool) -> list[Frame]:
+    return fills.filled(numbered[0], options, analysis=numbered[1] if analysed else None)[-COUNT:]
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def _filled(numbered: Numbered, options: FillOptions, *, surveyed: bool) -> list
     ids=["pages", "window", "plate"],
 )
 def test_the_fill_of_a_shot_does_not_hang_on_what_is_before_it(
-    pan: tuple[float, float], surveyed: bool, counts: tuple[int, ...]
+    pan: tuple[float, float], analysed: bool, counts: tuple[int, ...]
 ) -> None:
     shot = _shot(pan)
-    run = partial(_filled, options=replace(fills.FAST, quality="default"), surveyed=surveyed)
+    run = partial(_filled, options=replace(fills.FAST, quality="default"), analysed=analysed)
     first = run(_after(0, shot))
     for count in counts:
         again = run(_after(count, shot, holes=count == 7))
@@ -73,12 +73,12 @@ def test_the_fill_of_a_shot_does_not_hang_on_what_is_before_it(
 
 
 @pytest.mark.parametrize(("pan", "surveyed"), [((0.3, 1.5), True), ((0.3, 1.5), False), ((0.0, 0.0), True)])
-def test_nor_do_the_shadows(pan: tuple[float, float], surveyed: bool) -> None:
+def test_nor_do_the_shadows(pan: tuple[float, float], analysed: bool) -> None:
     shot = _shot(pan)
 
     def run(numbered: Numbered) -> list[HoleFrame]:
-        survey = numbered[1] if surveyed else None
-        stage = shadowed(numbered[0], options=FillOptions(shadows=True), flow=load_flow(note=print), survey=survey)
+        analysis = numbered[1] if analysed else None
+        stage = shadowed(numbered[0], options=FillOptions(shadows=True), flow=load_flow(note=print), analysis=analysis)
         return list(stage)[-COUNT:]
 
     for one, other in zip(run(_after(0, shot)), run(_after(7, shot)), strict=True):

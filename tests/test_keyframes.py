@@ -41,7 +41,7 @@ def test_a_camera_that_comes_back_finds_what_it_left() -> None:
     found = _album([_view(world, x) for x in xs])
     assert found is not None
     for index in (0, 40, 80, 121, 156):
-        lies = found.place(index)
+        lies = found.pose(index)
         assert lies is not None
         part, place = lies
         assert part == found.key_frames[0].part
@@ -97,7 +97,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     found = _album([_view(world, 4 * t) for t in range(180)])
     assert found is not None
     assert 2 <= len(found.key_frames) <= 5
-    monkeypatch.setattr(ShotAnalyzer, "ALBUMS", 0)
+    monkeypatch.setattr(ShotAnalyzer, "MOSAIC_BYTES", 0)
     assert _album([_view(world, 4 * t) for t in range(60)]) is None
 
 
@@ -111,7 +111,7 @@ def test_pictures_that_have_nothing_in_common_lie_in_different_parts() -> None:
         builder.add(frame, None, frame.luma(), np.ones(SIZE, bool))
     found = builder.finish()
     assert found is not None
-    before, after = found.place(8), found.place(48)
+    before, after = found.pose(8), found.pose(48)
     assert before is not None
     assert after is not None
     assert before[0] != after[0]
@@ -126,7 +126,7 @@ def test_a_long_zoom_goes_on_in_a_new_part() -> None:
         pictures.append(cv2.warpAffine(world, view, SIZE[::-1], flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP))
     found = _album(pictures)
     assert found is not None
-    parts = [found.place(index) for index in range(0, 200, 4)]
+    parts = [found.pose(index) for index in range(0, 200, 4)]
     assert all(lies is not None and np.isfinite(lies[1]).all() for lies in parts)
     assert len({lies[0] for lies in parts if lies is not None}) > 1
 
@@ -138,11 +138,11 @@ def test_far_from_any_look_nothing_is_known() -> None:
         builder.add(frame, None, searched=number < 40)
     found = builder.finish().shots[0].mosaic
     assert found is not None
-    assert found.place(40) is not None
-    assert found.place(80) is None
+    assert found.pose(40) is not None
+    assert found.pose(80) is None
 
 
 def test_a_still_camera_and_a_short_shot_have_none() -> None:
     world = texture(140, 320, 3)
     assert _album([_view(world, 20)] * 40) is None
-    assert _album([_view(world, 4 * t) for t in range(shots.SAMPLE_EVERY * (shots.LONG - 1))]) is None
+    assert _album([_view(world, 4 * t) for t in range(shots.SAMPLE_EVERY * (shots.MIN_SAMPLES_MOSAIC - 1))]) is None

@@ -155,7 +155,7 @@ def test_keys_without_a_desktop() -> None:
         assert window.frozen
         window.press(-1, eraser)
         window.press(ord("1"), eraser)
-        assert eraser.id_assigner.protected_hole == {1}
+        assert eraser.id_assigner.kept == {1}
         window.press(ord("c"), eraser)
         assert eraser.background.known_share() == 0
         shown = eraser.result

@@ -121,17 +121,3 @@ def still_part() -> Mask:
     mask_ = np.zeros((160, 240), bool)
     mask_[60:150, 170:230] = True
     return mask_
-
-
-def test_what_lies_apart_on_something_that_stays_is_not_the_things() -> None:
-    pictures, bodies, _ = performer(3, length=1)
-    dog = np.zeros_like(bodies[0])
-    dog[70:110, 150:200] = True
-    head = np.zeros_like(dog)
-    head[72:86, 152:166] = True
-    found = [instances([body | head, dog], labels=["person", "dog"], ids=[1, 2]) for body in bodies]
-    seen = list(zip(as_frames(pictures), found, strict=True))
-    areas = covered(list(mask(seen, chosen={1}, options=MaskOptions(), flow=DisFlow())))
-    assert not any((area & dog).any() for area in areas)
-    both = covered(list(mask(seen, chosen={1, 2}, options=MaskOptions(), flow=DisFlow())))
-    assert all(area[dog].all() for area in both)

@@ -147,7 +147,7 @@ def test_neighbouring_people_are_not_fragments() -> None:
         ({"at": (Click(20, 50, 60.0),)}, "there is no frame at 60 s"),
         ({"box": (Rectangle(0, 0, 5, 5),)}, "fits the box 0,0,5,5@0"),
         ({"remove": ("green car",)}, "nothing in the clip is 'green car'; there are id:4 car"),
-        ({"remove": ("fifth person from the left",)}, "only 3 such things"),
+        ({"remove": ("fifth person from the left",)}, "only 3 such objects"),
         ({"remove": ("person doing things",)}, "cannot read 'doing'"),
     ],
 )

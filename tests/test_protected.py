@@ -24,7 +24,7 @@ from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.inpaint import load_inpainter
 from vidrase.labels import SCENERY, scenery
 from vidrase.options import Rectangle, SelectOptions, options_from
-from vidrase.passes import choose, surveyed
+from vidrase.passes import analysed, choose
 from vidrase.protected import protected_beyond, with_protected
 from vidrase.report import Notes
 from vidrase.run import Models, Run, Seen
@@ -119,9 +119,9 @@ def test_a_couch_is_background_until_it_goes(tmp_path: Path, monkeypatch: pytest
         with open_source(tmp_path / "clip.mp4") as source, ExitStack() as stack:
             seen = engine.first_pass(source, run, stack)
             assert seen.store is not None
-            assert seen.survey is not None
-            before = seen.survey.shots[0].plate
-            again = surveyed(source, run, seen, choose(run, source.info, seen.store, seen.seconds))
+            assert seen.analysis is not None
+            before = seen.analysis.shots[0].plate
+            again = analysed(source, run, seen, choose(run, source.info, seen.store, seen.seconds))
             assert again is not None
             after = again.shots[0].plate
             assert before is not None
@@ -135,8 +135,8 @@ def test_a_couch_is_background_until_it_goes(tmp_path: Path, monkeypatch: pytest
         selection = choose(run, source.info, seen.store, seen.seconds)
         with monkeypatch.context() as broken, pytest.raises(SourceError):
             broken.setattr("vidrase.passes._decoded", _broken)
-            surveyed(source, run, seen, selection)
-        again = surveyed(source, run, seen, selection)  # what failed once counts for nothing
+            analysed(source, run, seen, selection)
+        again = analysed(source, run, seen, selection)  # what failed once counts for nothing
         assert again is not None
         assert again.shots[0].plate is not None
         assert not again.shots[0].plate.known[0][50:70, 70:100].any()
@@ -152,4 +152,4 @@ def test_whoever_was_taken_for_furniture_for_a_moment_is_no_background(monkeypat
     seen = Seen(None, array("d"), store, SCENERY)  # type: ignore[arg-type]
     run = SimpleNamespace(clock=SimpleNamespace(add=lambda *_: None))
     selection = SimpleNamespace(ids=frozenset({1}))
-    assert surveyed(None, run, seen, selection) == SCENERY - {"fire hydrant"}  # type: ignore[arg-type]
+    assert analysed(None, run, seen, selection) == SCENERY - {"fire hydrant"}  # type: ignore[arg-type]

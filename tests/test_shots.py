@@ -81,17 +81,17 @@ def _same(one: list[Frame], two: list[Frame]) -> bool:
 
 
 def test_the_fill_and_the_shadows_end_a_shot_where_the_survey_does() -> None:
-    frames, masks, survey = _walk(9)
+    frames, masks, analysis = _walk(9)
     holes = [HoleFrame(frame, Hole.of(thing, thing)) for frame, thing in zip(frames, masks, strict=True)]
     options, flow = FillOptions(quality="fast", shadows=True), load_flow(note=print)
 
-    def shadows(clip: list[HoleFrame], survey: ShotAnalysis | None = None) -> list[NDArray[np.bool_]]:
+    def shadows(clip: list[HoleFrame], analysis: ShotAnalysis | None = None) -> list[NDArray[np.bool_]]:
         stage: Callable = shadowed
-        return [f.hole.full_area() for f in stage(clip, options=options, flow=flow, survey=survey)]
+        return [f.hole.full_area() for f in stage(clip, options=options, flow=flow, analysis=analysis)]
 
-    assert _same(fills.filled(holes, survey=survey), fills.filled(holes[:9]) + fills.filled(holes[9:]))
+    assert _same(fills.filled(holes, analysis=analysis), fills.filled(holes[:9]) + fills.filled(holes[9:]))
     assert not _same(fills.filled(holes), fills.filled(holes[:9]) + fills.filled(holes[9:]))
-    assert np.array_equal(shadows(holes, survey), shadows(holes[:9]) + shadows(holes[9:]))
+    assert np.array_equal(shadows(holes, analysis), shadows(holes[:9]) + shadows(holes[9:]))
 
 
 def test_a_mask_is_not_carried_on_where_the_survey_ends_a_shot() -> None:

@@ -17,9 +17,9 @@ def _survey(frames, masks) -> ShotAnalysis:  # type: ignore[no-untyped-def]
 
 def test_a_still_camera_gives_the_plate() -> None:
     shown, masks, truth = clip(24, 96, 160, step=(0, 6))
-    survey = _survey(as_frames(shown), masks)
-    assert [(s.start, s.stop, s.camera) for s in survey.shots] == [(0, 24, "still")]
-    plate = survey.shots[0].plate
+    analysis = _survey(as_frames(shown), masks)
+    assert [(s.start, s.stop, s.camera) for s in analysis.shots] == [(0, 24, "still")]
+    plate = analysis.shots[0].plate
     assert plate is not None
     wanted = as_frames(truth)[0]
     for plane, known, true in zip(plate.planes, plate.known, wanted.planes, strict=True):
@@ -29,19 +29,19 @@ def test_a_still_camera_gives_the_plate() -> None:
 
 def test_a_moving_camera_is_not_still() -> None:
     shown, masks, _ = clip(24, 96, 160, pan=(0, 1.5), step=(0, 5))
-    survey = _survey(as_frames(shown), masks)
-    assert [s.camera for s in survey.shots] == ["free"]
-    assert survey.shots[0].plate is None
+    analysis = _survey(as_frames(shown), masks)
+    assert [s.camera for s in analysis.shots] == ["free"]
+    assert analysis.shots[0].plate is None
 
 
 def test_shots_are_told_apart_and_found_again() -> None:
     one = [texture(90, 160, 1)] * 14
     two = [255 - texture(90, 160, 2)[:, ::-1] // 3] * 14
-    survey = _survey(as_frames(one + two), [None] * 28)
-    assert [(s.start, s.stop) for s in survey.shots] == [(0, 14), (14, 28)]
-    assert survey.shot(13) is survey.shots[0]
-    assert survey.shot(14) is survey.shots[1]
-    assert survey.shot(28) is None
+    analysis = _survey(as_frames(one + two), [None] * 28)
+    assert [(s.start, s.stop) for s in analysis.shots] == [(0, 14), (14, 28)]
+    assert analysis.shot(13) is analysis.shots[0]
+    assert analysis.shot(14) is analysis.shots[1]
+    assert analysis.shot(28) is None
 
 
 def test_drifting_light_does_not_smear_the_plate() -> None:

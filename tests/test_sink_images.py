@@ -24,6 +24,12 @@ from vidrase.source import open_source
 HOLE = np.s_[16:32, 16:48]
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
+# these tests look at pictures that they leave to Pillow to close
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 
 def edited(frame: Frame) -> Frame:
     """`frame` with the hole painted."""

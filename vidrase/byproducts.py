@@ -57,28 +57,34 @@ def reserve(wishes: Wishes, to: Path | None, info: SourceInfo, options: Options,
     files = [("--preview", wishes.sheet), ("--save-selection", wishes.selection), ("--report", wishes.report)]
     written = [("--output", to), ("--save-masks", wishes.masks), *files]
     notes = paths.compare(
-        inputs(info, options),
+        inputs(info, options, saved=wishes.selection),
         [Named(called, path) for called, path in written if path is not None],
         pictures=PICTURES,
     )
-    parts: list[Part | None] = []
-    for called, path in files:
-        if path is not None:
-            paths.refuse_existing(called, path, overwrite=options.sink.overwrite)
-        parts.append(Part(path) if path is not None else None)
-        if (part := parts[-1]) is not None:
-            stack.callback(part.drop)
-    sheet, selection, report = parts
+    sheet, selection, report = (_begun(called, path, options, stack) for called, path in files)
     return Reserved(sheet, selection, report, notes)
 
 
-def inputs(info: SourceInfo | None, options: Options) -> list[Named]:
-    """Every file and folder that a run with `options` reads."""
+def _begun(called: str, path: Path | None, options: Options, stack: ExitStack) -> Part | None:
+    if path is None:
+        return None
+    paths.refuse_existing(called, path, overwrite=options.sink.overwrite)
+    part = Part(path)
+    stack.callback(part.drop)
+    return part
+
+
+def inputs(info: SourceInfo | None, options: Options, *, saved: Path | None = None) -> list[Named]:
+    """Every file and folder that a run with `options` reads.
+
+    saved: where the choice is kept; the selection that it was read from, at the very beginning, may be replaced by it.
+    """
     found = [Named("the input", info.path)] if info is not None and info.path is not None else []
     select, fill, model = options.select, options.fill, options.models.model
+    again = saved is not None and select.selection is not None and paths.same(saved, select.selection)
     found += [Named("--mask", path) for path in select.mask]
     for called, path in (
-        ("--selection", select.selection),
+        ("--selection", select.selection if not again else None),
         ("--model", Path(model) if model and Path(model).is_file() else None),
         ("--inpainter-weights", fill.inpainter_weights),
         ("--flow-weights", fill.flow_weights),

@@ -19,7 +19,7 @@ from vidrase.errors import OptionError
 from vidrase.frames import Frame, HoleFrame, SourceInfo
 from vidrase.holefile import MaskWriter
 from vidrase.options import Options
-from vidrase.passes import DEPTH, choose, fill_frames, find_holes, look, recall, recorded, surveyed, within
+from vidrase.passes import DEPTH, analysed, choose, fill_frames, find_holes, look, recall, recorded, within
 from vidrase.report import Note, Notes, Report
 from vidrase.run import Models, Run, Seen
 from vidrase.select import Selection
@@ -159,7 +159,7 @@ def _render(
     write: Callable[[Frame], None],
     writer: MaskWriter | None,
     sheet: Sheet | None,
-    moments: int,
+    samples: int,
     seen: Seen | None = None,
 ) -> SavedSelection | None:
     """Run both passes, or with `seen` the second. Every result frame goes to `write`, a few also onto the sheet.
@@ -178,17 +178,19 @@ def _render(
         if selection is not None:
             report.removed = selection.counts()
         wanted = (
-            moments_of(times, moments, run.options.select.times, store, selection) if sheet is not None else frozenset()
+            sample_indices(times, samples, run.options.select.times, store, selection)
+            if sheet is not None
+            else frozenset()
         )
         kept: dict[int, HoleFrame] = {}  # the few frames for the sheet, until they are filled
-        survey = surveyed(source, run, seen, selection)
+        analysis = analysed(source, run, seen, selection)
         holes = _counted(find_holes(source, run, seen, selection), report, writer, wanted, kept)
-        ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, survey), depth=DEPTH, name="fill")))
+        ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, analysis), depth=DEPTH, name="fill")))
         for done, frame in enumerate(ready, 1):
             if sheet is not None and frame.index in kept:
-                moment = kept.pop(frame.index)
-                sheet.add(moment.frame, moment.hole, frame)
-                del moment
+                sample = kept.pop(frame.index)
+                sheet.add(sample.frame, sample.hole, frame)
+                del sample
             start = time.perf_counter()
             write(frame)
             run.clock.add("encode", time.perf_counter() - start)
@@ -210,8 +212,8 @@ def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
     with ExitStack() as stack:
         seen = first_pass(source, run, stack)
         selection = choose(run, source.info, seen.store, seen.seconds) if seen.store is not None else None
-        survey = surveyed(source, run, seen, selection)
-        yield from fill_frames(find_holes(source, run, seen, selection), run, survey)
+        analysis = analysed(source, run, seen, selection)
+        yield from fill_frames(find_holes(source, run, seen, selection), run, analysis)
 
 
 def list_things(source: Source, run: Run) -> list[TrackSummary]:
@@ -230,7 +232,7 @@ def _counted(
     holes: Iterator[HoleFrame],
     report: Report,
     writer: MaskWriter | None,
-    moments: frozenset[int],
+    samples: frozenset[int],
     kept: dict[int, HoleFrame],
 ) -> Generator[HoleFrame, None, None]:
     """Pass the holes on; count them, save their masks, and put a few into `kept` for the sheet."""
@@ -243,13 +245,13 @@ def _counted(
             report.hole_share = round(share / report.frames_with_hole, 5)
         if writer is not None:
             writer.write(found.frame, hole)
-        if found.frame.index in moments:
+        if found.frame.index in samples:
             kept[found.frame.index] = found
         yield found
         del found, hole
 
 
-def moments_of(
+def sample_indices(
     seconds: Sequence[float],
     count: int,
     times: tuple[tuple[float, float], ...],

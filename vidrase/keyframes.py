@@ -1,10 +1,10 @@
-"""Pictures of a shot with a moving camera, kept with where they lie: what is hidden now may be seen minutes later.
+"""Key frames of a shot with a moving camera and their poses: background that is hidden now may be visible minutes later.
 
-The survey's looks are laid one over the other by homographies, each against the oldest kept picture that shows enough of it, so
-that errors do not add up and a camera that comes back finds what it left. A picture is kept when it shows something that no
-kept one shows. It is a mosaic that is never painted: the fill takes from the single pictures, sharp and as they were.
+Sample frames of the first pass are registered by homographies, each to the oldest key frame that shows enough of it, so that
+errors do not add up and a returning camera finds the earlier key frames. A sample frame becomes a key frame when it shows
+something that no key frame shows. The mosaic is never rendered: the fill samples the single key frames, sharp and unchanged.
 
-Invariant: memory is fixed when the first frame is seen, but for 80 bytes a look.
+Invariant: memory is fixed when the first frame is seen, except for 80 bytes per sample frame.
 """
 
 from __future__ import annotations
@@ -23,25 +23,27 @@ from vidrase.flow import FlowModel
 from vidrase.frames import Frame
 
 MEMORY = 192 << 20
-"""Bytes of planes kept a shot."""
-MOST, LEAST = 32, 4
-NEW, LITTLE = 0.04, 0.003
-"""Share of a look that no kept picture shows, from which it is kept at once, and from which it waits for a better one."""
-OVERLAP = 0.35
-"""Share of a look that a kept picture must show for the look to be laid over it."""
-SUPPORT = 0.5
-"""Share of the flow that must follow one homography, for a look to be placed by a kept picture."""
-LEAST_SUPPORT = 0.25
-"""The same for two looks in succession: where a thing lies need not be exact, the fill measures it anew."""
-LEAST_SEEN = 0.15
-"""Share of a look that must be seen in both, for a homography between them to be measured."""
-NEAR = 8
-"""Frames from the nearest look beyond which nothing is known of a frame's place."""
-LEAST_SCALE = 1 / 16
-"""Area that a look may show, as a multiple or a share of what the first one of its part shows."""
-COARSE = 8  # small px a side of the cells in which is counted what is shown
+"""Bytes of key-frame planes per shot."""
+MAX_KEY_FRAMES, MIN_KEY_FRAMES = 32, 4
+MIN_NEW, MIN_NEW_DEFERRED = 0.04, 0.003
+"""Share of a sample frame that no key frame shows: above `MIN_NEW` the frame is kept at once, above `MIN_NEW_DEFERRED` it waits
+for a better one."""
+MIN_OVERLAP = 0.35
+"""Share of a sample frame that a key frame must show for the sample frame to be registered to it."""
+MIN_SUPPORT = 0.5
+"""Share of the flow that must follow one homography for a pose by registration to a key frame."""
+MIN_CHAIN_SUPPORT = 0.25
+"""The same share for two successive sample frames: the pose need not be exact, the fill registers again."""
+MIN_COMMON = 0.15
+"""Share of a frame that must be known in both frames to measure a homography between them."""
+MAX_SAMPLE_DISTANCE = 8
+"""Frames to the nearest sample frame beyond which the pose of a frame is unknown."""
+MIN_SCALE = 1 / 16
+"""Smallest area scale of a pose against the first frame of its part; the largest is the reciprocal. Outside this range a new
+part begins."""
+CELL_SIDE = 8  # small px a side of the cells in which visible area is counted
 THUMBNAILS = 64
-"""Small pictures kept, at most, of moments evenly spread over the shot."""
+"""Most thumbnails kept, evenly spaced over the shot."""
 
 Matrix = NDArray[np.float64]
 Luma = NDArray[np.uint8]
@@ -50,264 +52,287 @@ Known = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keyframe:
-    """A picture that is kept."""
+    """A stored full frame with its pose."""
 
     frame: Frame
-    """Without the decoder's own frame."""
+    """The frame without the decoder's native frame object."""
     hole: NDArray[np.uint8]
-    """What may be in the way, bits of bool [H, W]; see `hidden`."""
+    """Bits of bool [H, W]: objects that may hide the background; see `hidden`."""
     luma: Luma
     """[h, w] small."""
     known: Known
-    """[h, w] small: nothing in the way, nor near."""
-    place: Matrix
-    """Homography from its small px to those of the first picture of its part."""
+    """[h, w] small: no object hides the pixel, nor is one near."""
+    pose: Matrix
+    """Homography from its small px to those of the first sample frame of its part."""
     part: int
 
     def hidden(self) -> NDArray[np.bool_]:
-        """bool [H, W] of the frame, stored orientation: what may be in the way, with a border."""
+        """bool [H, W] of the frame, stored orientation: objects that may hide the background, with a margin."""
         height, width = self.frame.size
         return np.unpackbits(self.hole, count=height * width).reshape(height, width).astype(bool)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Thumbnail:
-    """A moment, small."""
+    """A small stored sample frame with its pose."""
 
     index: int
-    """Of the frame."""
+    """Index of the frame."""
     rgb: NDArray[np.uint8]
     """[h, w, 3] small."""
     known: Known
-    """[h, w] small: nothing in the way, nor near."""
-    place: Matrix
+    """[h, w] small: no object hides the pixel, nor is one near."""
+    pose: Matrix
     part: int
-    """Both as of a `Page`."""
+    """Pose and part as of a `Keyframe`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyframeMosaic:
-    """The kept pictures of one shot."""
+    """The key frames of one shot."""
 
     key_frames: tuple[Keyframe, ...]
     thumbnails: tuple[Thumbnail, ...]
     """In order of time."""
     size: tuple[int, int]
     """(height, width) of the small pictures, in whose px the homographies are."""
-    _looks: array[int]
-    """Frame indices."""
+    _samples: array[int]
+    """Frame indices of the sample frames."""
     _parts: array[int]
-    """Of each look: which pages its place refers to."""
-    _places: array[float]
-    """Nine of each look."""
+    """Of each sample frame: the part that its pose refers to."""
+    _poses: array[float]
+    """Nine numbers for each sample frame."""
 
-    def place(self, index: int) -> tuple[int, Matrix] | None:
-        """(part, homography from small px to those of the part) of frame `index`, between looks in proportion; None: unknown."""
-        after = bisect_right(self._looks, index)
-        near = [k for k in (after - 1, after) if 0 <= k < len(self._looks) and abs(self._looks[k] - index) <= NEAR]
+    def pose(self, index: int) -> tuple[int, Matrix] | None:
+        """(part, homography from small px to those of the part) of frame `index`, interpolated linearly between sample frames;
+        None: unknown."""
+        after = bisect_right(self._samples, index)
+        near = [
+            k
+            for k in (after - 1, after)
+            if 0 <= k < len(self._samples) and abs(self._samples[k] - index) <= MAX_SAMPLE_DISTANCE
+        ]
         if not near:
             return None
         if len(near) == 2 and self._parts[near[0]] == self._parts[near[1]]:
-            share = (index - self._looks[near[0]]) / (self._looks[near[1]] - self._looks[near[0]])
+            share = (index - self._samples[near[0]]) / (self._samples[near[1]] - self._samples[near[0]])
             return self._parts[near[0]], (1 - share) * self._matrix(near[0]) + share * self._matrix(near[1])
-        closest = min(near, key=lambda k: abs(self._looks[k] - index))
+        closest = min(near, key=lambda k: abs(self._samples[k] - index))
         return self._parts[closest], self._matrix(closest)
 
     @property
     def nbytes(self) -> int:
-        """Memory held, but for the places."""
-        pages = sum(sum(plane.nbytes for plane in page.frame.planes) + page.hole.nbytes for page in self.key_frames)
-        return pages + sum(glimpse.rgb.nbytes + glimpse.known.nbytes for glimpse in self.thumbnails)
+        """Bytes of key frames and thumbnails, without the poses."""
+        key_frame_bytes = sum(
+            sum(plane.nbytes for plane in key_frame.frame.planes) + key_frame.hole.nbytes
+            for key_frame in self.key_frames
+        )
+        return key_frame_bytes + sum(thumbnail.rgb.nbytes + thumbnail.known.nbytes for thumbnail in self.thumbnails)
 
-    def homography_to(self, index: int, kept: Keyframe | Thumbnail, size: tuple[int, int]) -> Matrix | None:
-        """Homography from px of frame `index` at `size` (height, width) to small px of what is kept; None: it is unknown."""
-        lies = self.place(index)
-        if lies is None or lies[0] != kept.part:
+    def homography_to(self, index: int, target: Keyframe | Thumbnail, size: tuple[int, int]) -> Matrix | None:
+        """Homography from px of frame `index` at `size` (height, width) to small px of `target`; None: unknown, or in another
+        part."""
+        pose = self.pose(index)
+        if pose is None or pose[0] != target.part:
             return None
-        high, wide = self.size[0] / size[0], self.size[1] / size[1]
-        down = np.array([[wide, 0, (wide - 1) / 2], [0, high, (high - 1) / 2], [0, 0, 1]])
-        return np.asarray(_inverse(kept.place) @ lies[1] @ down)
+        scale_y, scale_x = self.size[0] / size[0], self.size[1] / size[1]
+        to_small = np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
+        return np.asarray(_inverse(target.pose) @ pose[1] @ to_small)
 
-    def _matrix(self, look: int) -> Matrix:
-        return np.array(self._places[9 * look : 9 * look + 9]).reshape(3, 3)
+    def _matrix(self, sample: int) -> Matrix:
+        return np.array(self._poses[9 * sample : 9 * sample + 9]).reshape(3, 3)
 
 
 def register(
     flow: FlowModel, a: Luma, a_known: Known, b: Luma, b_known: Known, guess: Matrix, *, rounds: int = 2
 ) -> CameraMotion | None:
-    """The homography from `a` to `b` (uint8 [H, W], bool [H, W]: to go by), from a `guess`; None: little in common.
+    """The homography from `a` to `b` (uint8 [H, W]; bool [H, W]: pixels to use), starting at `guess`; None: too little in
+    common.
 
-    One picture is laid over the other and what is left is measured, so that any distance can be bridged.
+    `b` is warped by the current estimate and the residual flow is measured, so that any distance can be bridged. rounds: number
+    of iterations.
     """
     columns, rows = np.meshgrid(np.arange(a.shape[1], dtype=np.float32), np.arange(a.shape[0], dtype=np.float32))
     camera = CameraMotion(guess, 1.0)
     for _ in range(rounds):
         x, y = camera.points(columns, rows)
-        there = cv2.remap(b, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        shown = cv2.remap(b_known.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT) > 0
-        both = shown & a_known
-        if both.mean() < LEAST_SEEN:
+        warped = cv2.remap(b, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        warped_known = cv2.remap(b_known.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT) > 0
+        common = warped_known & a_known
+        if common.mean() < MIN_COMMON:
             return None
-        rest = flow(a[None], np.where(both, there, a)[None])[0]
-        # patches that touch what only one of them shows have measured that
-        sure = cv2.erode(both.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-        x, y = camera.points(columns + rest[..., 0], rows + rest[..., 1])
-        camera = fit_camera(np.dstack([x - columns, y - rows]), sure)
+        residual = flow(a[None], np.where(common, warped, a)[None])[0]
+        # Flow patches that touch pixels known in only one of the pictures are wrong.
+        reliable = cv2.erode(common.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        x, y = camera.points(columns + residual[..., 0], rows + residual[..., 1])
+        camera = fit_camera(np.dstack([x - columns, y - rows]), reliable)
     return camera
 
 
 @dataclass(slots=True, eq=False)
 class KeyframeMosaicBuilder:
-    """Sees the looks of one shot, in order."""
+    """Builds the mosaic of one shot from its sample frames, in order."""
 
     flow: FlowModel
-    most: int
-    _pages: list[Keyframe] = field(default_factory=list)
-    _looks: array[int] = field(default_factory=lambda: array("q"))
+    max_key_frames: int
+    _key_frames: list[Keyframe] = field(default_factory=list)
+    _samples: array[int] = field(default_factory=lambda: array("q"))
     _parts: array[int] = field(default_factory=lambda: array("l"))
-    _places: array[float] = field(default_factory=lambda: array("d"))
+    _poses: array[float] = field(default_factory=lambda: array("d"))
     _last: tuple[Luma, Known, int, Matrix] | None = None
     _motion: Matrix = field(default_factory=lambda: np.eye(3))
-    """From the last look to the one before it."""
+    """Homography from the last sample frame to the one before it."""
     _part: int = 0
-    _waiting: tuple[float, Keyframe] | None = None
-    """The look that shows most of what no kept picture shows, not enough to be kept yet."""
-    _glimpses: list[Thumbnail] = field(default_factory=list)
-    _every: int = 1
-    """Looks from one glimpse to the next."""
+    _deferred: tuple[float, Keyframe] | None = None
+    """The sample frame with the largest new share that was not enough to keep it yet."""
+    _thumbnails: list[Thumbnail] = field(default_factory=list)
+    _thumbnail_interval: int = 1
+    """Sample frames from one thumbnail to the next."""
 
     @classmethod
     def of(cls, frame: Frame, flow: FlowModel) -> KeyframeMosaicBuilder:
-        """For a shot of frames like `frame`. flow: between small pictures."""
+        """For a shot of frames like `frame`. flow: optical flow between small pictures."""
         size = sum(plane.nbytes for plane in frame.planes)
-        return cls(flow, int(np.clip(MEMORY // max(size, 1), LEAST, MOST)))
+        return cls(flow, int(np.clip(MEMORY // max(size, 1), MIN_KEY_FRAMES, MAX_KEY_FRAMES)))
 
     def add(self, frame: Frame, hole: NDArray[np.bool_] | None, luma: Luma, known: Known) -> None:
-        """Take in a look. hole: bool [H, W] what may be in the way; luma, known: uint8, bool [h, w] small, see `Page`."""
-        place = self._placed(luma, known)
-        if place is None:
+        """Add a sample frame. hole: bool [H, W] objects that may hide the background; luma, known: uint8, bool [h, w] small,
+        see `Keyframe`."""
+        pose = self._register(luma, known)
+        if pose is None:
             self._part += 1
-            part, place = self._part, np.eye(3)
+            part, pose = self._part, np.eye(3)
         else:
             part = self._part
         if self._last is not None and self._last[2] == part:
-            self._motion = _inverse(self._last[3]) @ place
+            self._motion = _inverse(self._last[3]) @ pose
         else:
             self._motion = np.eye(3)
-        self._last = luma, known, part, place
-        self._looks.append(frame.index)
+        self._last = luma, known, part, pose
+        self._samples.append(frame.index)
         self._parts.append(part)
-        self._places.extend(place.ravel())
-        self._glimpse(frame, known, part, place)
-        new = self._new(known, part, place)
-        waiting = self._waiting
-        if waiting is not None and (new > NEW or new < waiting[0] / 2 or waiting[1].part != part):
-            # what it shows is out of sight again, or has grown to more
-            self._waiting = None
-            if new < waiting[0]:
-                self._keep(waiting[1])
-                new = self._new(known, part, place)
-        if new > LITTLE and (self._waiting is None or new >= self._waiting[0]):
+        self._poses.extend(pose.ravel())
+        self._add_thumbnail(frame, known, part, pose)
+        new_share = self._new_share(known, part, pose)
+        deferred = self._deferred
+        if deferred is not None and (new_share > MIN_NEW or new_share < deferred[0] / 2 or deferred[1].part != part):
+            # Its new content is out of sight again, or more of it has come into view.
+            self._deferred = None
+            if new_share < deferred[0]:
+                self._keep(deferred[1])
+                new_share = self._new_share(known, part, pose)
+        if new_share > MIN_NEW_DEFERRED and (self._deferred is None or new_share >= self._deferred[0]):
             bits = np.packbits(np.zeros(frame.size, bool) if hole is None else hole)
-            page = Keyframe(replace(frame, native=None), bits, luma, known, place, part)
-            if new > NEW:
-                self._keep(page)
+            key_frame = Keyframe(replace(frame, native=None), bits, luma, known, pose, part)
+            if new_share > MIN_NEW:
+                self._keep(key_frame)
             else:
-                self._waiting = new, page
+                self._deferred = new_share, key_frame
 
-    def _glimpse(self, frame: Frame, known: Known, part: int, place: Matrix) -> None:
-        """Keep the look as a glimpse if it is one's turn."""
-        if (len(self._looks) - 1) % self._every:
+    def _add_thumbnail(self, frame: Frame, known: Known, part: int, pose: Matrix) -> None:
+        """Store the sample frame as a thumbnail if its turn has come; halve the density when there are too many."""
+        if (len(self._samples) - 1) % self._thumbnail_interval:
             return
         rgb = to_rgb8(frame.planes, frame.layout, size=(known.shape[0], known.shape[1]))
-        self._glimpses.append(Thumbnail(frame.index, rgb, known, place, part))
-        if len(self._glimpses) > THUMBNAILS:
-            self._glimpses, self._every = self._glimpses[::2], 2 * self._every
+        self._thumbnails.append(Thumbnail(frame.index, rgb, known, pose, part))
+        if len(self._thumbnails) > THUMBNAILS:
+            self._thumbnails, self._thumbnail_interval = self._thumbnails[::2], 2 * self._thumbnail_interval
 
-    def _keep(self, page: Keyframe) -> None:
-        self._pages.append(page)
-        if len(self._pages) > self.most:
-            self._pages.pop(self._least())
+    def _keep(self, key_frame: Keyframe) -> None:
+        self._key_frames.append(key_frame)
+        if len(self._key_frames) > self.max_key_frames:
+            self._key_frames.pop(self._most_redundant())
 
     def finish(self) -> KeyframeMosaic | None:
-        """What was kept; None when that is one picture, from which nothing can be taken that a neighbour does not show."""
-        if self._waiting is not None:
-            self._keep(self._waiting[1])
-            self._waiting = None
-        if self._last is None or len(self._pages) < 2:
+        """The mosaic; None with fewer than two key frames: a single one shows nothing that a neighbouring frame does not show."""
+        if self._deferred is not None:
+            self._keep(self._deferred[1])
+            self._deferred = None
+        if self._last is None or len(self._key_frames) < 2:
             return None
-        pages, glimpses = tuple(self._pages), tuple(self._glimpses)
+        key_frames, thumbnails = tuple(self._key_frames), tuple(self._thumbnails)
         height, width = self._last[0].shape
-        return KeyframeMosaic(pages, glimpses, (height, width), self._looks, self._parts, self._places)
+        return KeyframeMosaic(key_frames, thumbnails, (height, width), self._samples, self._parts, self._poses)
 
-    def _placed(self, luma: Luma, known: Known) -> Matrix | None:
-        """Where a look lies in the current part: over a kept picture if one fits, else over the look before."""
+    def _register(self, luma: Luma, known: Known) -> Matrix | None:
+        """Pose of a sample frame in the current part: registered to a key frame if one fits, else to the sample frame before;
+        None: neither fits."""
         if self._last is None:
             return None
-        before, before_known, part, before_place = self._last
-        guess = before_place @ self._motion
-        over = [page for page in self._pages if page.part == part]
-        over = [page for page in over if _seen(page.known, _inverse(page.place) @ guess, known) > OVERLAP * known.size]
-        for page in dict.fromkeys((*over[:1], *over[-1:])):  # the oldest first: the fewer steps, the fewer errors
-            found = register(self.flow, luma, known, page.luma, page.known, _inverse(page.place) @ guess)
-            if found is not None and found.support > SUPPORT:
-                return _sound(page.place @ found.homography)
+        before, before_known, part, before_pose = self._last
+        guess = before_pose @ self._motion
+        candidates = [key_frame for key_frame in self._key_frames if key_frame.part == part]
+        candidates = [
+            key_frame
+            for key_frame in candidates
+            if _common_area(key_frame.known, _inverse(key_frame.pose) @ guess, known) > MIN_OVERLAP * known.size
+        ]
+        for key_frame in dict.fromkeys(
+            (*candidates[:1], *candidates[-1:])
+        ):  # the oldest first: fewer steps, smaller errors
+            found = register(self.flow, luma, known, key_frame.luma, key_frame.known, _inverse(key_frame.pose) @ guess)
+            if found is not None and found.support > MIN_SUPPORT:
+                return _checked_pose(key_frame.pose @ found.homography)
         found = register(self.flow, luma, known, before, before_known, self._motion)
-        if found is None or found.support < LEAST_SUPPORT:
+        if found is None or found.support < MIN_CHAIN_SUPPORT:
             return None
-        return _sound(before_place @ found.homography)
+        return _checked_pose(before_pose @ found.homography)
 
-    def _new(self, known: Known, part: int, place: Matrix) -> float:
-        """Share of the look that no kept picture shows."""
-        fresh = _shrunk(known)
-        for page in self._pages:
-            if page.part == part:
-                fresh = fresh & ~_warped(page.known, _inverse(page.place) @ place, known.shape)
-        return float(fresh.mean())
+    def _new_share(self, known: Known, part: int, pose: Matrix) -> float:
+        """Share of the sample frame that no key frame shows."""
+        unseen = _cells(known)
+        for key_frame in self._key_frames:
+            if key_frame.part == part:
+                unseen = unseen & ~_warped_cells(key_frame.known, _inverse(key_frame.pose) @ pose, known.shape)
+        return float(unseen.mean())
 
-    def _least(self) -> int:
-        """The kept picture that the others make up for best; never the newest, which was just found to show something new."""
-        unique = []
-        for number, page in enumerate(self._pages[:-1]):
-            alone = _shrunk(page.known)
-            for other, there in enumerate(self._pages):
-                if other != number and there.part == page.part:
-                    alone = alone & ~_warped(there.known, _inverse(there.place) @ page.place, page.known.shape)
-            unique.append(float(alone.mean()))
-        return int(np.argmin(unique))
+    def _most_redundant(self) -> int:
+        """Number of the key frame with the smallest share that no other one shows; never the newest, which was just found to
+        show something new."""
+        unique_shares = []
+        for number, key_frame in enumerate(self._key_frames[:-1]):
+            unique_cells = _cells(key_frame.known)
+            for other, other_key_frame in enumerate(self._key_frames):
+                if other != number and other_key_frame.part == key_frame.part:
+                    unique_cells = unique_cells & ~_warped_cells(
+                        other_key_frame.known, _inverse(other_key_frame.pose) @ key_frame.pose, key_frame.known.shape
+                    )
+            unique_shares.append(float(unique_cells.mean()))
+        return int(np.argmin(unique_shares))
 
 
 def _inverse(matrix: Matrix) -> Matrix:
     return np.linalg.inv(matrix).astype(np.float64)
 
 
-def _sound(place: Matrix) -> Matrix | None:
-    """`place` with a 1 at the end; None where it is no view of the part's first picture any more, but a sum of errors."""
-    if not np.isfinite(place).all() or abs(place[2, 2]) < LEAST_SCALE:
+def _checked_pose(pose: Matrix) -> Matrix | None:
+    """`pose` scaled to a 1 in its last entry; None where it cannot be a view of the part's first frame any more (accumulated
+    errors)."""
+    if not np.isfinite(pose).all() or abs(pose[2, 2]) < MIN_SCALE:
         return None
-    place = place / place[2, 2]
-    scale = float(np.linalg.det(place[:2, :2]))
-    return place.astype(np.float64) if LEAST_SCALE < scale < 1 / LEAST_SCALE else None
+    pose = pose / pose[2, 2]
+    scale = float(np.linalg.det(pose[:2, :2]))
+    return pose.astype(np.float64) if MIN_SCALE < scale < 1 / MIN_SCALE else None
 
 
-def _shrunk(known: Known) -> Known:
-    """bool, a cell each: nothing in the way anywhere in it."""
-    size = (max(known.shape[1] // COARSE, 1), max(known.shape[0] // COARSE, 1))
+def _cells(known: Known) -> Known:
+    """bool, one per cell: most of the cell is known."""
+    size = (max(known.shape[1] // CELL_SIDE, 1), max(known.shape[0] // CELL_SIDE, 1))
     return cv2.resize(known.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
 
 
-def _warped(known: Known, to_it: Matrix, shape: tuple[int, ...]) -> Known:
-    """bool, a cell each of a look of `shape`: what is `known` in a picture to which the homography `to_it` leads."""
-    rows, columns = max(shape[0] // COARSE, 1), max(shape[1] // COARSE, 1)
+def _warped_cells(known: Known, homography: Matrix, shape: tuple[int, ...]) -> Known:
+    """bool, one per cell of a sample frame of `shape`: what is `known` in another picture, to which `homography` leads."""
+    rows, columns = max(shape[0] // CELL_SIDE, 1), max(shape[1] // CELL_SIDE, 1)
     x, y = np.meshgrid(
         (np.arange(columns, dtype=np.float32) + 0.5) * (shape[1] / columns) - 0.5,
         (np.arange(rows, dtype=np.float32) + 0.5) * (shape[0] / rows) - 0.5,
     )
-    x, y = CameraMotion(to_it, 1.0).points(x.astype(np.float32), y.astype(np.float32))
+    x, y = CameraMotion(homography, 1.0).points(x.astype(np.float32), y.astype(np.float32))
     return cv2.remap(known.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT) > 0
 
 
-def _seen(page: Known, to_page: Matrix, known: Known) -> float:
-    """Small px of a look that are known both there and in the picture."""
-    cells = _shrunk(known) & _warped(page, to_page, known.shape)
+def _common_area(other_known: Known, to_other: Matrix, known: Known) -> float:
+    """Small px of a sample frame that are known both there and in the other picture."""
+    cells = _cells(known) & _warped_cells(other_known, to_other, known.shape)
     return float(cells.mean()) * known.size

@@ -82,10 +82,10 @@ def look(source: Source, run: Run, store: InstanceStore | None) -> Seen:
             del frame, instances
     if not times:
         raise SourceError(f"{source.info.url} holds no frame that can be decoded")
-    survey = builder.finish() if builder is not None else None
+    analysis = builder.finish() if builder is not None else None
     if store is not None and run.options.select.box:
-        survey = _followed(source, run, store, times, place) or survey
-    return Seen(survey, times, store, place)
+        analysis = _followed(source, run, store, times, place) or analysis
+    return Seen(analysis, times, store, place)
 
 
 def _followed(
@@ -109,9 +109,9 @@ def _followed(
             )
         if not trails:
             return None
-        survey = _again(source, run, store, times, place, trails)
+        analysis = _again(source, run, store, times, place, trails)
     run.clock.add("follow", time.perf_counter() - begun)
-    return survey
+    return analysis
 
 
 def _again(
@@ -138,18 +138,18 @@ def _again(
     return builder.finish() if builder is not None else None
 
 
-def surveyed(source: Source, run: Run, seen: Seen, selection: Selection | None) -> ShotAnalysis | None:
+def analysed(source: Source, run: Run, seen: Seen, selection: Selection | None) -> ShotAnalysis | None:
     """The shot analysis of the first pass; made again when scenery is removed that it took for background."""
     if seen.store is None or selection is None:
-        return seen.survey
+        return seen.analysis
     goes = [track for track in seen.store.tracks() if track.id in (selection.ids or ())]
     place = seen.scenery - alike(*(label for track in goes for label in track.labels))
     if place != seen.scenery:
         begun = time.perf_counter()
-        seen.survey = _again(source, run, seen.store, seen.seconds, place, {})
+        seen.analysis = _again(source, run, seen.store, seen.seconds, place, {})
         seen.scenery = place
         run.clock.add("survey", time.perf_counter() - begun)
-    return seen.survey
+    return seen.analysis
 
 
 def choose(run: Run, info: SourceInfo, store: InstanceStore, seconds: Sequence[float]) -> Selection:
@@ -202,7 +202,7 @@ def _detection(run: Run) -> Detection:
 
 def find_holes(source: Source, run: Run, seen: Seen, selection: Selection | None) -> Generator[HoleFrame, None, None]:
     """Second pass, first half: every frame of the source with its whole hole, including shadows."""
-    store, shots = seen.store, shots_of(seen.survey)
+    store, shots = seen.store, shots_of(seen.analysis)
     with ExitStack() as stack:
         frames: Iterable[Frame] = stack.enter_context(closing(_decoded(source, run)))
         holes: Iterable[HoleFrame] = (HoleFrame(frame) for frame in frames)
@@ -213,7 +213,7 @@ def find_holes(source: Source, run: Run, seen: Seen, selection: Selection | None
                 _masked(stack, found, selection, run, shots), store.get, selection, seen.scenery, labels
             )
         wanted = _wanted(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
-        yield from stack.enter_context(closing(complete(wanted, run, seen.survey, shots)))
+        yield from stack.enter_context(closing(complete(wanted, run, seen.analysis, shots)))
 
 
 def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
@@ -256,11 +256,11 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
 
 
 def complete(
-    holes: Iterable[HoleFrame], run: Run, survey: ShotAnalysis | None, shots: Shots | None = None
+    holes: Iterable[HoleFrame], run: Run, analysis: ShotAnalysis | None, shots: Shots | None = None
 ) -> Generator[HoleFrame, None, None]:
     """Holes with shadows and residuals added if the options ask for them. No later stage adds to a hole."""
     options = _fill_options(run)
-    whole = fill_stage.shadowed(holes, options=options, flow=run.models.flow, survey=survey, shots=shots)
+    whole = fill_stage.shadowed(holes, options=options, flow=run.models.flow, analysis=analysis, shots=shots)
     return prefetch(run.clock.stage("shadows", whole), depth=DEPTH, name="shadows") if options.shadows else whole
 
 
@@ -272,7 +272,7 @@ def _fill_options(run: Run) -> FillOptions:
 
 
 def fill_frames(
-    holes: Iterable[HoleFrame], run: Run, survey: ShotAnalysis | None, shots: Shots | None = None
+    holes: Iterable[HoleFrame], run: Run, analysis: ShotAnalysis | None, shots: Shots | None = None
 ) -> Generator[Frame, None, None]:
     """The fill stage with this run's models, for the holes of `complete`: one frame out for each in."""
     filled = fill_stage.fill(
@@ -280,7 +280,7 @@ def fill_frames(
         options=_fill_options(run),
         flow=run.models.flow,
         inpainter=run.models.inpainter,
-        survey=survey,
+        analysis=analysis,
         stats=run.stats,
         note=run.notes,
         shots=shots,

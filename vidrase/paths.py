@@ -32,6 +32,11 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
+def same(a: Path, b: Path) -> bool:
+    """True for two names of one file. Never raises."""
+    return _key(a) == _key(b)
+
+
 def is_folder(path: Path) -> bool:
     """True for a folder. Never raises."""
     return os.path.isdir(path)  # noqa: PTH112

@@ -119,7 +119,7 @@ def _matching_tracks(phrase: Phrase, text: str, tracks: Sequence[TrackSummary], 
         pool.sort(key=lambda track: -track.frames)
     if phrase.nth is not None:
         if not -len(pool) <= (phrase.nth if phrase.nth < 0 else phrase.nth - 1) < len(pool):
-            raise OptionError(f"'{text}' wants number {phrase.nth}, but only {len(pool)} such things are in the clip")
+            raise OptionError(f"'{text}' wants number {phrase.nth}, but only {len(pool)} such objects are in the clip")
         pool = [pool[phrase.nth if phrase.nth < 0 else phrase.nth - 1]]
     elif phrase.count is not None:
         pool = pool[: phrase.count]

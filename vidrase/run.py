@@ -85,7 +85,7 @@ class Run:
 class Seen:
     """Result of the first pass, for one or more second passes."""
 
-    survey: ShotAnalysis | None
+    analysis: ShotAnalysis | None
     """None for a still."""
     seconds: array[float]
     """Presentation time of every frame, s."""

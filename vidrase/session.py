@@ -179,7 +179,7 @@ class Session(Closable):
         if not self.chosen:
             return False
         options, preview = self._options, sheet.Sheet()
-        indices = engine.moments_of(
+        indices = engine.sample_indices(
             self._first_pass.seconds, PREVIEW_FRAMES, options.select.times, self._store, self._selection
         )
         for index in sorted(indices):
@@ -236,7 +236,7 @@ class Session(Closable):
         )
         written_before = path.resolve() in self._results
         name = paths.Named("the selection", path)
-        paths.compare(inputs(self.info, self._options), [name], pictures=PICTURES)
+        paths.compare(inputs(self.info, self._options, saved=path), [name], pictures=PICTURES)
         replaces = overwrite or written_before or self._options.sink.overwrite
         paths.refuse_existing(name.called, path, overwrite=replaces)
         replace(saved, request=request).save(path)

@@ -1,4 +1,4 @@
-"""What the first pass learns of the background: shots, how the camera moves in each, and the plate behind a still camera.
+"""First pass over the clip: shots, the camera's motion in each, and the plate behind a still camera.
 
 Invariant: memory does not grow with the length of the clip.
 """
@@ -23,30 +23,30 @@ from vidrase.plate import Plate, PlateBuilder
 
 Camera = Literal["still", "free"]
 
-SIDE = 320  # px: long side of the luma on which the camera's motion is judged
-STILL = 0.2 / 320
-"""Motion against the shot's first frame, as a share of the width, that still counts as still."""
-STEADY = 0.3  # px within which flow follows the same motion
-PATIENCE = 3
-"""Looks in a row that must say that the camera moved: somebody walking by close, or a change of light, spoils single ones."""
-MOST_SPOILT = 0.3
-"""Share of a shot's looks that may be spoilt."""
-SAMPLE_EVERY = 4  # frames
-SHORTEST = 3  # looks: fewer do not tell that a camera is still
-LONG = 7  # looks: what is shorter the fill sees whole anyway
+LUMA_SIDE = 320  # px: long side of the luma on which the camera's motion is measured
+MAX_STILL_MOTION = 0.2 / 320
+"""Motion against the shot's first frame, as a share of the width, up to which the camera counts as still."""
+FLOW_THRESHOLD = 0.3  # px up to which flow follows the same homography
+MOVED_SAMPLES = 3
+"""Successive sample frames that must show a moved camera: a person close by or a change of exposure spoils single ones."""
+MAX_OUTLIER_SHARE = 0.3
+"""Largest share of a still shot's sample frames that may show motion."""
+SAMPLE_EVERY = 4  # every how many frames a sample frame is taken
+MIN_SAMPLES_STILL = 3  # sample frames: fewer do not show whether a camera is still
+MIN_SAMPLES_MOSAIC = 7  # sample frames: the window of the fill covers shorter shots anyway
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shot:
-    """A run of frames without a cut, half-open."""
+    """Frames between two cuts, half-open."""
 
     start: int
     stop: int
     camera: Camera
     plate: Plate | None = None
-    """The background, for a still camera."""
+    """The background plate, for a still camera."""
     mosaic: KeyframeMosaic | None = None
-    """Pictures of the background, for one that moves."""
+    """Key frames, for a moving camera."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ class ShotAnalysis:
     shots: tuple[Shot, ...] = ()
 
     def shot(self, index: int) -> Shot | None:
-        """The shot of frame `index`; None beyond what was seen."""
+        """The shot of frame `index`; None beyond the analysed frames."""
         low, high = 0, len(self.shots)
         while low < high:
             middle = (low + high) // 2
@@ -67,18 +67,18 @@ class ShotAnalysis:
         return self.shots[low] if low < len(self.shots) and self.shots[low].start <= index else None
 
 
-def shots_of(survey: ShotAnalysis | None) -> Shots:
-    """The numbers of a clip's shots: as the first pass saw them; without one they are decided while frames pass."""
-    return Shots([shot.start for shot in survey.shots] if survey is not None and survey.shots else None)
+def shots_of(analysis: ShotAnalysis | None) -> Shots:
+    """Shot numbers of a clip as the first pass found them; without an analysis cuts are detected frame by frame."""
+    return Shots([shot.start for shot in analysis.shots] if analysis is not None and analysis.shots else None)
 
 
 class ShotAnalyzer:
-    """Sees every frame of the first pass once, in order."""
+    """Analyses every frame of the first pass once, in order."""
 
-    MOST_PLATES = 24
-    """Plates kept: a clip of hundreds of still shots keeps those of the longest."""
-    ALBUMS = 2 * keyframes.MEMORY
-    """Bytes of albums kept, again those of the longest shots."""
+    MAX_PLATES = 24
+    """Most plates kept, those of the longest shots: a clip may have hundreds of still shots."""
+    MOSAIC_BYTES = 2 * keyframes.MEMORY
+    """Most bytes of mosaics kept, those of the longest shots."""
 
     def __init__(self) -> None:
         self._number_of, self._number = Shots(), 0
@@ -87,101 +87,112 @@ class ShotAnalyzer:
         self._start = self._count = 0
         self._reference: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None = None
         self._still = True
-        self._looks = self._spoilt = self._spoilt_run = 0
+        self._samples = self._outliers = self._outlier_run = 0
         self._plate: PlateBuilder | None = None
-        self._album: KeyframeMosaicBuilder | None = None
+        self._mosaic: KeyframeMosaicBuilder | None = None
 
     def add(self, frame: Frame, hole: NDArray[np.bool_] | None, *, searched: bool = True) -> None:
-        """Look at a frame; `hole` bool [H, W], stored orientation, full size: what may be in the way, undilated.
+        """Add a frame. hole: bool [H, W], stored orientation, full size: objects that may hide the background, undilated.
 
-        searched: False when nobody looked for things in it: it is no background, and whoever stands in it looks like motion.
+        searched: False if no detector ran on it: it is not used as background, since objects in it look like camera motion.
         """
         number = self._number_of(frame)
         if number != self._number:
             self._close()
             self._number = number
         if (self._count - self._start) % SAMPLE_EVERY == 0 and searched:
-            self._look(frame, hole)
+            self._sample(frame, hole)
         self._count += 1
 
     def finish(self) -> ShotAnalysis:
-        """What was learned."""
+        """The shots so far."""
         self._close()
         return ShotAnalysis(tuple(self._shots))
 
-    def _look(self, frame: Frame, hole: NDArray[np.bool_] | None) -> None:
-        """Judge the camera and collect the background: its median while the camera is still, pictures of it in any case."""
+    def _sample(self, frame: Frame, hole: NDArray[np.bool_] | None) -> None:
+        """Decide whether the camera is still and collect the background: samples for the plate while it is still, key frames in
+        any case."""
         height, width = frame.size
-        scale = min(1.0, SIDE / max(height, width))
+        scale = min(1.0, LUMA_SIDE / max(height, width))
         size = (max(round(height * scale), 1), max(round(width * scale), 1))
         luma = frame.luma(size=size)
         known = np.ones(size, bool)
         if hole is not None and hole.any():
-            hole = _grown(hole, max(3, round(0.012 * height)))
+            hole = _dilated(hole, max(3, round(0.012 * height)))
             known = cv2.resize(hole.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) == 0
         if self._reference is None or self._reference[0].shape != size:
             self._reference = (luma, known)
             self._plate = PlateBuilder(frame)
-            self._album = KeyframeMosaicBuilder.of(frame, self._flow)
+            self._mosaic = KeyframeMosaicBuilder.of(frame, self._flow)
         elif self._still:
-            agrees = self._agrees(self._reference[0], luma, known & self._reference[1])
-            self._spoilt_run = 0 if agrees else self._spoilt_run + 1
-            self._spoilt += not agrees
-            self._still = self._spoilt_run < PATIENCE
-        self._looks += 1
-        if self._album is not None:
-            self._album.add(frame, hole, luma, known)
+            static = self._is_static(self._reference[0], luma, known & self._reference[1])
+            self._outlier_run = 0 if static else self._outlier_run + 1
+            self._outliers += not static
+            self._still = self._outlier_run < MOVED_SAMPLES
+        self._samples += 1
+        if self._mosaic is not None:
+            self._mosaic.add(frame, hole, luma, known)
         if not self._still:
             self._plate = None
-        elif self._plate is not None and not self._spoilt_run:
-            free = [
+        elif self._plate is not None and not self._outlier_run:
+            visible = [
                 None if hole is None else ~chroma_hole(hole, frame.layout, number)
                 for number in range(len(frame.planes))
             ]
-            self._plate.add(frame, free)
+            self._plate.add(frame, visible)
 
-    def _agrees(self, a: NDArray[np.uint8], b: NDArray[np.uint8], both: NDArray[np.bool_]) -> bool:
-        """Whether the camera stands where it stood."""
-        if both.mean() < 0.1:
-            return True  # nothing to judge by; a later look will
+    def _is_static(self, a: NDArray[np.uint8], b: NDArray[np.uint8], known: NDArray[np.bool_]) -> bool:
+        """Whether the camera has not moved between `a` and `b` (uint8 [h, w]), judged at `known` pixels, bool [h, w]."""
+        if known.mean() < 0.1:
+            return True  # too little to compare; a later sample frame decides
         flow = self._flow(a[None], b[None])[0]
         textured = cv2.morphologyEx(a, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) > 12
-        use = both & textured
+        use = known & textured
         if use.sum() < 200:
-            return float(np.abs(a.astype(int) - b)[both].mean()) < 12
+            return float(np.abs(a.astype(int) - b)[known].mean()) < 12
         speed = np.hypot(flow[..., 0], flow[..., 1])[use]
-        camera = fit_camera(flow, use, threshold=STEADY)
+        camera = fit_camera(flow, use, threshold=FLOW_THRESHOLD)
         height, width = a.shape
-        # of what follows one motion most must move: in swaying trees some leaves always fit a camera that turns
-        rest = flow - camera.flow(0, 0, height, width)
-        follows = speed[np.hypot(rest[..., 0], rest[..., 1])[use] < STEADY]
-        turned = float(np.percentile(follows, 70)) if len(follows) else 0.0
-        return float(np.median(speed)) < 1.5 * STILL * width and (camera.support < 0.5 or turned < 3.5 * STILL * width)
+        # Most of the inliers of one homography must move: in swaying trees some leaves always fit a rotating camera.
+        residual = flow - camera.flow(0, 0, height, width)
+        inlier_speed = speed[np.hypot(residual[..., 0], residual[..., 1])[use] < FLOW_THRESHOLD]
+        camera_speed = float(np.percentile(inlier_speed, 70)) if len(inlier_speed) else 0.0
+        return float(np.median(speed)) < 1.5 * MAX_STILL_MOTION * width and (
+            camera.support < 0.5 or camera_speed < 3.5 * MAX_STILL_MOTION * width
+        )
 
     def _close(self) -> None:
         """End the shot before the current frame."""
         if self._count > self._start:
-            still = self._still and self._looks >= SHORTEST and self._spoilt <= MOST_SPOILT * self._looks
+            still = (
+                self._still
+                and self._samples >= MIN_SAMPLES_STILL
+                and self._outliers <= MAX_OUTLIER_SHARE * self._samples
+            )
             plate = self._plate.finish() if still and self._plate is not None else None
-            pages = self._album.finish() if not still and self._album is not None and self._looks >= LONG else None
-            self._shots.append(Shot(self._start, self._count, "still" if still else "free", plate, pages))
-            plates = [shot for shot in self._shots if shot.plate is not None]
-            if len(plates) > self.MOST_PLATES:
-                self._forget(plates)
-            albums = [shot for shot in self._shots if shot.mosaic is not None]
-            while sum(shot.mosaic.nbytes for shot in albums if shot.mosaic is not None) > self.ALBUMS:
-                albums.remove(self._forget(albums))
-        self._start, self._reference, self._plate, self._album = self._count, None, None, None
+            mosaic = (
+                self._mosaic.finish()
+                if not still and self._mosaic is not None and self._samples >= MIN_SAMPLES_MOSAIC
+                else None
+            )
+            self._shots.append(Shot(self._start, self._count, "still" if still else "free", plate, mosaic))
+            with_plate = [shot for shot in self._shots if shot.plate is not None]
+            if len(with_plate) > self.MAX_PLATES:
+                self._drop_shortest(with_plate)
+            with_mosaic = [shot for shot in self._shots if shot.mosaic is not None]
+            while sum(shot.mosaic.nbytes for shot in with_mosaic if shot.mosaic is not None) > self.MOSAIC_BYTES:
+                with_mosaic.remove(self._drop_shortest(with_mosaic))
+        self._start, self._reference, self._plate, self._mosaic = self._count, None, None, None
         self._still = True
-        self._looks = self._spoilt = self._spoilt_run = 0
+        self._samples = self._outliers = self._outlier_run = 0
 
-    def _forget(self, shots: list[Shot]) -> Shot:
-        """Leave the shortest of `shots` without plate and album; returns it as it was."""
-        short = min(shots, key=lambda shot: shot.stop - shot.start)
-        self._shots[self._shots.index(short)] = Shot(short.start, short.stop, short.camera)
-        return short
+    def _drop_shortest(self, shots: list[Shot]) -> Shot:
+        """Remove plate and mosaic of the shortest of `shots`; returns it as it was."""
+        shortest = min(shots, key=lambda shot: shot.stop - shot.start)
+        self._shots[self._shots.index(shortest)] = Shot(shortest.start, shortest.stop, shortest.camera)
+        return shortest
 
 
-def _grown(hole: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+def _dilated(hole: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
     return cv2.dilate(hole.astype(np.uint8), kernel) > 0

@@ -157,6 +157,53 @@ CASES = [
         code=2,
         says="leave --save-masks and --report out",
     ),
+    Case(
+        "live: --report onto the source",
+        ["live", "in.mp4", "--remove", "person", "--report", "in.mp4", "-y"],
+        code=2,
+        says="is the source itself",
+    ),
+    Case(
+        "live: two outputs in one",
+        ["live", "in.mp4", "--remove", "person", "-o", "r.mkv", "--report", "./r.mkv"],
+        code=2,
+        says="are one file",
+    ),
+    Case(
+        "live: a source named like a piece",
+        ["live", "r-001.mkv", "--remove", "person", "-o", "r.mkv", "-y"],
+        there("r-001.mkv"),
+        code=2,
+        says="like a piece of the recording",
+    ),
+    Case(
+        "train: the output onto the teacher",
+        ["train", "segmenter", "in.mp4", "--teacher", "t.pt", "-o", "t.pt", "-y"],
+        there("t.pt"),
+        code=2,
+        says="is an input itself",
+    ),
+    Case(
+        "train: the output where something is",
+        ["train", "inpainter", "in.mp4", "-o", "o.safetensors"],
+        there("o.safetensors"),
+        code=2,
+        says="exists already",
+    ),
+    Case(
+        "train: the run of another",
+        ["train", "inpainter", "in.mp4", "-o", "o.safetensors", "--run", "r"],
+        there("r/last.pt"),
+        code=2,
+        says="the checkpoint of another run",
+    ),
+    Case(
+        "pick: --sheets where something is",
+        ["pick", "in.mp4", "--sheets", "s"],
+        there("s/things.png"),
+        code=2,
+        says="exists already",
+    ),
 ]
 if os.geteuid():
     CASES.append(

@@ -73,7 +73,7 @@ def pasted(data: Path, background: str, person: str, frames: int, size: tuple[in
     given, masks = [], []
     for t in range(count):
         across = 0.15 + 0.7 * t / max(count - 1, 1)
-        person_there, cover = placed(actor[t], outlines[t], SIZE, scale, (across, FEET))
+        person_there, cover = placed(actor[t], outlines[t], size, scale, (across, FEET))
         given.append(composed(truth[t], person_there, cover))
         masks.append(cover > COVERS)
     no_shadow = [np.zeros_like(mask) for mask in masks]

@@ -109,19 +109,19 @@ class Vidrase:
         from vidrase.shots import ShotAnalyzer
 
         self.stats = FillStats()
-        survey = None
+        analysis = None
         if len(shown) > 1:
             builder = ShotAnalyzer()
             for frame, hole in zip(as_frames(shown), holes, strict=True):
                 builder.add(frame, hole)
-            survey = builder.finish()
+            analysis = builder.finish()
         upstream = (HoleFrame(frame, Hole.of(hole)) for frame, hole in zip(as_frames(shown), holes, strict=True))
         filled = fill(
             upstream,
             options=self.options,
             flow=self._flow,
             inpainter=self._inpainter,
-            survey=survey,
+            analysis=analysis,
             stats=self.stats,
             note=self._notes,
         )

@@ -9,7 +9,7 @@ RATINGS = {
     "good": "one would not notice",
     "okay": "one notices on looking for it",
     "striped": "edges, steps, smears or flicker give it away",
-    "solid": "a flat or blurred patch, or the thing itself, is left",
+    "solid": "a flat or blurred patch, or the object itself, is left",
 }
 
 

@@ -115,10 +115,10 @@ def psnr_outside(clip: Path, to: Path, masks: Sequence[Mask]) -> float:
 
 
 REMOVAL_MEASURES = {
-    "psnr": ("hole dB", "PSNR where the thing was, against the truth, after encoding", 1),
+    "psnr": ("hole dB", "PSNR where the object was, against the truth, after encoding", 1),
     "leftover": (
         "left over",
-        "share of the thing's visible pixels that still look more like it than like the truth",
+        "share of the object's visible pixels that still look more like it than like the truth",
         -1,
     ),
     "redetected": (
@@ -127,10 +127,10 @@ REMOVAL_MEASURES = {
         -1,
     ),
     "detected_before": ("found before", "the same rate in the input: what there was to lose", 0),
-    "flicker": ("flicker", "temporal error where the thing was over the truth's; 1 = as steady", -1),
+    "flicker": ("flicker", "temporal error where the object was over the truth's; 1 = as steady", -1),
     "psnr_outside": (
         "outside dB",
-        "luma PSNR against the input, away from the thing and its shadow: what the encoder costs",
+        "luma PSNR against the input, away from the object and its shadow: what the encoder costs",
         1,
     ),
     "frames_equal": ("frames =", "1: as many frames as the input", 1),
@@ -170,7 +170,7 @@ def _strip(case: Removal, given: Sequence[Rgb], filled: Sequence[Rgb], numbers: 
     crop = around(masks[t], 0.5)
     pictures = [
         ("given", given[t]),
-        ("the thing", marked(given[t], masks[t])),
+        ("the object", marked(given[t], masks[t])),
         ("vidrase", filled[t]),
         ("truth", truth[t]),
         (f"difference ×{GAIN}", difference(filled[t], truth[t])),

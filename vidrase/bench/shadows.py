@@ -66,16 +66,16 @@ SHADOW_MEASURES = {
     "shadow_psnr_before": ("dB before", "the same in the input: what there was to win", 0),
     "false_removal": (
         "false removal",
-        "share of the frame changed away from thing and shadow, beyond the encoder's work",
+        "share of the frame changed away from person and shadow, beyond the encoder's work",
         -1,
     ),
     "shadow_recall": ("shadow recall", "stage alone: share of visible shadow pixels that the added hole covers", 1),
     "false_share": (
         "false share",
-        "stage alone: added pixels that are neither shadow nor the thing's margin, over the thing's area",
+        "stage alone: added pixels that are neither shadow nor the person's margin, over the person's area",
         -1,
     ),
-    "ring_psnr": ("ring dB", "stage alone: PSNR on the ground around thing and shadow; 50 = untouched", 1),
+    "ring_psnr": ("ring dB", "stage alone: PSNR on the ground around person and shadow; 50 = untouched", 1),
     "ms_per_frame": ("stage ms", "wall milliseconds a frame of the shadow stage alone, in this run", -1),
     "cpu_ms_per_frame": ("stage cpu ms", "processor milliseconds a frame of the shadow stage alone, all threads", -1),
 }
@@ -96,15 +96,15 @@ def shadow_numbers(case: Removal, given: Sequence[Rgb], filled: Sequence[Rgb]) -
     false = []
     for t, (result, before) in enumerate(zip(filled, given, strict=True)):
         truth, source = case.truth[t][:rows, :columns], case.given[t][:rows, :columns]
-        thing, shadow = case.masks[t][:rows, :columns], case.shadows[t][:rows, :columns]
-        seen = visible_shadow(source, truth, thing, shadow)
+        person, shadow = case.masks[t][:rows, :columns], case.shadows[t][:rows, :columns]
+        seen = visible_shadow(source, truth, person, shadow)
         soft = [_smooth(picture) for picture in (result, before, truth, source)]
         left += int((_gap(soft[0], soft[1]) < _gap(soft[0], soft[2]))[seen].sum())
         visible += int(seen.sum())
         for pool, picture in zip(pixels, (result, before), strict=True):
             pool.add(picture, truth, seen)
         changed = np.minimum(_gap(soft[0], soft[1]), _gap(soft[0], soft[3])) > CODED
-        false.append(float((changed & ~_near(thing | shadow, FAR)).mean()))
+        false.append(float((changed & ~_near(person | shadow, FAR)).mean()))
     numbers = {"shadow_left": left / visible} if visible else {}
     numbers |= {
         "shadow_psnr": pixels[0].psnr,
@@ -129,7 +129,7 @@ class Staged:
     """Input and truth as the 4:2:0 frames that were worked on show them."""
     seconds: float = 0.0
     work: float = 0.0
-    """Wall and processor seconds of the stage, without survey and fill."""
+    """Wall and processor seconds of the stage, without shot analysis and fill."""
 
 
 @dataclass(slots=True, eq=False)
@@ -161,10 +161,10 @@ def shadow_stage(case: Removal, models: StageModels | None = None, *, filling: b
     builder = ShotAnalyzer()
     for frame, mask in zip(frames, case.masks, strict=True):
         builder.add(frame, mask)
-    survey = builder.finish()
+    analysis = builder.finish()
     asked = list(holes_from_masks(frames, case.masks, MaskOptions()))
     begun, worked = time.perf_counter(), _worked()
-    found = list(shadowed(iter(asked), options=models.options, flow=models.flow, survey=survey))
+    found = list(shadowed(iter(asked), options=models.options, flow=models.flow, analysis=analysis))
     seconds, work = time.perf_counter() - begun, _worked() - worked
     filled: list[Rgb] = []
     if filling:
@@ -173,7 +173,7 @@ def shadow_stage(case: Removal, models: StageModels | None = None, *, filling: b
             options=models.options,
             flow=models.flow,
             inpainter=models.inpainter,
-            survey=survey,
+            analysis=analysis,
             stats=FillStats(),
             note=models.notes,
         )
@@ -188,18 +188,18 @@ def stage_numbers(case: Removal, staged: Staged) -> dict[str, float]:
         raise VidraseError(f"case {case.name}: nobody knows where its shadow is; expected masks of it")
     covered = visible = false = area = 0
     there, before, ring = _Pooled(), _Pooled(), _Pooled()
-    for t, (thing, shadow) in enumerate(zip(case.masks, case.shadows, strict=True)):
+    for t, (person, shadow) in enumerate(zip(case.masks, case.shadows, strict=True)):
         mask, hole = staged.masks[t], staged.holes[t]
-        seen = visible_shadow(case.given[t], case.truth[t], thing, shadow) & ~mask
-        near = _near(thing | shadow, MARGIN) | mask
+        seen = visible_shadow(case.given[t], case.truth[t], person, shadow) & ~mask
+        near = _near(person | shadow, MARGIN) | mask
         covered += int((hole & seen).sum())
         visible += int(seen.sum())
         false += int((hole & ~mask & ~near).sum())
-        area += int(thing.sum())
+        area += int(person.sum())
         if staged.filled:
             there.add(staged.filled[t], staged.truth[t], seen)
             before.add(staged.given[t], staged.truth[t], seen)
-            ring.add(staged.filled[t], staged.truth[t], _near(thing | shadow, MARGIN + RING) & ~near)
+            ring.add(staged.filled[t], staged.truth[t], _near(person | shadow, MARGIN + RING) & ~near)
     count = len(case.masks)
     numbers = {
         "shadow_recall": covered / visible if visible else math.nan,
@@ -236,9 +236,9 @@ def stage_name(name: str) -> str:
     return name.replace("shadow/", "shadow-stage/", 1)
 
 
-def visible_shadow(given: Rgb, truth: Rgb, thing: Mask, shadow: Mask) -> Mask:
+def visible_shadow(given: Rgb, truth: Rgb, person: Mask, shadow: Mask) -> Mask:
     """bool [H, W]: the part of `shadow` that is visible in `given`: beside the object, and not on black ground."""
-    return shadow & ~_near(thing, EDGE) & (_gap(_smooth(given), _smooth(truth)) > SEEN)
+    return shadow & ~_near(person, EDGE) & (_gap(_smooth(given), _smooth(truth)) > SEEN)
 
 
 class _Pooled:
@@ -300,7 +300,7 @@ def _strip(title: str, case: Removal, staged: Staged, numbers: dict[str, float])
     parts = (
         [f"{numbers['shadow_recall']:.0%} of the shadow in the hole"] if "shadow_recall" in numbers else ["no shadow"]
     )
-    parts += [f"{numbers.get('false_share', 0.0):.1%} of the thing's area too much", f"frame {t}"]
+    parts += [f"{numbers.get('false_share', 0.0):.1%} of the person's area too much", f"frame {t}"]
     worth = numbers.get("shadow_psnr", numbers.get("ring_psnr", INVISIBLE))
     cropped = [(name, scaled(picture[crop])) for name, picture in pictures]
     return Strip(title, " · ".join(parts), cropped, case.public, worth)

@@ -137,7 +137,7 @@ class EndToEnd:
                         holes.append(np.zeros(found.frame.size, bool) if found.hole is None else found.hole.full_area())
                         yield found
 
-                filled = [as_rgb(frame) for frame in fill_frames(noted(), run, seen.survey)]
+                filled = [as_rgb(frame) for frame in fill_frames(noted(), run, seen.analysis)]
                 seconds = time.process_time() - begun
                 numbers = judge_removal(case, given, filled) | _covered(case, holes)
                 return numbers | {"cpu_ms": 1000 * seconds / len(given)} | _outside(case, given, filled)

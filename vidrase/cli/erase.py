@@ -42,8 +42,8 @@ what = _options(
     click.option("--keep", multiple=True, metavar="WHAT", help="What stays, of what --remove names."),
     click.option("--mask", multiple=True, type=click.Path(path_type=Path), help="Image, folder or video: white goes."),
     click.option("--mask-invert", is_flag=True, help="In the masks black goes."),
-    click.option("--at", multiple=True, metavar="X,Y[@T]", help="The thing at this point (at T seconds)."),
-    click.option("--box", multiple=True, metavar="X0,Y0,X1,Y1[@T]", help="The thing in this box."),
+    click.option("--at", multiple=True, metavar="X,Y[@T]", help="The object at this point (at T seconds)."),
+    click.option("--box", multiple=True, metavar="X0,Y0,X1,Y1[@T]", help="The object in this box."),
     click.option("--region", metavar="X0,Y0,X1,Y1", help="Change nothing outside this box."),
     click.option("--time", "times", multiple=True, metavar="A-B", help="Only this time span, e.g. 0:10-0:20."),
     click.option("--selection", type=click.Path(path_type=Path), help="What --save-selection or `pick` saved."),
@@ -112,7 +112,7 @@ _by_products = _options(
 @written
 @_by_products
 def erase(sources: tuple[str, ...], **given: Any) -> None:
-    """Remove things from videos, pictures, folders of frames, URLs, or - (standard input)."""
+    """Remove people and objects from videos, pictures, folders of frames, URLs, or - (standard input)."""
     for source in sources:
         check_address(source)
     options = gather(given)

@@ -24,7 +24,7 @@ from vidrase.store import TrackSummary
 
 
 def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails: Path | None, quiet: bool) -> None:
-    """Print what the detector finds in each source; `thumbnails`: also a picture of every thing with its id."""
+    """Print what the detector finds in each source; `thumbnails`: also a picture of every object with its id."""
     with ExitStack() as stack, ProgressBar(quiet=quiet or as_json) as progress:
 
         def say(text: str) -> None:
@@ -43,21 +43,21 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
             ) as source:
                 found[where] = engine.list_things(source, Run(options, models, notes, progress=progress))
         if part is not None:
-            things = [thing for found_here in found.values() for thing in found_here]
-            seen = [(thing.thumbnail, f"id:{thing.id} {thing.label}") for thing in things]
+            tracks = [track for found_here in found.values() for track in found_here]
+            seen = [(track.thumbnail, f"id:{track.id} {track.label}") for track in tracks]
             sheet.thumbnails([(picture, text) for picture, text in seen if picture is not None], part)
     if as_json:
         click.echo(
             json.dumps(
-                {starred(where): [thing.as_dict() for thing in things] for where, things in found.items()}, indent=2
+                {starred(where): [track.as_dict() for track in tracks] for where, tracks in found.items()}, indent=2
             )
         )
         terminal.written()
         return
-    for where, things in found.items():
+    for where, tracks in found.items():
         if len(found) > 1:
             click.echo(f"{starred(where)}:")
-        table(things)
+        table(tracks)
     if thumbnails is not None:
         click.echo(f"pictures: {thumbnails}")
     terminal.written()
@@ -75,16 +75,16 @@ def _reserved(sources: Sequence[str], options: Options, thumbnails: Path | None,
     return part
 
 
-def table(things: Sequence[TrackSummary]) -> None:
+def table(tracks: Sequence[TrackSummary]) -> None:
     """Print one line for each object."""
-    if not things:
+    if not tracks:
         click.echo("nothing that the model knows was found")
         return
     click.echo(f"{'id':>4}  {'class':<16} {'first':>9} {'last':>9} {'frames':>7}  size")
-    for thing in things:
+    for track in tracks:
         click.echo(
-            f"{thing.id:>4}  {thing.label:<16} {_clock(thing.first_seconds):>9} {_clock(thing.last_seconds):>9} "
-            f"{thing.frames:>7}  {100 * thing.area_share:.1f} % of the picture"
+            f"{track.id:>4}  {track.label:<16} {_clock(track.first_seconds):>9} {_clock(track.last_seconds):>9} "
+            f"{track.frames:>7}  {100 * track.area_share:.1f} % of the picture"
         )
 
 

@@ -91,10 +91,16 @@ def live(source: str, **given: Any) -> None:
         if not given["quiet"]:
             click.echo(f"vidrase: {starred(text)}", err=True)
 
-    _run(source, remove, given, say)
+    with ExitStack() as kept:
+        report = _reserved(source, given)
+        if report is not None:
+            kept.callback(report.drop)
+        _run(source, remove, given, say, report)
 
 
-def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Callable[[str], None]) -> None:
+def _run(
+    source: str, remove: tuple[str, ...], given: dict[str, Any], say: Callable[[str], None], report: Part | None
+) -> None:
     import cv2  # before anything that loads PyAV: see Window
 
     from vidrase.live.address import address_of
@@ -105,7 +111,6 @@ def _run(source: str, remove: tuple[str, ...], given: dict[str, Any], say: Calla
     from vidrase.live.window import Window
     from vidrase.options import ModelOptions
 
-    report = _reserved(source, given)
     cv2.setNumThreads(1 if (os.cpu_count() or 2) <= 2 else 4)
     plate: Path | None = given["plate"]
     address = address_of(source, size=_size(given["size"]), rate=given["rate"])

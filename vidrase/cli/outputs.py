@@ -16,13 +16,14 @@ def check_outputs(
 ) -> None:
     """Raises OptionError or SinkError where `output`, the digest beside it or the checkpoints in `folder` would harm something.
 
-    read: everything that the run reads; None: not given.
+    read:   everything that the run reads; None: not given.
+    resume: the checkpoint that is gone on from; what that run wrote is this one's to replace.
     """
     digest = output.with_suffix(".json")
-    inputs = [Named("what is read,", path) for path in read if path is not None]
+    inputs = [Named("an input", path) for path in read if path is not None]
     paths.compare(inputs, [Named("--output", output), Named("its digest", digest)])
     for called, path in (("--output", output), ("its digest", digest)):
-        paths.refuse_existing(called, path, overwrite=overwrite)
+        paths.refuse_existing(called, path, overwrite=overwrite or resume is not None)
         Part(path).drop()
     last = folder / "last.pt"
     if resume is None and paths.is_there(last) and not overwrite:

@@ -169,8 +169,8 @@ class _Loop:
     def _goes(self) -> str:
         """Class by class: "person 1 4; dog 3"."""
         by_class: dict[str, list[str]] = {}
-        for thing in self._session.chosen:
-            by_class.setdefault(thing.label, []).append(str(thing.id))
+        for track in self._session.chosen:
+            by_class.setdefault(track.label, []).append(str(track.id))
         return "; ".join(f"{label} {' '.join(ids)}" for label, ids in by_class.items()) or "nothing so far"
 
     def _run(self, words: list[str]) -> None:

@@ -74,7 +74,7 @@ def segmenter(
     pictures, apart = data.gather(sources, left_out, judge)
     say(f"{len(pictures.files)} pictures, {len(pictures.frames)} frames; {len(apart)} kept apart to judge on")
     network = load_teacher(teacher)
-    data.survey(pictures, network, imgsz, say)
+    data.analysis(pictures, network, imgsz, say)
     data.add_polygon_cutouts(pictures)
     say(f"{len(pictures.cutouts)} people to paste")
     recipe = Recipe(steps=steps, imgsz=imgsz, batch=batch, rate=rate, decay=decay, seed=seed)

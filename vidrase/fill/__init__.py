@@ -38,23 +38,23 @@ def shadowed(
     *,
     options: FillOptions,
     flow: FlowModel,
-    survey: ShotAnalysis | None,
+    analysis: ShotAnalysis | None,
     shots: Shots | None = None,
 ) -> Generator[HoleFrame, None, None]:
     """Add the residuals of the objects (shadows, traces) to the holes if the options ask for it. Yields one item per input item.
 
-    survey: the shot analysis; None: there was none. It gives the background plate and the key frames.
-    shots:  the shot numbers, if other stages share them; None: those of `survey`.
+    analysis: the shot analysis; None: there was none. It gives the background plate and the key frames.
+    shots:  the shot numbers, if other stages share them; None: those of `analysis`.
     """
     if not options.shadows or options.mode == "image":
         return iter_closable(upstream)
 
     def mosaic_of(frame: Frame) -> KeyframeMosaic | None:
-        shot = survey.shot(frame.index) if survey is not None else None
+        shot = analysis.shot(frame.index) if analysis is not None else None
         return shot.mosaic if shot is not None else None
 
     return add_residuals(
-        upstream, flow, lambda frame: plate_of(survey, options, frame), mosaic_of, shots or shots_of(survey)
+        upstream, flow, lambda frame: plate_of(analysis, options, frame), mosaic_of, shots or shots_of(analysis)
     )
 
 
@@ -64,20 +64,20 @@ def fill(
     options: FillOptions,
     flow: FlowModel,
     inpainter: Inpainter,
-    survey: ShotAnalysis | None,
+    analysis: ShotAnalysis | None,
     stats: FillStats,
     note: Callable[[str], None],
     shots: Shots | None = None,
 ) -> Generator[Frame, None, None]:
     """Fill the holes. Yields one frame per input frame, in the same order and with the same times.
 
-    survey: the shot analysis of the first pass; None: there was none.
+    analysis: the shot analysis of the first pass; None: there was none.
     stats:  counters, updated while frames pass.
     note:   called with one line of text for each fallback.
-    shots:  the shot numbers, if other stages share them; None: those of `survey`.
+    shots:  the shot numbers, if other stages share them; None: those of `analysis`.
     """
     source = iter(upstream)
-    filler = Filler(options, flow, inpainter, survey, stats, note, shots or shots_of(survey))
+    filler = Filler(options, flow, inpainter, analysis, stats, note, shots or shots_of(analysis))
     try:
         for hole_frame in source:
             filler.push(with_bars_filled(hole_frame))

@@ -1,4 +1,4 @@
-"""Background subtraction: residuals of an object beside its mask (shadow, held things, cut-off limbs), against a still plate.
+"""Background subtraction: residuals of an object beside its mask (shadow, held objects, cut-off limbs), against a still plate.
 
 Pixels that differ from the plate and are connected to the hole join the hole.
 """

@@ -48,11 +48,11 @@ def window_radius(options: FillOptions) -> int:
     return 0 if options.mode == "image" else WINDOW_RADIUS[options.quality]
 
 
-def plate_of(survey: ShotAnalysis | None, options: FillOptions, frame: Frame) -> Plate | None:
+def plate_of(analysis: ShotAnalysis | None, options: FillOptions, frame: Frame) -> Plate | None:
     """The background plate of the shot of `frame`; None if the shot has none of this size or the mode does not use plates."""
-    if survey is None or options.mode in ("flow", "image"):
+    if analysis is None or options.mode in ("flow", "image"):
         return None
-    shot = survey.shot(frame.index)
+    shot = analysis.shot(frame.index)
     if shot is None or shot.plate is None or shot.plate.planes[0].shape != frame.size:
         return None
     return shot.plate if rules.enabled("sources.plate") else None
@@ -66,14 +66,14 @@ class Filler:
         options: FillOptions,
         flow: FlowModel,
         inpainter: Inpainter,
-        survey: ShotAnalysis | None,
+        analysis: ShotAnalysis | None,
         stats: FillStats,
         note: Callable[[str], None],
         shots: Shots,
     ) -> None:
         fast = options.quality == "fast"
         self._options, self._flow, self._inpainter = options, swift(flow) if fast else flow, inpainter
-        self._survey, self._stats, self._note = survey, stats, note
+        self._survey, self._stats, self._note = analysis, stats, note
         self._frames: dict[int, WindowFrame] = {}
         self._synthesis = SynthesisCache(inpainter)
         self._references: dict[int, ReferenceFrames] = {}  # by the first frame of the shot

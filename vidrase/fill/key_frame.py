@@ -1,4 +1,5 @@
-"""The frame on which it is best to invent what no frame shows: the one whose picture of it serves most of what is to come."""
+"""Choice of the key frame for inpainting: the frame whose inpainted picture serves most of the missing pixels of the following
+frames."""
 
 from __future__ import annotations
 
@@ -14,21 +15,22 @@ from vidrase.fill.trajectories import CAMERA_SUPPORT, trace_trajectories
 from vidrase.fill.window_frame import WindowFrame
 
 CANDIDATES = 4
-"""Frames ahead that are considered, evenly spaced over the window."""
-BETTER = 1.1
-"""Times what the frame at hand serves, from which another one is worth being painted and carried back."""
-COVERED = 0.95
-"""Share of what lacks at hand that the other frame must show."""
-RING = 3  # px of the working grid around what is missing: what an inpainter goes by
-STEP = 2  # px between the points that are asked
+"""Following frames that are considered, evenly spaced over the window."""
+MIN_GAIN = 1.1
+"""Another frame is chosen if its benefit is more than this many times that of the current frame."""
+MIN_COVERAGE = 0.95
+"""Share of the current frame's missing pixels that the other frame must show."""
+RING_WIDTH = 3  # px of the work grid around missing pixels: the inpainter's context
+POINT_STEP = 2  # px between sampled points
 IDENTITY = CameraMotion(np.eye(3), 1.0)
 
 
-def camera_between(moments: Mapping[int, WindowFrame], start: int, end: int) -> CameraMotion | None:
-    """The camera's motion from one moment to another; None where it is not one motion, or not known."""
+def camera_between(window: Mapping[int, WindowFrame], start: int, end: int) -> CameraMotion | None:
+    """Camera motion between the frames numbered `start` and `end`, in either direction; None where no single homography
+    explains it, a frame is not in the window, or a cut lies between."""
     homography = np.eye(3)
     for number in range(min(start, end), max(start, end)):
-        here, there = moments.get(number), moments.get(number + 1)
+        here, there = window.get(number), window.get(number + 1)
         if here is None or there is None or here.flow_pair is None or here.shot != there.shot:
             return None
         if here.flow_pair.camera.support < CAMERA_SUPPORT:
@@ -39,68 +41,69 @@ def camera_between(moments: Mapping[int, WindowFrame], start: int, end: int) -> 
 
 
 def select_key_frame(
-    moments: Mapping[int, WindowFrame], here: WindowFrame, lacking: NDArray[np.bool_], reach: int
+    window: Mapping[int, WindowFrame], here: WindowFrame, missing: NDArray[np.bool_], reach: int
 ) -> int:
-    """The number of the moment, here or ahead, on which to invent what is `lacking`, bool [h, w] of the working grid.
+    """The number of the frame, current or following, on which to inpaint `missing`, bool [h, w] of the work grid.
 
-    A moment serves a missing pixel, its own or another moment's, where its picture shows that place: within its borders, not
-    coarser than it is wanted, and with something known around what it would have to invent.
+    A frame benefits the missing pixels of a frame, itself or another one, where they lie within its borders, are not coarser
+    than needed, and have known pixels around them. reach: most frames to look ahead.
     """
-    spots = [(here, lacking, IDENTITY)]
+    candidates = [(here, missing, IDENTITY)]
     last = here.number
-    while last + 1 in moments and moments[last + 1].shot == here.shot and last - here.number < reach:
+    while last + 1 in window and window[last + 1].shot == here.shot and last - here.number < reach:
         last += 1
     steps = np.linspace(0, last - here.number, CANDIDATES + 1).astype(int)[1:]
     for number in (here.number + np.unique(steps)).tolist():
-        there = moments[number]
-        motion = camera_between(moments, here.number, number)
+        there = window[number]
+        motion = camera_between(window, here.number, number)
         if number == here.number or there.query is None or there.dilated_hole is None or motion is None:
             continue
-        spots.append((there, _missing(moments, there, reach), motion))
-    serves = []
-    for key, missing, to_key in spots:
-        around = _context(missing)
+        candidates.append((there, _missing(window, there, reach), motion))
+    benefits = []
+    for key, candidate_missing, to_key in candidates:
+        context = _context(candidate_missing)
         total = 0.0
-        for number, (_, wanted, to_wanted) in enumerate(spots):
-            share, count, scale = _shown(wanted, to_key, to_wanted, key.luma.shape)
-            if number == 0 and share < COVERED:
+        for number, (_, other_missing, to_other) in enumerate(candidates):
+            coverage, count, scale = _coverage(other_missing, to_key, to_other, key.luma.shape)
+            if number == 0 and coverage < MIN_COVERAGE:
                 total = 0.0
                 break
-            total += share * count * min(scale, 1.0) * around
-        serves.append(total)
-    best = int(np.argmax(serves))
-    return spots[best][0].number if serves[best] > BETTER * serves[0] else here.number
+            total += coverage * count * min(scale, 1.0) * context
+        benefits.append(total)
+    best = int(np.argmax(benefits))
+    return candidates[best][0].number if benefits[best] > MIN_GAIN * benefits[0] else here.number
 
 
-def _missing(moments: Mapping[int, WindowFrame], there: WindowFrame, reach: int) -> NDArray[np.bool_]:
-    """bool [h, w]: what of the hole of `there` no chain leads out of."""
+def _missing(window: Mapping[int, WindowFrame], there: WindowFrame, reach: int) -> NDArray[np.bool_]:
+    """bool [h, w]: pixels of the dilated hole of `there` that no trajectory leads out of."""
     assert there.box is not None
     assert there.dilated_hole is not None
     out = there.dilated_hole.copy()
     for step in (-1, 1):
-        out[there.box.span] &= trace_trajectories(moments, there, step, reach).source < 0
+        out[there.box.span] &= trace_trajectories(window, there, step, reach).source < 0
     return out
 
 
 def _context(missing: NDArray[np.bool_]) -> float:
-    """Share of the ring around what is missing that the picture shows; the rest lies beyond its borders."""
-    inside = dilate(missing, RING) & ~missing
-    padded = np.pad(missing, RING)
-    whole = int(np.count_nonzero(dilate(padded, RING) & ~padded))
+    """Share of the ring around the missing pixels that lies within the picture."""
+    inside = dilate(missing, RING_WIDTH) & ~missing
+    padded = np.pad(missing, RING_WIDTH)
+    whole = int(np.count_nonzero(dilate(padded, RING_WIDTH) & ~padded))
     return int(np.count_nonzero(inside)) / max(whole, 1)
 
 
-def _shown(
-    wanted: NDArray[np.bool_], to_key: CameraMotion, to_wanted: CameraMotion, shape: tuple[int, ...]
+def _coverage(
+    missing: NDArray[np.bool_], to_key: CameraMotion, to_other: CameraMotion, shape: tuple[int, ...]
 ) -> tuple[float, int, float]:
-    """(share of `wanted` that lies within the key's picture, its px, px of the key for one of its px)."""
-    rows, columns = np.nonzero(wanted[::STEP, ::STEP])
+    """(share of `missing` that lies within the key frame, number of its sampled px, px of the key frame per px of the other
+    frame)."""
+    rows, columns = np.nonzero(missing[::POINT_STEP, ::POINT_STEP])
     if not len(rows):
         return 1.0, 0, 1.0
-    motion = CameraMotion(to_key.homography @ to_wanted.inverse().homography, 1.0)
-    x, y = motion.points((columns * STEP).astype(np.float32), (rows * STEP).astype(np.float32))
+    motion = CameraMotion(to_key.homography @ to_other.inverse().homography, 1.0)
+    x, y = motion.points((columns * POINT_STEP).astype(np.float32), (rows * POINT_STEP).astype(np.float32))
     inside = (x >= 0) & (y >= 0) & (x <= shape[1] - 1) & (y <= shape[0] - 1)
-    cx, cy = float(columns.mean() * STEP), float(rows.mean() * STEP)
+    cx, cy = float(columns.mean() * POINT_STEP), float(rows.mean() * POINT_STEP)
     corners = np.array([[[cx, cy], [cx + 1, cy], [cx, cy + 1]]], np.float64)
     a, b, c = cv2.perspectiveTransform(corners, motion.homography)[0]
     scale = float(np.sqrt(abs(np.linalg.det(np.stack([b - a, c - a])))))

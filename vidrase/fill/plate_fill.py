@@ -1,6 +1,6 @@
-"""Fill from the background plate of a still camera: no motion, no chains, the same background in every frame of the shot.
+"""Fill from the background plate of a still camera: no flow, no trajectories, the same background in every frame of the shot.
 
-Invariant: what no moment of the shot shows is invented once, on the plate.
+Invariant: pixels that no frame of the shot shows are inpainted once, on the plate.
 """
 
 from __future__ import annotations
@@ -21,99 +21,109 @@ from vidrase.frames import Frame
 from vidrase.inpaint import Inpainter
 from vidrase.plate import Plate, light_offset
 
-RIM = 10  # samples around the hole that tell how the light differs from the plate's
-STRAY = 7 / 255
-"""A rim sample that differs this much more than the frame as a whole, of full scale, shows something else than the
-background: a shadow's edge, another person. Light that falls off across the frame stays below it."""
-MOVES, QUIET = 3.0, 1 / 255
-"""Times the noise, which is taken for at least so much of full scale, that a sample of the rim may wander and still tell it."""
-NOISIER = 2.0
-"""Times the noise of the whole picture that a part of it may have: more is something that moves."""
-LOCAL = 4 / 255
-"""Largest local departure from the frame's overall change of light, of full scale."""
+RIM = 10  # samples around the hole that measure the exposure offset to the plate
+MAX_RIM_DEVIATION = 7 / 255
+"""If the difference of a rim sample to the plate exceeds this, of full scale, after the offset of the whole frame, the sample
+shows something else than the background (edge of a shadow, another person). Light that falls off across the frame stays
+below it."""
+MAX_SPREAD, MIN_NOISE = 3.0, 1 / 255
+"""Spread, as a multiple of the noise (at least this share of full scale), up to which a sample of the rim is static and used to
+measure exposure and noise."""
+MAX_GRAIN = 2.0
+"""Most grain of the fill, as a multiple of the noise of the whole plate: more comes from something that moves."""
+MAX_LOCAL_OFFSET = 4 / 255
+"""Largest local exposure offset besides that of the whole frame, of full scale."""
 
 
 @dataclass(slots=True, eq=False)
 class PlateFill:
-    """The plate of one shot, completed."""
+    """The plate of one shot with its unknown pixels inpainted."""
 
     plate: Plate
     planes: tuple[NDArray, ...]
-    """The plate's planes with what was never seen made up."""
+    """The plate's planes, completed."""
 
     @classmethod
     def of(cls, plate: Plate, like: Frame, inpainter: Inpainter) -> PlateFill:
-        """Complete `plate`; `like`: any frame of the shot, for layout."""
+        """Complete `plate`; like: any frame of the shot, for its pixel layout."""
         unknown = ~plate.known[0]
         for known in plate.known[1:]:
-            across, down = unknown.shape[1] / known.shape[1], unknown.shape[0] / known.shape[0]
-            if across > 1 or down > 1:
-                wide = cv2.resize((~known).astype(np.uint8), unknown.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
-                unknown = unknown | wide
+            ratio_x, ratio_y = unknown.shape[1] / known.shape[1], unknown.shape[0] / known.shape[0]
+            if ratio_x > 1 or ratio_y > 1:
+                resized = (
+                    cv2.resize((~known).astype(np.uint8), unknown.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+                )
+                unknown = unknown | resized
         planes = tuple(plane.copy() for plane in plate.planes)
         if unknown.any() and not unknown.all():
-            made = inpaint_key_frame(replace(like, planes=planes), unknown, inpainter)
+            inpainted = inpaint_key_frame(replace(like, planes=planes), unknown, inpainter)
             filled = []
-            for plane, crop, number in zip(plate.planes, made.planes, range(len(planes)), strict=True):
+            for plane, crop, number in zip(plate.planes, inpainted.planes, range(len(planes)), strict=True):
                 shift_y, shift_x = like.layout.shifts(number)
-                whole = plane.copy()
-                top, left = made.y >> shift_y, made.x >> shift_x
-                whole[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
-                filled.append(whole)
+                completed = plane.copy()
+                top, left = inpainted.y >> shift_y, inpainted.x >> shift_x
+                completed[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
+                filled.append(completed)
             planes = tuple(filled)
         return cls(plate, planes)
 
     def colours(
         self, frame: Frame, hole: PlaneHole, planes: list[int], layers: list[Overlay], nth: int
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.bool_]]:
-        """(values [N] of each of `planes` in the hole, bool [N] where a moment of the shot shows them).
+        """(values [N] of each of `planes` in the hole, bool [N] whether a frame of the shot shows them).
 
-        layers: what to lay over the plate where it moves. nth: which frame of the shot it is, for the noise.
+        layers: overlays for dynamic texture. nth: number of the frame in its shot, for the grain.
         """
         shape = frame.planes[planes[0]].shape
-        places = SampleSites.of(hole, (shape[0], shape[1]), RIM)
-        rows = ((places.y - ((1 << hole.shift_y) - 1) / 2) / (1 << hole.shift_y)).astype(np.intp)
-        columns = ((places.x - ((1 << hole.shift_x) - 1) / 2) / (1 << hole.shift_x)).astype(np.intp)
+        sites = SampleSites.of(hole, (shape[0], shape[1]), RIM)
+        rows = ((sites.y - ((1 << hole.shift_y) - 1) / 2) / (1 << hole.shift_y)).astype(np.intp)
+        columns = ((sites.x - ((1 << hole.shift_x) - 1) / 2) / (1 << hole.shift_x)).astype(np.intp)
         values = [self.planes[plane][rows, columns].astype(np.float32) for plane in planes]
-        values_of_plate = [value.copy() for value in values]
-        full = (1 << frame.layout.bits) - 1
-        seen = self.plate.known[planes[0]][rows, columns]
+        plate_values = [value.copy() for value in values]
+        full_scale = (1 << frame.layout.bits) - 1
+        known = self.plate.known[planes[0]][rows, columns]
         source = np.zeros(len(rows), np.int32)
-        rim_rows, rim_columns = places.rim
-        whole = [self._whole_offset(frame, plane, hole) for plane in planes]
+        rim_rows, rim_columns = sites.rim
+        offsets = [self._exposure_offset(frame, plane, hole) for plane in planes]
         for k in range(len(planes)):
-            values[k] += whole[k]
-        gap = frame.planes[planes[0]][rim_rows, rim_columns].astype(np.float32) - values[0][places.count :]
-        stirred = ~self._calm(planes[0], places.rim, full)
-        source[places.count :][(np.abs(gap) > STRAY * full) | ~seen[places.count :] | stirred] = -1
+            values[k] += offsets[k]
+        difference = frame.planes[planes[0]][rim_rows, rim_columns].astype(np.float32) - values[0][sites.count :]
+        dynamic = ~self._is_static(planes[0], sites.rim, full_scale)
+        source[sites.count :][
+            (np.abs(difference) > MAX_RIM_DEVIATION * full_scale) | ~known[sites.count :] | dynamic
+        ] = -1
         candidate = Candidate(source, values)
         if rules.enabled("blend.local_light"):
-            compensate_exposure(candidate, places, places.rim_of(frame.planes, planes), reach=LOCAL * full)
-        valid = candidate.valid[places.count :]
+            compensate_exposure(
+                candidate, sites, sites.rim_of(frame.planes, planes), reach=MAX_LOCAL_OFFSET * full_scale
+            )
+        valid = candidate.valid[sites.count :]
         strengths = []
         for plane in planes:
-            calm = valid & self._calm(plane, places.rim, full)
-            measured = measured_grain(frame.planes[plane], self.plate.planes[plane], places.rim, calm)
-            strengths.append(min(measured, NOISIER * self.plate.noise[plane]))
+            static = valid & self._is_static(plane, sites.rim, full_scale)
+            measured = measured_grain(frame.planes[plane], self.plate.planes[plane], sites.rim, static)
+            strengths.append(min(measured, MAX_GRAIN * self.plate.noise[plane]))
         out = []
-        points = places.x[: places.count], places.y[: places.count]
-        over = list(sample_overlays(layers, hole, planes, *points))
+        points = sites.x[: sites.count], sites.y[: sites.count]
+        overlays = list(sample_overlays(layers, hole, planes, *points))
         for k, plane in enumerate(planes):
-            base = values_of_plate[k][: places.count]
-            moved, bare = np.zeros_like(base), np.ones_like(base)
-            for other, weight in over:
-                moved = moved * (1 - weight) + weight * (other[:, k] - base)
-                bare *= 1 - weight  # what is copied has its own grain
-            value = candidate.values[k][: places.count] + moved
-            out.append(value + bare * grain(hole.area, strengths[k], nth, plane))
-        return out, seen[: places.count]
+            base = plate_values[k][: sites.count]
+            overlay_offset, plate_weight = np.zeros_like(base), np.ones_like(base)
+            for overlay_values, weight in overlays:
+                overlay_offset = overlay_offset * (1 - weight) + weight * (overlay_values[:, k] - base)
+                plate_weight *= 1 - weight  # overlays have their own grain
+            value = candidate.values[k][: sites.count] + overlay_offset
+            out.append(value + plate_weight * grain(hole.area, strengths[k], nth, plane))
+        return out, known[: sites.count]
 
-    def _calm(self, plane: int, rim: tuple[NDArray[np.intp], NDArray[np.intp]], full: int) -> NDArray[np.bool_]:
-        """bool [N]: which of the rim's samples tell light and noise: leaves that move there are neither."""
-        return self.plate.spread[plane][rim] <= MOVES * max(self.plate.noise[plane], QUIET * full)  # type: ignore[no-any-return]
+    def _is_static(
+        self, plane: int, rim: tuple[NDArray[np.intp], NDArray[np.intp]], full_scale: int
+    ) -> NDArray[np.bool_]:
+        """bool [N]: which rim samples are static; only those measure exposure and noise (moving leaves do not)."""
+        return self.plate.spread[plane][rim] <= MAX_SPREAD * max(self.plate.noise[plane], MIN_NOISE * full_scale)  # type: ignore[no-any-return]
 
-    def _whole_offset(self, frame: Frame, plane: int, hole: PlaneHole) -> float:
-        """How much brighter the frame is than the plate, as a whole, outside the hole."""
+    def _exposure_offset(self, frame: Frame, plane: int, hole: PlaneHole) -> float:
+        """Median offset of the frame to the plate, in sample values, outside the hole."""
         known = self.plate.known[plane].copy()
         known[hole.span] &= ~hole.area
         grid = np.s_[::4, ::4]

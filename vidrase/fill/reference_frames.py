@@ -1,7 +1,8 @@
-"""What the window of frames does not show, taken from the survey's album: a picture of long before or after, laid over this one.
+"""Pixels that no frame of the window shows, taken from key frames of the shot, long before or after the current frame.
 
-Source numbers from `FIRST` on are pages of the album. A page is found by where it lies, laid over the frame by a homography, and
-what is left of the motion (parallax, drift) is measured and completed into the hole as between neighbours.
+Source numbers from `FIRST_REFERENCE` on are key frames. A key frame is found by its pose in the mosaic and registered to the
+current frame by a homography. The residual motion (parallax, drift) is measured and completed into the hole, as between
+neighbouring frames.
 """
 
 from __future__ import annotations
@@ -25,311 +26,333 @@ from vidrase.frames import Frame, Hole
 from vidrase.keyframes import Keyframe, KeyframeMosaic
 
 FIRST_REFERENCE = 1 << 30
-"""The source number of the album's first page."""
-PAGES = 3
-"""Pages taken from for one frame, at most."""
-WORTH = 0.02
-"""Share of what is missing that a page must show to be laid over."""
-SHOWN = 0.8
-"""Share of what the best page shows, from which another one counts as equal."""
-YIELD = 0.1
-"""Share of what a page shows that must be taken, or it is no better than one that does not fit."""
-LITTLE = 0.03
-"""Share of the hole: pages from which less comes are laid over anew more seldom."""
-SELDOM = 4  # times
-AGAIN = 10  # frames until a page that did not fit is tried again
-EXTENDED = 0.04
-"""Share of the height: so far beside what comes from a page more is taken from it without being laid over anew."""
-BORDER = 0.03
-"""What is not taken around what may be in the way in a page, as a share of the height, while its shadows are not known."""
-SUPPORT = 0.25
-"""Share of the surroundings that must fit the page, laid over, as a whole: little, as parallax is measured beyond it."""
-BEARABLE = 20.0
-"""Misfit, 0..255, up to which a pixel is taken. There copies were nearer the truth than chains of more than 8 frames on six of
-six clip pairs, by up to 20 levels; beyond it on some only. Instead of an invention 14 or 32 were worse as well."""
-LEVEL = 1 << 20
-"""A source number holds the page and, in units of this, which of `SIGMAS` it is blurred by."""
-SOFT = 0.45
-"""Share of the detail around the hole below which a page is out of focus: an invention looks better."""
-SOFTER = 0.35
-"""The same for what comes from it already."""
-LAZY = 0.75
-"""Steps of blur by which that must differ to change."""
-BLURRED = 6
-"""Blurred pages that are held."""
+"""The source number of the mosaic's first key frame."""
+MAX_REFERENCES = 3
+"""Most key frames used as sources for one frame."""
+MIN_GAIN = 0.02
+"""Share of the missing pixels that a key frame must show to be registered."""
+EQUAL_COVERAGE = 0.8
+"""A key frame that shows at least this share of what the best one shows counts as equal to it."""
+MIN_YIELD = 0.1
+"""If less than this share of the pixels that a key frame shows is usable, it is treated as one that does not fit."""
+SMALL_SHARE = 0.03
+"""Share of the hole: key frames that contribute less are registered again less often."""
+SMALL_SHARE_INTERVAL = 4  # corrections: key frames with a small share are registered again at every fourth
+RETRY_FRAMES = 10  # frames after which a key frame that did not fit is tried again
+EXTEND_DISTANCE = 0.04
+"""Share of the frame's height: within this distance of pixels taken from a key frame, more pixels are taken from it without a
+new registration."""
+HIDDEN_MARGIN = 0.03
+"""Margin around hidden objects in a key frame that is not used, as a share of the height. It applies while their shadows are
+not known."""
+MIN_SUPPORT = 0.25
+"""Share of the surroundings that must follow the homography to the key frame. It is low because parallax is measured
+afterwards."""
+MAX_MISFIT = 20.0
+"""Misfit, 0..255, up to which a pixel is taken. Up to it, copies were nearer the truth than trajectories of more than 8 frames
+on six of six clip pairs, by up to 20 levels; above it on some only. Limits of 14 or 32 instead of synthesis were worse as
+well."""
+BLUR_STRIDE = 1 << 20
+"""A source number is `FIRST_REFERENCE` + key frame + this stride * index of the blur in `SIGMAS`."""
+MIN_DETAIL = 0.45
+"""Share of the detail around the hole below which a key frame is out of focus; synthesis looks better."""
+MIN_DETAIL_HELD = 0.35
+"""The same threshold for pixels that come from the key frame already."""
+BLUR_HYSTERESIS = 0.75
+"""Difference, in steps of blur, below which the blur of a pixel does not change (hysteresis)."""
+MAX_BLURRED = 6
+"""Most blurred key frames held in memory."""
 
 
 @dataclass(slots=True, eq=False)
 class _Reference:
-    """A page on the working grid."""
+    """A key frame on the work grid."""
 
     luma: NDArray[np.uint8]
     hidden: NDArray[np.bool_]
-    """[h, w] the things and a border around them."""
+    """[h, w] objects in the way and a margin around them."""
     known: NDArray[np.bool_]
-    """[h, w] small, as of the page, without shadows."""
+    """[h, w] small, as of the key frame, without shadows."""
     shadow: NDArray[np.bool_]
-    """[h, w] what is known of them."""
+    """[h, w] shadows of the objects, as far as they are known."""
     picture: SourcePlanes
 
 
 @dataclass(slots=True, eq=False)
 class ReferenceFrames:
-    """The album of one shot, as the fill of this shot uses it."""
+    """The key frames of one shot, as the fill of this shot uses them."""
 
     mosaic: KeyframeMosaic
     grid: WorkGrid
     flow: FlowModel
     shadows: bool
-    """Whether shadows of what is in the way are in the way as well."""
-    _linker: FlowEstimator = field(init=False)
-    _laid: int = 0
-    """Pictures that were laid over moments."""
-    _sheets: dict[int, _Reference] = field(default_factory=dict)
+    """Whether shadows of hidden objects are excluded as well."""
+    _estimator: FlowEstimator = field(init=False)
+    _registered: int = 0
+    """Number of registrations so far."""
+    _references: dict[int, _Reference] = field(default_factory=dict)
     _failed: dict[int, int] = field(default_factory=dict)
-    """Pages that did not fit, and on which moment."""
+    """Key frames that did not fit, and the number of the window frame at which they were tried."""
     _numbers: dict[int, int] = field(default_factory=dict)
     _blurred: dict[int, SourcePlanes] = field(default_factory=dict)
     """By source number."""
 
     def __post_init__(self) -> None:
-        self._linker = FlowEstimator(self.flow)
-        self._numbers = {page.frame.index: number for number, page in enumerate(self.mosaic.key_frames)}
+        self._estimator = FlowEstimator(self.flow)
+        self._numbers = {key_frame.frame.index: number for number, key_frame in enumerate(self.mosaic.key_frames)}
 
     def picture(self, source: int) -> SourcePlanes:
-        """The planes that the source number `source` stands for."""
-        level, number = divmod(source - FIRST_REFERENCE, LEVEL)
+        """The planes of the source number `source`."""
+        level, number = divmod(source - FIRST_REFERENCE, BLUR_STRIDE)
         if not level:
-            return self._sheet(number).picture
+            return self._reference(number).picture
         if source not in self._blurred:
-            while len(self._blurred) >= BLURRED:
+            while len(self._blurred) >= MAX_BLURRED:
                 del self._blurred[next(iter(self._blurred))]
             frame = self.mosaic.key_frames[number].frame
-            self._blurred[source] = _blurred(frame, self._sheet(number).hidden, SIGMAS[level] / self.grid.scale_x)
-        self._blurred[source] = self._blurred.pop(source)  # the last one used stays longest
+            self._blurred[source] = _blurred(frame, self._reference(number).hidden, SIGMAS[level] / self.grid.scale_x)
+        self._blurred[source] = self._blurred.pop(source)  # least recently used first
         return self._blurred[source]
 
     def learn(self, frame: Frame, hole: Hole | None) -> None:
-        """Take note of what goes in `frame`: if it is a page, its shadows and what hangs on things is known only now."""
+        """Update a key frame with the final hole of its frame: its shadows and attached parts are known only then. Frames that
+        are no key frames are ignored."""
         number = self._numbers.get(frame.index)
         if number is not None and hole is not None:
-            sheet = self._sheet(number)
-            near = dilate(self.grid.shrink(self.mosaic.key_frames[number].hidden() | hole.full_area()), 2)
-            self._sheets[number] = replace(sheet, hidden=near | sheet.shadow)
-            for source in [source for source in self._blurred if (source - FIRST_REFERENCE) % LEVEL == number]:
+            reference = self._reference(number)
+            hidden = dilate(self.grid.shrink(self.mosaic.key_frames[number].hidden() | hole.full_area()), 2)
+            self._references[number] = replace(reference, hidden=hidden | reference.shadow)
+            for source in [source for source in self._blurred if (source - FIRST_REFERENCE) % BLUR_STRIDE == number]:
                 del self._blurred[source]
 
     def origins(self, here: WindowFrame, missing: NDArray[np.bool_]) -> SourceMap:
-        """Where pixels of `here` are seen in the album; `missing`: bool [h, w], in the box of `here`, those that are wanted."""
+        """Where pixels of `here` are visible in key frames. missing: bool [h, w], in the box of `here`, the pixels to look up."""
         assert here.box is not None
         out = SourceMap.empty(here.box)
-        if self.mosaic.place(here.frame.index) is None:
+        if self.mosaic.pose(here.frame.index) is None:
             return out
-        left = missing.copy()
-        tried = {number for number, when in self._failed.items() if abs(here.number - when) < AGAIN}
-        for _ in range(PAGES):
-            best = self._best(here, left, tried)
-            if best is None:
+        remaining = missing.copy()
+        tried = {number for number, failed_at in self._failed.items() if abs(here.number - failed_at) < RETRY_FRAMES}
+        for _ in range(MAX_REFERENCES):
+            candidate = self._best(here, remaining, tried)
+            if candidate is None:
                 break
-            tried.add(best[0])
-            before = int(np.count_nonzero(left))
-            self.take(here, left, best[0], best[1], BEARABLE, out)
-            left &= out.source < 0
-            if before - np.count_nonzero(left) < YIELD * best[2]:
-                self._failed[best[0]] = here.number  # out of focus, mostly
-            if not left.any():
+            tried.add(candidate[0])
+            before = int(np.count_nonzero(remaining))
+            self.take(here, remaining, candidate[0], candidate[1], MAX_MISFIT, out)
+            remaining &= out.source < 0
+            if before - np.count_nonzero(remaining) < MIN_YIELD * candidate[2]:
+                self._failed[candidate[0]] = here.number  # mostly because it is out of focus
+            if not remaining.any():
                 break
         return out
 
-    def correct_drift(self, here: WindowFrame, memory: SourceMap, share: float, turn: int) -> None:
-        """Move what `memory` takes from the album by `share` towards where it is found in `here` now: drift does not add up.
+    def correct_drift(self, here: WindowFrame, source_map: SourceMap, weight: float, turn: int) -> None:
+        """Move the samples that `source_map` takes from key frames by `weight` (0..1) towards a new registration to `here`.
+        This keeps drift from adding up.
 
-        turn: which time it is; not every time everything is moved.
+        turn: number of this correction; key frames with a small share of the hole are corrected only every few turns.
         """
         assert here.area is not None
-        seldom = turn % SELDOM != 0
-        for number in self._pages_of(memory):
-            camera = self._to(here, self.mosaic.key_frames[number])
-            own = (memory.source >= FIRST_REFERENCE) & ((memory.source - FIRST_REFERENCE) % LEVEL == number)
-            if camera is None or (seldom and np.count_nonzero(own) < LITTLE * np.count_nonzero(here.area)):
+        skip_small = turn % SMALL_SHARE_INTERVAL != 0
+        for number in self._key_frames_of(source_map):
+            camera = self._homography_to_key_frame(here, self.mosaic.key_frames[number])
+            from_key_frame = (source_map.source >= FIRST_REFERENCE) & (
+                (source_map.source - FIRST_REFERENCE) % BLUR_STRIDE == number
+            )
+            if camera is None or (
+                skip_small and np.count_nonzero(from_key_frame) < SMALL_SHARE * np.count_nonzero(here.area)
+            ):
                 continue
-            now = SourceMap.empty(memory.box)
-            if not self.take(here, own, number, camera, np.inf, now, memory.source):
+            measured = SourceMap.empty(source_map.box)
+            if not self.take(here, from_key_frame, number, camera, np.inf, measured, source_map.source):
                 continue
-            both = own & (now.source >= 0)
-            memory.source[own] = now.source[own]
+            common = from_key_frame & (measured.source >= 0)
+            source_map.source[from_key_frame] = measured.source[from_key_frame]
             for name in ("dx", "dy"):
-                old, new = getattr(memory, name), getattr(now, name)
-                old[both] += share * (new[both] - old[both])
+                old, new = getattr(source_map, name), getattr(measured, name)
+                old[common] += weight * (new[common] - old[common])
 
     @staticmethod
-    def _pages_of(memory: SourceMap) -> list[int]:
-        far = memory.source[memory.source >= FIRST_REFERENCE]
-        return list(np.unique((far - FIRST_REFERENCE) % LEVEL).tolist())
+    def _key_frames_of(source_map: SourceMap) -> list[int]:
+        sources = source_map.source[source_map.source >= FIRST_REFERENCE]
+        return list(np.unique((sources - FIRST_REFERENCE) % BLUR_STRIDE).tolist())
 
-    def grow_region(self, here: WindowFrame, memory: SourceMap, wanted: NDArray[np.bool_]) -> None:
-        """Let `memory` go on by a few pixels into what is `wanted`, bool [h, w], as what lies beside it is laid over `here`.
+    def grow_region(self, here: WindowFrame, source_map: SourceMap, query: NDArray[np.bool_]) -> None:
+        """Extend `source_map` by a few pixels into `query`, bool [h, w], with the registration of the neighbouring pixels.
 
-        A thing that moves uncovers a sliver in each frame: to lay pages over for each of them takes many times as long.
+        A moving object uncovers a sliver in each frame. A registration of key frames for each of them takes many times as long.
         """
-        far = memory.source >= FIRST_REFERENCE
-        if not far.any() or not wanted.any() or not rules.enabled("sources.extend"):
+        from_reference = source_map.source >= FIRST_REFERENCE
+        if not from_reference.any() or not query.any() or not rules.enabled("sources.extend"):
             return
-        away, labels = cv2.distanceTransformWithLabels(
-            (~far).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+        distance, labels = cv2.distanceTransformWithLabels(
+            (~from_reference).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
         )
-        rows, columns = np.nonzero(wanted & (memory.source < 0) & (away <= EXTENDED * self.grid.height))
+        rows, columns = np.nonzero(query & (source_map.source < 0) & (distance <= EXTEND_DISTANCE * self.grid.height))
         nearest = np.zeros(int(labels.max()) + 1, np.intp)
-        nearest[labels[far]] = np.flatnonzero(far)
-        beside = nearest[labels[rows, columns]]
-        sources = memory.source.ravel()[beside]
-        for number in np.unique((sources - FIRST_REFERENCE) % LEVEL).tolist():
-            camera = self._to(here, self.mosaic.key_frames[number])
-            own = (sources - FIRST_REFERENCE) % LEVEL == number
+        nearest[labels[from_reference]] = np.flatnonzero(from_reference)
+        neighbour = nearest[labels[rows, columns]]
+        sources = source_map.source.ravel()[neighbour]
+        for number in np.unique((sources - FIRST_REFERENCE) % BLUR_STRIDE).tolist():
+            camera = self._homography_to_key_frame(here, self.mosaic.key_frames[number])
+            from_key_frame = (sources - FIRST_REFERENCE) % BLUR_STRIDE == number
             if camera is None:
                 continue
-            y0, x0 = np.divmod(beside[own], far.shape[1])
-            at_rows, at_columns = rows[own], columns[own]
+            y0, x0 = np.divmod(neighbour[from_key_frame], from_reference.shape[1])
+            at_rows, at_columns = rows[from_key_frame], columns[from_key_frame]
             points = [
-                (x.astype(np.float32) + memory.box.left, y.astype(np.float32) + memory.box.top)
+                (x.astype(np.float32) + source_map.box.left, y.astype(np.float32) + source_map.box.top)
                 for x, y in ((at_columns, at_rows), (x0, y0))
             ]
             (x, y), (x1, y1) = (camera.points(*point) for point in points)
-            dx = x - points[0][0] + memory.dx[y0, x0] - (x1 - points[1][0])
-            dy = y - points[0][1] + memory.dy[y0, x0] - (y1 - points[1][1])
-            memory.source[at_rows, at_columns] = sources[own]
-            memory.dx[at_rows, at_columns], memory.dy[at_rows, at_columns] = dx, dy
+            dx = x - points[0][0] + source_map.dx[y0, x0] - (x1 - points[1][0])
+            dy = y - points[0][1] + source_map.dy[y0, x0] - (y1 - points[1][1])
+            source_map.source[at_rows, at_columns] = sources[from_key_frame]
+            source_map.dx[at_rows, at_columns], source_map.dy[at_rows, at_columns] = dx, dy
 
-    def drop_occluded(self, memory: SourceMap) -> None:
-        """Leave out of `memory` what was carried to where something is in the way in the page."""
-        for number in self._pages_of(memory):
+    def drop_occluded(self, source_map: SourceMap) -> None:
+        """Remove samples from `source_map` that were propagated to where an object hides the background in the key frame."""
+        for number in self._key_frames_of(source_map):
             rows, columns = np.nonzero(
-                (memory.source >= FIRST_REFERENCE) & ((memory.source - FIRST_REFERENCE) % LEVEL == number)
+                (source_map.source >= FIRST_REFERENCE) & ((source_map.source - FIRST_REFERENCE) % BLUR_STRIDE == number)
             )
-            x = columns + memory.box.left + memory.dx[rows, columns]
-            y = rows + memory.box.top + memory.dy[rows, columns]
-            lost = ~_visible_at(self._sheet(number), x, y)
-            memory.source[rows[lost], columns[lost]] = -1
+            x = columns + source_map.box.left + source_map.dx[rows, columns]
+            y = rows + source_map.box.top + source_map.dy[rows, columns]
+            hidden = ~_visible_at(self._reference(number), x, y)
+            source_map.source[rows[hidden], columns[hidden]] = -1
 
     def take(
         self,
         here: WindowFrame,
-        wanted: NDArray[np.bool_],
+        query: NDArray[np.bool_],
         number: int,
         camera: CameraMotion,
         limit: float,
         out: SourceMap,
-        held: NDArray[np.int32] | None = None,
+        previous: NDArray[np.int32] | None = None,
     ) -> bool:
-        """Put into `out` where `wanted` pixels are seen in a page. Returns whether it fits.
+        """Put into `out` where `query` pixels are visible in a key frame. Returns whether the key frame fits.
 
-        camera: from `here` to the page, roughly. limit: misfit, 0..255, from which a pixel is left out.
-        held: int32 [h, w] the source numbers up to now of what is known to come from there.
+        camera: from `here` to the key frame, approximate. limit: misfit, 0..255, from which a pixel is left out. previous:
+        int32 [h, w] the source numbers so far of pixels that are known to come from this key frame.
         """
         assert here.box is not None
-        sheet = self._sheet(number)
+        reference = self._reference(number)
         columns, rows = np.meshgrid(
             np.arange(here.luma.shape[1], dtype=np.float32), np.arange(here.luma.shape[0], dtype=np.float32)
         )
         x, y = camera.points(columns, rows)
-        self._laid += 1
-        over = WindowFrame(-self._laid, here.frame, here.hole, here.shot, cv2.remap(sheet.luma, x, y, cv2.INTER_LINEAR))
-        lost = cv2.remap(sheet.hidden.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderValue=1) > 0
-        over.dilated_hole, over.area, over.box = lost, lost, here.box
-        laid = self._linker.over(replace(here, occluder=None), over)
-        sharp = cv2.remap(sheet.luma, x, y, cv2.INTER_CUBIC)
-        fit = RegistrationQuality.of(here, over, sharp, laid) if laid.camera.support >= SUPPORT else None
-        if fit is None:
+        self._registered += 1
+        registered = WindowFrame(
+            -self._registered, here.frame, here.hole, here.shot, cv2.remap(reference.luma, x, y, cv2.INTER_LINEAR)
+        )
+        hidden = cv2.remap(reference.hidden.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderValue=1) > 0
+        registered.dilated_hole, registered.area, registered.box = hidden, hidden, here.box
+        registration = self._estimator.over(replace(here, occluder=None), registered)
+        sharp = cv2.remap(reference.luma, x, y, cv2.INTER_CUBIC)
+        quality = (
+            RegistrationQuality.of(here, registered, sharp, registration)
+            if registration.camera.support >= MIN_SUPPORT
+            else None
+        )
+        if quality is None:
             self._failed[number] = here.number
             return False
-        at_rows, at_columns = np.nonzero(wanted)
+        at_rows, at_columns = np.nonzero(query)
         x0, y0 = (at_columns + here.box.left).astype(np.float32), (at_rows + here.box.top).astype(np.float32)
-        rest = laid.forward.at(x0, y0)
-        x, y = camera.points(x0 + rest[:, 0], y0 + rest[:, 1])
-        free = _visible_at(sheet, x, y)
+        residual = registration.forward.at(x0, y0)
+        x, y = camera.points(x0 + residual[:, 0], y0 + residual[:, 1])
+        usable = _visible_at(reference, x, y)
         if rules.enabled("sources.misfit"):
-            free &= fit.misfit[at_rows, at_columns] < limit
+            usable &= quality.misfit[at_rows, at_columns] < limit
         if rules.enabled("sources.defocus"):
-            free &= fit.detail[at_rows, at_columns] > (SOFT if held is None else SOFTER)
-        at_rows, at_columns = at_rows[free], at_columns[free]
-        blur = fit.blur[at_rows, at_columns] * np.float32(rules.enabled("sources.defocus"))
+            usable &= quality.detail[at_rows, at_columns] > (MIN_DETAIL if previous is None else MIN_DETAIL_HELD)
+        at_rows, at_columns = at_rows[usable], at_columns[usable]
+        blur = quality.blur[at_rows, at_columns] * np.float32(rules.enabled("sources.defocus"))
         level = np.rint(blur).astype(np.int32)
-        if held is not None:  # it changes by steps, and not to and fro
-            old = (held[at_rows, at_columns] - FIRST_REFERENCE) // LEVEL
-            level = np.where(np.abs(blur - old) < LAZY, old, np.clip(level, old - 1, old + 1))
-        out.source[at_rows, at_columns] = FIRST_REFERENCE + number + LEVEL * level
-        out.dx[at_rows, at_columns] = (x - x0)[free]
-        out.dy[at_rows, at_columns] = (y - y0)[free]
+        if previous is not None:  # the blur changes by single steps and with hysteresis, or it would flicker
+            previous_level = (previous[at_rows, at_columns] - FIRST_REFERENCE) // BLUR_STRIDE
+            level = np.where(
+                np.abs(blur - previous_level) < BLUR_HYSTERESIS,
+                previous_level,
+                np.clip(level, previous_level - 1, previous_level + 1),
+            )
+        out.source[at_rows, at_columns] = FIRST_REFERENCE + number + BLUR_STRIDE * level
+        out.dx[at_rows, at_columns] = (x - x0)[usable]
+        out.dy[at_rows, at_columns] = (y - y0)[usable]
         return True
 
     def _best(
         self, here: WindowFrame, missing: NDArray[np.bool_], tried: set[int]
     ) -> tuple[int, CameraMotion, int] | None:
-        """The page that shows most of what is missing, the homography that leads to it, and how many px it shows."""
+        """The key frame that shows most of the missing pixels, the homography to it, and the number of pixels it shows."""
         assert here.box is not None
         rows, columns = np.nonzero(missing)
         x0, y0 = (columns + here.box.left).astype(np.float32), (rows + here.box.top).astype(np.float32)
-        fits: list[tuple[int, int, CameraMotion]] = []
-        for number, page in enumerate(self.mosaic.key_frames):
-            camera = self._to(here, page) if number not in tried else None
+        candidates: list[tuple[int, int, CameraMotion]] = []
+        for number, key_frame in enumerate(self.mosaic.key_frames):
+            camera = self._homography_to_key_frame(here, key_frame) if number not in tried else None
             if camera is None:
                 continue
             x, y = camera.points(x0, y0)
-            known = self._sheet(number).known
+            known = self._reference(number).known
             height, width = known.shape
             column = np.rint((x + 0.5) * width / self.grid.width - 0.5).astype(np.intp)
             row = np.rint((y + 0.5) * height / self.grid.height - 0.5).astype(np.intp)
             inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
-            shown = int(np.count_nonzero(known[row[inside], column[inside]]))
-            if shown > max(round(WORTH * len(rows)), 1):
-                fits.append((shown, number, camera))
-        if not fits:
+            visible = int(np.count_nonzero(known[row[inside], column[inside]]))
+            if visible > max(round(MIN_GAIN * len(rows)), 1):
+                candidates.append((visible, number, camera))
+        if not candidates:
             return None
-        enough = SHOWN * max(shown for shown, _, _ in fits)
-        # of those that show about as much, the nearest in time: focus, light and leaves change
-        shown, number, camera = min(
-            (fit for fit in fits if fit[0] >= enough),
-            key=lambda fit: abs(self.mosaic.key_frames[fit[1]].frame.index - here.frame.index),
+        threshold = EQUAL_COVERAGE * max(visible for visible, _, _ in candidates)
+        # Among key frames that show about as much, take the nearest in time: focus, exposure and foliage change.
+        visible, number, camera = min(
+            (candidate for candidate in candidates if candidate[0] >= threshold),
+            key=lambda candidate: abs(self.mosaic.key_frames[candidate[1]].frame.index - here.frame.index),
         )
-        return number, camera, shown
+        return number, camera, visible
 
-    def _to(self, here: WindowFrame, page: Keyframe) -> CameraMotion | None:
-        """From `here` to `page`, on the working grid; None: they lie in different parts."""
-        way = self.mosaic.homography_to(here.frame.index, page, self.grid.size)
-        if way is None:
+    def _homography_to_key_frame(self, here: WindowFrame, key_frame: Keyframe) -> CameraMotion | None:
+        """Homography from `here` to `key_frame` on the work grid; None if they belong to different parts of the mosaic."""
+        homography = self.mosaic.homography_to(here.frame.index, key_frame, self.grid.size)
+        if homography is None:
             return None
         height, width = self.mosaic.size
         wide, high = self.grid.width / width, self.grid.height / height
-        return CameraMotion(np.array([[wide, 0, (wide - 1) / 2], [0, high, (high - 1) / 2], [0, 0, 1]]) @ way, 1.0)
+        return CameraMotion(
+            np.array([[wide, 0, (wide - 1) / 2], [0, high, (high - 1) / 2], [0, 0, 1]]) @ homography, 1.0
+        )
 
-    def _sheet(self, number: int) -> _Reference:
-        if number not in self._sheets:
-            page = self.mosaic.key_frames[number]
-            hidden, known, shadow = page.hidden(), page.known, np.zeros(self.grid.size, bool)
-            near = dilate(self.grid.shrink(hidden), max(round(BORDER * self.grid.height), 2))
+    def _reference(self, number: int) -> _Reference:
+        if number not in self._references:
+            key_frame = self.mosaic.key_frames[number]
+            hidden, known, shadow = key_frame.hidden(), key_frame.known, np.zeros(self.grid.size, bool)
+            blocked = dilate(self.grid.shrink(hidden), max(round(HIDDEN_MARGIN * self.grid.height), 2))
             if self.shadows and rules.enabled("sources.keyframe_shadows"):
-                cast = residual_of_key_frame(page.frame, hidden, self.mosaic).astype(np.uint8)
+                cast = residual_of_key_frame(key_frame.frame, hidden, self.mosaic).astype(np.uint8)
                 shadow = cv2.resize(cast, self.grid.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
                 known = known & (cv2.resize(cast, known.shape[::-1], interpolation=cv2.INTER_NEAREST) == 0)
-            luma, picture = page.frame.luma(size=self.grid.size), SourcePlanes(page.frame.planes)
-            self._sheets[number] = _Reference(luma, near | shadow, known, shadow, picture)
-        return self._sheets[number]
+            luma, picture = key_frame.frame.luma(size=self.grid.size), SourcePlanes(key_frame.frame.planes)
+            self._references[number] = _Reference(luma, blocked | shadow, known, shadow, picture)
+        return self._references[number]
 
 
 def _blurred(frame: Frame, hidden: NDArray[np.bool_], sigma: float) -> SourcePlanes:
-    """The planes of `frame` blurred by `sigma` luma px, without what is `hidden`, bool [h, w] of any size."""
+    """The planes of `frame` blurred by `sigma` luma px, without `hidden` pixels, bool [h, w] of any size."""
     planes = []
     for number, plane in enumerate(frame.planes):
-        free = cv2.resize(1 - hidden.astype(np.float32), plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        visible = cv2.resize(1 - hidden.astype(np.float32), plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
         sigmas = sigma / (1 << frame.layout.shifts(number)[1]), sigma / (1 << frame.layout.shifts(number)[0])
-        weight = _softened(free, *sigmas)
-        soft = _softened(plane * free, *sigmas) / np.maximum(weight, 1e-3)
+        weight = _softened(visible, *sigmas)
+        soft = _softened(plane * visible, *sigmas) / np.maximum(weight, 1e-3)
         planes.append(np.rint(np.where(weight > 1e-3, soft, plane)).astype(plane.dtype))
     return SourcePlanes(tuple(planes))
 
 
 def _softened(plane: NDArray[np.float32], sigma_x: float, sigma_y: float) -> NDArray[np.float32]:
-    """A Gaussian blur whose cost does not grow with its width."""
+    """Gaussian blur at a cost that does not grow with sigma: wide blurs run on a reduced plane."""
     step = max(int(min(sigma_x, sigma_y) / 2), 1)
     if step > 1:
         size = (-(-plane.shape[1] // step), -(-plane.shape[0] // step))
@@ -339,10 +362,10 @@ def _softened(plane: NDArray[np.float32], sigma_x: float, sigma_y: float) -> NDA
     return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma_x, sigmaY=sigma_y), np.float32)
 
 
-def _visible_at(sheet: _Reference, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """bool [N]: whether the page shows the background at the points (x, y) of the working grid."""
-    height, width = sheet.hidden.shape
+def _visible_at(reference: _Reference, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """bool [N]: whether the key frame shows the background at the points (x, y) of the work grid."""
+    height, width = reference.hidden.shape
     column, row = np.rint(x).astype(np.intp), np.rint(y).astype(np.intp)
     inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
-    inside[inside] = ~sheet.hidden[row[inside], column[inside]]
+    inside[inside] = ~reference.hidden[row[inside], column[inside]]
     return inside

@@ -1,4 +1,5 @@
-"""What no frame of the window shows: carried on, taken from distant pictures, or invented once, and kept through the shot."""
+"""Pixels that no frame of the window shows: propagated from the frame before, taken from reference frames, or inpainted once
+and cached through the shot."""
 
 from __future__ import annotations
 
@@ -28,321 +29,323 @@ from vidrase.inpaint import Inpainter
 Values = list[NDArray[np.float32]]
 
 REALIGN = 2
-"""Frames after which what comes from distant pictures is laid over anew."""
-PULL = 0.5
-"""How far it is moved there then. All the way in each frame it flickers (1.35 times as much as a lawn did); never, it drifts."""
-LOOK = 4
-"""Frames after which it is looked for something better than chains over many frames."""
-FEW = 0.002
-"""Share of the hole that is guessed until then, though pages may show it."""
-AGAIN = 8
-"""Frames after which a better frame to invent on is looked for again."""
-RENEW, FADE = 32, 12
-"""Frames after which an invention may be renewed again, and over which the old one goes over into the new one."""
-KEPT = 4
-"""Canvases that are kept though nothing of them is in sight: what they show may come back."""
+"""Frames after which samples from reference frames are registered again."""
+DRIFT_GAIN = 0.5
+"""Share of the measured drift that is corrected then. Full correction in each frame flickers (1.35 times as much as a lawn
+did); without correction it drifts."""
+SEARCH_EVERY = 4
+"""Frames between searches for a better source than trajectories over many frames."""
+MAX_WAIT = 0.002
+"""Share of the hole up to which pixels are synthesized until the next search, though reference frames may show them."""
+CHECK_EVERY = 8
+"""Frames after which a better key frame is looked for and the sharpness of inpainted frames is checked again."""
+RENEW_AFTER, FADE_FRAMES = 32, 12
+"""Frames after which inpainted content may be renewed again, and over which the old content fades into the new one."""
+MAX_UNUSED = 4
+"""Latest inpainted frames that are kept though nothing of them is visible: what they show may come back."""
 
 
 class SynthesisCache:
-    """The memory of one run for what is not seen."""
+    """Cache of synthesized content of one run."""
 
     def __init__(self, inpainter: Inpainter) -> None:
         self._inpainter = inpainter
-        self._canvases: dict[int, InpaintedFrame] = {}  # in the order in which they were painted, which numbers them
-        self._painted, self._fresh = 0, -1  # how many were; the one of the moment at hand
-        self._ways: dict[int, CameraMotion] = {}  # from the moment `_at` to those of the canvases, where known
-        self._at, self._alone = 0, True
-        self._shot, self._chosen, self._renewed = -1, -RENEW, -RENEW  # the last two count within the shot
-        self._waiting: NDArray[np.bool_] | None = None  # what is guessed for now
-        self._fading: SourceMap | None = None  # what a new invention has replaced
-        self._picture = _Pictures(self._canvases, None)
+        self._inpainted: dict[int, InpaintedFrame] = {}  # in order of creation; the numbers count up
+        self._count, self._new = 0, -1  # number of inpainted frames so far; the one created for the current frame
+        self._cameras: dict[int, CameraMotion] = {}  # from frame `_current` to the inpainted frames, where known
+        self._current, self._alone = 0, True
+        self._shot, self._chosen_at, self._renewed_at = -1, -RENEW_AFTER, -RENEW_AFTER  # in frames of the shot
+        self._deferred: NDArray[np.bool_] | None = None  # synthesized until the next search
+        self._fading: SourceMap | None = None  # content that new inpainting has replaced
+        self._pictures = _Pictures(self._inpainted, None)
 
     def fill(
         self,
         here: WindowFrame,
-        seen: Propagation,
-        moments: Mapping[int, WindowFrame],
+        filled: Propagation,
+        window: Mapping[int, WindowFrame],
         reach: int,
         grid: WorkGrid,
-        distant: ReferenceFrames | None,
-        look: Callable[[WindowFrame], Propagation],
+        references: ReferenceFrames | None,
+        propagate_at: Callable[[WindowFrame], Propagation],
     ) -> tuple[int, int]:
-        """Fill what `seen` does not know of the hole of `here`. Returns how many luma samples come from distant pictures, and how
-        many of these were not known.
+        """Fill the pixels of the hole of `here` that `filled` does not know. Returns (luma samples from reference frames, how
+        many of these were unknown before).
 
-        distant: the shot's album, if there is one. look: what the window shows of the hole of another moment.
+        references: reference frames of the shot, if any. propagate_at: propagation for the hole of another frame of the window.
         """
         assert here.box is not None
-        before, self._fresh = moments.get(here.number - 1), -1
-        self._alone = not reach or not any(m.shot == here.shot for n, m in moments.items() if n != here.number)
+        before, self._new = window.get(here.number - 1), -1
+        self._alone = not reach or not any(m.shot == here.shot for n, m in window.items() if n != here.number)
         if here.shot != self._shot:
-            self._shot, self._chosen, self._renewed = here.shot, -RENEW, -RENEW
-        another = distant is not self._picture.distant
-        self._picture, self._waiting = _Pictures(self._canvases, distant), None
-        memory, fading = SourceMap.empty(here.box), self._fading if self._at == here.number - 1 else None
-        self._advance(moments, here)
+            self._shot, self._chosen_at, self._renewed_at = here.shot, -RENEW_AFTER, -RENEW_AFTER
+        mosaic_changed = references is not self._pictures.references
+        self._pictures, self._deferred = _Pictures(self._inpainted, references), None
+        memory, fading = SourceMap.empty(here.box), self._fading if self._current == here.number - 1 else None
+        self._advance(window, here)
         if before is not None and rules.enabled("synthesis.carry"):
             memory = warp_source_map(before.synthesized, before, here)
         self._fading = warp_source_map(fading, before, here) if before is not None and fading is not None else None
-        shown, before_that = 0, int(seen.known[0].sum())
-        if another:  # page numbers are those of one album
-            for one in (memory, self._fading):
-                if one is not None:
-                    one.source[one.source >= FIRST_REFERENCE] = -1
-        if distant is not None:
-            shown = self._from_distant(memory, here, seen, grid, distant)
-        learned = int(seen.known[0].sum()) - before_that
-        if here.nth % AGAIN == 0 and rules.enabled("synthesis.refocus"):
-            for number in set(np.unique(memory.source).tolist()) & self._ways.keys():
-                self._canvases[number].match_defocus(here, self._ways[number], grid)
+        from_references, known_before = 0, int(filled.known[0].sum())
+        if mosaic_changed:  # key-frame numbers are valid for one mosaic only
+            for source_map in (memory, self._fading):
+                if source_map is not None:
+                    source_map.source[source_map.source >= FIRST_REFERENCE] = -1
+        if references is not None:
+            from_references = self._add_references(memory, here, filled, grid, references)
+        newly_known = int(filled.known[0].sum()) - known_before
+        if here.nth % CHECK_EVERY == 0 and rules.enabled("synthesis.refocus"):
+            for number in set(np.unique(memory.source).tolist()) & self._cameras.keys():
+                self._inpainted[number].match_defocus(here, self._cameras[number], grid)
         renewed = self._renew(memory, here, grid)
-        copied = list(seen.known)
+        copied = list(filled.known)
         if (memory.source >= 0).any():
-            self._add(memory, here, seen, grid)
-        self._recalled(memory, here, seen, grid, IDENTITY, renewed)
-        missing = seen.missing(here.frame.size)
-        if self._worth_choosing(here, missing):
-            self._chosen = here.nth
-            number = select_key_frame(moments, here, grid.shrink(missing), reach)
-            ahead = camera_between(moments, here.number, number)
+            self._add(memory, here, filled, grid)
+        self._recall(memory, here, filled, grid, IDENTITY, renewed)
+        missing = filled.missing(here.frame.size)
+        if self._choice_due(here, missing):
+            self._chosen_at = here.nth
+            number = select_key_frame(window, here, grid.shrink(missing), reach)
+            ahead = camera_between(window, here.number, number)
             if number != here.number and ahead is not None:
-                self._paint_ahead(moments[number], ahead, grid, distant, look, guesses=not renewed.any())
-                self._recalled(memory, here, seen, grid, IDENTITY, renewed)
+                self._inpaint_ahead(window[number], ahead, grid, references, propagate_at, outside=not renewed.any())
+                self._recall(memory, here, filled, grid, IDENTITY, renewed)
         border = before is not None and not renewed.any() and rules.enabled("synthesis.border")
-        if border and before is not None and not seen.known[0].all():
+        if border and before is not None and not filled.known[0].all():
             mirrored = warp_source_map(before.synthesized, before, here, BEYOND)
             mirrored.source[mirrored.source >= FIRST_REFERENCE] = -1
-            self._add(mirrored, here, seen, grid)
+            self._add(mirrored, here, filled, grid)
             _merge(memory, mirrored, memory.source < 0)
-        if not seen.known[0].all():
-            self._fresh = self._paint(here, seen, copied[0], IDENTITY)
-            # what the canvas does not show must not point to it: it would be filled with its border, drawn out to stripes
-            missing = seen.missing(here.frame.size)
-            lacking = grid.shrink(missing)[here.box.span] | (memory.source < 0)
-            lacking &= self._canvases[self._fresh].shown(here.box, grid)
-            fresh = SourceMap.empty(here.box)
-            fresh.source[:] = self._fresh
-            self._add(fresh, here, seen, grid)
-            _merge(memory, fresh, lacking)
-        self._fade(here, seen, copied, grid)
-        if self._waiting is not None:
-            memory.source[self._waiting & (memory.source < FIRST_REFERENCE)] = -1
+        if not filled.known[0].all():
+            self._new = self._inpaint(here, filled, copied[0], IDENTITY)
+            # Pixels beyond the inpainted frame must not point to it: its border would be stretched to stripes.
+            missing = filled.missing(here.frame.size)
+            uncovered = grid.shrink(missing)[here.box.span] | (memory.source < 0)
+            uncovered &= self._inpainted[self._new].shown(here.box, grid)
+            new = SourceMap.empty(here.box)
+            new.source[:] = self._new
+            self._add(new, here, filled, grid)
+            _merge(memory, new, uncovered)
+        self._fade(here, filled, copied, grid)
+        if self._deferred is not None:
+            memory.source[self._deferred & (memory.source < FIRST_REFERENCE)] = -1
         here.synthesized = memory
         if before is not None:
             before.synthesized = None
-        faded = [] if self._fading is None else np.unique(self._fading.source).tolist()
-        self._forget({*np.unique(memory.source).tolist(), *faded})
-        return shown, learned
+        fading_sources = [] if self._fading is None else np.unique(self._fading.source).tolist()
+        self._forget({*np.unique(memory.source).tolist(), *fading_sources})
+        return from_references, newly_known
 
     def _renew(self, memory: SourceMap, here: WindowFrame, grid: WorkGrid) -> NDArray[np.bool_]:
-        """Take out of `memory` canvases that do not look like their surroundings any more, and what was guessed beyond the border
-        of the frame they were painted on. It fades out. Returns where there was any, bool [h, w].
-        """
-        goes, rest = np.zeros(memory.source.shape, bool), here.nth - self._renewed
-        if here.nth % AGAIN or rest <= FADE or not rules.enabled("synthesis.renew"):
-            return goes
-        goes |= self._guessed(memory, grid)
-        if rest >= RENEW:
-            old = [
+        """Remove (fade out) inpainted frames whose sharpness no longer fits, and content from beyond the border of its key
+        frame, from `memory`. Returns where, bool [h, w]."""
+        expired, elapsed = np.zeros(memory.source.shape, bool), here.nth - self._renewed_at
+        if here.nth % CHECK_EVERY or elapsed <= FADE_FRAMES or not rules.enabled("synthesis.renew"):
+            return expired
+        expired |= self._guessed(memory, grid)
+        if elapsed >= RENEW_AFTER:
+            mismatched = [
                 number
-                for number, to in self._ways.items()
-                if sharpness_mismatch(here, self._canvases[number].picture, to, grid)
+                for number, camera in self._cameras.items()
+                if sharpness_mismatch(here, self._inpainted[number].picture, camera, grid)
             ]
-            for number in old:  # nor may they come back
-                del self._ways[number]
-            goes |= np.isin(memory.source, old)
-        if goes.any():
-            goes = close_gaps(goes) & (memory.source >= 0) & (memory.source < FIRST_REFERENCE)
-            kept = memory.dx.copy(), memory.dy.copy()
-            self._fading = SourceMap(memory.box, np.where(goes, memory.source, -1), *kept)
-            memory.source[goes] = -1
-            self._renewed, self._chosen = here.nth, -AGAIN
-        return goes
+            for number in mismatched:  # they may not come back either
+                del self._cameras[number]
+            expired |= np.isin(memory.source, mismatched)
+        if expired.any():
+            expired = close_gaps(expired) & (memory.source >= 0) & (memory.source < FIRST_REFERENCE)
+            offsets = memory.dx.copy(), memory.dy.copy()
+            self._fading = SourceMap(memory.box, np.where(expired, memory.source, -1), *offsets)
+            memory.source[expired] = -1
+            self._renewed_at, self._chosen_at = here.nth, -CHECK_EVERY
+        return expired
 
     def _guessed(self, memory: SourceMap, grid: WorkGrid) -> NDArray[np.bool_]:
-        """bool [h, w]: what lies beyond the border of the frame it was painted on, or around a sliver, if it is none itself."""
+        """bool [h, w]: content from beyond the border of its key frame, or from around an inpainted sliver; nothing if it is a
+        sliver itself."""
         rows, columns = np.indices(memory.source.shape)
-        out = ~inside_frame(columns + memory.box.left + memory.dx, rows + memory.box.top + memory.dy, grid)
-        out &= (memory.source >= 0) & (memory.source < FIRST_REFERENCE)
-        out |= np.isin(memory.source, [number for number, one in self._canvases.items() if one.sliver])
-        return np.zeros_like(out) if is_sliver(out, grid.height) else out
+        beyond = ~inside_frame(columns + memory.box.left + memory.dx, rows + memory.box.top + memory.dy, grid)
+        beyond &= (memory.source >= 0) & (memory.source < FIRST_REFERENCE)
+        beyond |= np.isin(memory.source, [number for number, frame in self._inpainted.items() if frame.sliver])
+        return np.zeros_like(beyond) if is_sliver(beyond, grid.height) else beyond
 
-    def _fade(self, here: WindowFrame, seen: Propagation, copied: list[NDArray[np.bool_]], grid: WorkGrid) -> None:
-        """Mix in what fades out, where nothing is `copied`."""
-        left = self._renewed + FADE - here.nth
-        if self._fading is None or left <= 0 or not rules.enabled("synthesis.fade"):
+    def _fade(self, here: WindowFrame, filled: Propagation, copied: list[NDArray[np.bool_]], grid: WorkGrid) -> None:
+        """Blend the replaced content in with falling weight, except at `copied` samples."""
+        frames_left = self._renewed_at + FADE_FRAMES - here.nth
+        if self._fading is None or frames_left <= 0 or not rules.enabled("synthesis.fade"):
             self._fading = None
             return
-        before = replace(seen, values=[value.copy() for value in seen.values], known=list(copied))
-        self._add(self._fading, here, before, grid)
-        for value, old, was, now in zip(seen.values, before.values, copied, before.known, strict=True):
-            both = now & ~was
-            value[both] += (old[both] - value[both]) * (left / (FADE + 1))
+        replaced = replace(filled, values=[value.copy() for value in filled.values], known=list(copied))
+        self._add(self._fading, here, replaced, grid)
+        for value, old, before, now in zip(filled.values, replaced.values, copied, replaced.known, strict=True):
+            changed = now & ~before
+            value[changed] += (old[changed] - value[changed]) * (frames_left / (FADE_FRAMES + 1))
 
-    def _advance(self, moments: Mapping[int, WindowFrame], here: WindowFrame) -> None:
-        """Let the ways to the canvases begin at `here`."""
-        back = camera_between(moments, here.number, self._at) if self._ways else None
-        self._ways = {} if back is None else {number: to.after(back) for number, to in self._ways.items()}
-        self._at = here.number
+    def _advance(self, window: Mapping[int, WindowFrame], here: WindowFrame) -> None:
+        """Make the homographies to the inpainted frames start at `here`."""
+        back = camera_between(window, here.number, self._current) if self._cameras else None
+        self._cameras = {} if back is None else {number: camera.after(back) for number, camera in self._cameras.items()}
+        self._current = here.number
 
     def _forget(self, used: set[int]) -> None:
-        """Leave out canvases that nothing comes from, but for the last ones."""
-        for number in list(self._canvases)[:-KEPT]:
+        """Delete inpainted frames that nothing comes from, except the latest ones."""
+        for number in list(self._inpainted)[:-MAX_UNUSED]:
             if number not in used:
-                del self._canvases[number]
-                self._ways.pop(number, None)
+                del self._inpainted[number]
+                self._cameras.pop(number, None)
 
-    def _recalled(
+    def _recall(
         self,
         memory: SourceMap,
         here: WindowFrame,
-        seen: Propagation,
+        filled: Propagation,
         grid: WorkGrid,
         back: CameraMotion,
-        anew: NDArray[np.bool_] | None = None,
+        expired: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Put in what canvases show of what is not known; `memory` learns of it. back: from `here` to the moment at hand.
+        """Fill unknown samples from inpainted frames; record it in `memory`. back: motion from `here` to the current frame.
 
-        anew: bool [h, w] where what lies beyond the border of the frame that a canvas was painted on is not good enough.
+        expired: bool [h, w] where content from beyond the border of its key frame is not good enough.
         """
-        if seen.known[0].all() or not self._ways or not rules.enabled("synthesis.recall"):
+        if filled.known[0].all() or not self._cameras or not rules.enabled("synthesis.recall"):
             return
         assert here.box is not None
-        rows, columns = np.nonzero(dilate(grid.shrink(seen.missing(here.frame.size))[here.box.span], RIM + 1))
+        rows, columns = np.nonzero(dilate(grid.shrink(filled.missing(here.frame.size))[here.box.span], RIM + 1))
         x0, y0 = (columns + here.box.left).astype(np.float32), (rows + here.box.top).astype(np.float32)
-        free = np.ones(len(rows), bool) if anew is None else ~anew[rows, columns]
+        outside = np.ones(len(rows), bool) if expired is None else ~expired[rows, columns]
         found = SourceMap.empty(here.box)
-        inner = np.zeros(len(rows), bool)
-        for number, to in self._ways.items():  # the last one wins, but guesses yield
-            x, y = to.after(back).points(x0, y0)
-            sure = inside_frame(x, y, grid) & (not self._canvases[number].sliver)
-            shows = self._canvases[number].shows(x, y, grid) & (sure | (free & ~inner))
-            inner |= shows & sure
-            found.source[rows[shows], columns[shows]] = number
-            found.dx[rows[shows], columns[shows]] = (x - x0)[shows]
-            found.dy[rows[shows], columns[shows]] = (y - y0)[shows]
+        covered_inside = np.zeros(len(rows), bool)
+        for number, camera in self._cameras.items():  # the latest wins; inside wins over outside
+            x, y = camera.after(back).points(x0, y0)
+            inside = inside_frame(x, y, grid) & (not self._inpainted[number].sliver)
+            valid = self._inpainted[number].shows(x, y, grid) & (inside | (outside & ~covered_inside))
+            covered_inside |= valid & inside
+            found.source[rows[valid], columns[valid]] = number
+            found.dx[rows[valid], columns[valid]] = (x - x0)[valid]
+            found.dy[rows[valid], columns[valid]] = (y - y0)[valid]
         found.source[memory.source >= 0] = -1
-        self._add(found, here, seen, grid)
+        self._add(found, here, filled, grid)
         _merge(memory, found, found.source >= 0)
 
-    def _worth_choosing(self, here: WindowFrame, missing: NDArray[np.bool_]) -> bool:
-        """Whether to look for a better frame to invent on. Slivers are no matter."""
-        if not missing.any() or here.nth < self._chosen + AGAIN or not rules.enabled("synthesis.key_frame"):
+    def _choice_due(self, here: WindowFrame, missing: NDArray[np.bool_]) -> bool:
+        """Whether to look for a better key frame now. Slivers do not need one."""
+        if not missing.any() or here.nth < self._chosen_at + CHECK_EVERY or not rules.enabled("synthesis.key_frame"):
             return False
         return not is_thin(missing)
 
-    def _paint_ahead(
+    def _inpaint_ahead(
         self,
         there: WindowFrame,
         ahead: CameraMotion,
         grid: WorkGrid,
-        distant: ReferenceFrames | None,
-        look: Callable[[WindowFrame], Propagation],
+        references: ReferenceFrames | None,
+        propagate_at: Callable[[WindowFrame], Propagation],
         *,
-        guesses: bool,
+        outside: bool,
     ) -> None:
-        """Invent on a moment to come; `ahead` leads to it from the moment at hand. guesses: whether they are good enough."""
+        """Inpaint on a following frame; `ahead` leads to it from the current one. outside: whether content from beyond borders
+        is good enough."""
         assert there.box is not None
-        seen, memory = look(there), SourceMap.empty(there.box)
-        if distant is not None:
-            self._from_distant(memory, there, seen, grid, distant, patient=False)
-        copied = seen.known[0]
-        anew = None if guesses else np.ones(there.box.shape, bool)
-        self._recalled(memory, there, seen, grid, ahead.inverse(), anew)
-        if not seen.known[0].all():
-            self._paint(there, seen, copied, ahead)
+        filled, memory = propagate_at(there), SourceMap.empty(there.box)
+        if references is not None:
+            self._add_references(memory, there, filled, grid, references, may_defer=False)
+        copied = filled.known[0]
+        expired = None if outside else np.ones(there.box.shape, bool)
+        self._recall(memory, there, filled, grid, ahead.inverse(), expired)
+        if not filled.known[0].all():
+            self._inpaint(there, filled, copied, ahead)
 
-    def _paint(self, there: WindowFrame, seen: Propagation, copied: NDArray[np.bool_], ahead: CameraMotion) -> int:
-        """Make the canvas of a moment, to which `ahead` leads, from what is known of it. Returns its number.
+    def _inpaint(self, there: WindowFrame, filled: Propagation, copied: NDArray[np.bool_], ahead: CameraMotion) -> int:
+        """Inpaint frame `there`, to which `ahead` leads, from its known pixels. Returns the inpainted frame's number.
 
-        copied: bool [N], which luma samples of the hole were not made up.
+        copied: bool [N], which luma samples of the hole were not synthesized.
         """
-        missing = seen.missing(there.frame.size)
-        # lines left of older inventions would part a hole into slivers, for which no texture is made
-        between = close_gaps(missing)[seen.holes[0].span][seen.holes[0].area]
-        missing[seen.holes[0].span][seen.holes[0].area] |= between & ~copied
+        missing = filled.missing(there.frame.size)
+        # Thin rests of earlier inpainting would split the hole into slivers, for which no texture is made.
+        closed = close_gaps(missing)[filled.holes[0].span][filled.holes[0].area]
+        missing[filled.holes[0].span][filled.holes[0].area] |= closed & ~copied
         inpainter = None if is_thin(missing) and rules.enabled("synthesis.slivers") else self._inpainter
-        self._painted += 1
-        whole = composite(there.frame, seen.holes, seen.values)
+        self._count += 1
+        completed = composite(there.frame, filled.holes, filled.values)
         made = np.zeros_like(missing)
-        made[seen.holes[0].span][seen.holes[0].area] = seen.known[0] & ~copied
-        picture = inpaint_key_frame(whole, missing, inpainter, moves=not self._alone, made=made)
-        self._canvases[self._painted] = InpaintedFrame(picture, is_sliver(missing, missing.shape[0]))
-        self._ways[self._painted] = ahead
-        return self._painted
+        made[filled.holes[0].span][filled.holes[0].area] = filled.known[0] & ~copied
+        picture = inpaint_key_frame(completed, missing, inpainter, moves=not self._alone, made=made)
+        self._inpainted[self._count] = InpaintedFrame(picture, is_sliver(missing, missing.shape[0]))
+        self._cameras[self._count] = ahead
+        return self._count
 
-    def _from_distant(
+    def _add_references(
         self,
         memory: SourceMap,
         here: WindowFrame,
-        seen: Propagation,
+        filled: Propagation,
         grid: WorkGrid,
-        distant: ReferenceFrames,
+        references: ReferenceFrames,
         *,
-        patient: bool = True,
+        may_defer: bool = True,
     ) -> int:
-        """Put in what the album shows, also over what is weak; `memory` learns where it lies.
+        """Fill from reference frames, also over low confidence; record coordinates in `memory`. Returns luma samples added.
 
-        patient: whether it is asked again for the next frame.
+        may_defer: whether small rests can wait for the next search.
         """
         assert here.box is not None
         assert here.area is not None
-        known = seen.known
-        sure = replace(seen, known=[k & ~w for k, w in zip(known, seen.low_confidence, strict=True)])
+        known = filled.known
+        sure = replace(filled, known=[k & ~w for k, w in zip(known, filled.low_confidence, strict=True)])
         if here.nth % REALIGN == 0 and (memory.source >= FIRST_REFERENCE).any() and rules.enabled("sources.realign"):
-            distant.correct_drift(here, memory, PULL, here.nth // REALIGN)
-        unknown = grid.shrink(seen.missing(here.frame.size))[here.box.span]
-        distant.grow_region(here, memory, dilate(unknown, RIM + 1))
-        distant.drop_occluded(memory)
-        shown = 0
+            references.correct_drift(here, memory, DRIFT_GAIN, here.nth // REALIGN)
+        unknown = grid.shrink(filled.missing(here.frame.size))[here.box.span]
+        references.grow_region(here, memory, dilate(unknown, RIM + 1))
+        references.drop_occluded(memory)
+        added = 0
         if (memory.source >= FIRST_REFERENCE).any():
-            shown += self._add(_far(memory), here, sure, grid)
+            added += self._add(_references_only(memory), here, sure, grid)
         if not sure.known[0].all():
-            # what was invented stays as it is: it would change under the eyes
-            lacking = grid.shrink(sure.missing(here.frame.size))[here.box.span] & (memory.source < FIRST_REFERENCE)
-            lacking &= ~(unknown & (memory.source >= 0))
-            if patient and here.nth % LOOK:  # what chains show can wait, and so can a few pixels
-                lacking &= unknown
-                self._waiting = lacking if np.count_nonzero(lacking) < FEW * np.count_nonzero(here.area) else None
-            if lacking.any() and not (patient and self._waiting is not None):
-                found = distant.origins(here, dilate(lacking, RIM + 1))
+            # Synthesized content stays: replacing it would be visible.
+            query = grid.shrink(sure.missing(here.frame.size))[here.box.span] & (memory.source < FIRST_REFERENCE)
+            query &= ~(unknown & (memory.source >= 0))
+            if may_defer and here.nth % SEARCH_EVERY:  # a few pixels can wait, or those that trajectories reach
+                query &= unknown
+                self._deferred = query if np.count_nonzero(query) < MAX_WAIT * np.count_nonzero(here.area) else None
+            if query.any() and not (may_defer and self._deferred is not None):
+                found = references.origins(here, dilate(query, RIM + 1))
                 if (found.source >= 0).any():
-                    shown += self._add(found, here, sure, grid)
-                    _merge(memory, found, (found.source >= 0) & (lacking | (memory.source < 0)))
-        for number, also in enumerate(sure.known):
-            known[number] = known[number] | also
-        return shown
+                    added += self._add(found, here, sure, grid)
+                    _merge(memory, found, (found.source >= 0) & (query | (memory.source < 0)))
+        for number, confident_known in enumerate(sure.known):
+            known[number] = known[number] | confident_known
+        return added
 
-    def _add(self, origins: SourceMap, here: WindowFrame, seen: Propagation, grid: WorkGrid) -> int:
-        """Put colours where nothing is known yet. Returns how many luma samples come from distant pictures."""
-        distant, holes, values, known = 0, seen.holes, seen.values, seen.known
+    def _add(self, source_map: SourceMap, here: WindowFrame, filled: Propagation, grid: WorkGrid) -> int:
+        """Fill unknown samples from `source_map`. Returns how many luma samples come from reference frames."""
+        from_references, holes, values, known = 0, filled.holes, filled.values, filled.known
         for hole, planes in by_grid(holes):
             unknown = np.flatnonzero(~known[planes[0]])
             if not len(unknown):
                 continue
             shape = here.frame.planes[planes[0]].shape
             rim = max(int(RIM / grid.scale_x) >> hole.shift_x, 1)
-            places = SampleSites.of(hole, (shape[0], shape[1]), rim).only(unknown)
-            found = sample_sources(origins, places, planes, places.between(grid, origins.box), grid, self._picture)
-            far = (found.source >= 0) & (found.source != self._fresh)
-            if far.any():
-                lit = self._lit(origins, far, hole, unknown, rim, here.frame, values, planes, grid)
-                for k, value in enumerate(lit):
-                    found.values[k][far] = value
-                distant += int((found.source >= FIRST_REFERENCE).sum()) if planes[0] == 0 else 0
-            use = unknown[found.valid]
+            sites = SampleSites.of(hole, (shape[0], shape[1]), rim).only(unknown)
+            found = sample_sources(source_map, sites, planes, sites.between(grid, source_map.box), grid, self._pictures)
+            distant = (found.source >= 0) & (found.source != self._new)
+            if distant.any():
+                matched = self._matched(source_map, distant, hole, unknown, rim, here.frame, values, planes, grid)
+                for k, value in enumerate(matched):
+                    found.values[k][distant] = value
+                from_references += int((found.source >= FIRST_REFERENCE).sum()) if planes[0] == 0 else 0
+            valid = unknown[found.valid]
             for k, plane in enumerate(planes):
-                values[plane][use] = found.values[k][found.valid]
-            fresh = known[planes[0]].copy()
-            fresh[use] = True
+                values[plane][valid] = found.values[k][found.valid]
+            now_known = known[planes[0]].copy()
+            now_known[valid] = True
             for plane in planes:
-                known[plane] = fresh
-        return distant
+                known[plane] = now_known
+        return from_references
 
-    def _lit(
+    def _matched(
         self,
-        origins: SourceMap,
-        far: NDArray[np.bool_],
+        source_map: SourceMap,
+        distant: NDArray[np.bool_],
         hole: PlaneHole,
         unknown: NDArray[np.intp],
         rim: int,
@@ -351,39 +354,39 @@ class SynthesisCache:
         planes: list[int],
         grid: WorkGrid,
     ) -> Values:
-        """What distant pictures show at `far` among the `unknown` places of a hole, in the light of what is around: `values`,
-        where they are known, and the `frame`."""
+        """Values of the `distant` ones among the `unknown` samples of a hole, with exposure compensated to the known `values`
+        and the `frame` around."""
         inside = np.zeros(hole.area.shape, bool)
-        here = np.nonzero(hole.area)
-        inside[here[0][unknown[far]], here[1][unknown[far]]] = True
+        pixels = np.nonzero(hole.area)
+        inside[pixels[0][unknown[distant]], pixels[1][unknown[distant]]] = True
         part = PlaneHole(hole.top, hole.left, inside, hole.alpha, hole.shift_y, hole.shift_x)
         shape = frame.planes[planes[0]].shape
-        places = SampleSites.of(part, (shape[0], shape[1]), rim)
-        found = sample_sources(origins, places, planes, places.between(grid, origins.box), grid, self._picture)
-        empty = np.zeros(np.add(hole.area.shape, 2 * rim), bool)  # the crop with the rim around it
-        empty[here[0][unknown] + rim, here[1][unknown] + rim] = True
-        found.source[places.count :][empty[places.rim[0] - hole.top + rim, places.rim[1] - hole.left + rim]] = -1
-        around = [mixed_at(frame, hole, plane, values[plane], places.rim) for plane in planes]
-        compensate_exposure(found, places, around, LIGHT_REACH * ((1 << frame.layout.bits) - 1))
-        return [value[: places.count] for value in found.values]
+        sites = SampleSites.of(part, (shape[0], shape[1]), rim)
+        found = sample_sources(source_map, sites, planes, sites.between(grid, source_map.box), grid, self._pictures)
+        unknown_area = np.zeros(np.add(hole.area.shape, 2 * rim), bool)  # the crop with the rim around it
+        unknown_area[pixels[0][unknown] + rim, pixels[1][unknown] + rim] = True
+        found.source[sites.count :][unknown_area[sites.rim[0] - hole.top + rim, sites.rim[1] - hole.left + rim]] = -1
+        around = [mixed_at(frame, hole, plane, values[plane], sites.rim) for plane in planes]
+        compensate_exposure(found, sites, around, LIGHT_REACH * ((1 << frame.layout.bits) - 1))
+        return [value[: sites.count] for value in found.values]
 
 
 @dataclass(frozen=True, slots=True)
 class _Pictures:
-    """What source numbers stand for."""
+    """Planes by source number."""
 
-    canvases: dict[int, InpaintedFrame]
-    distant: ReferenceFrames | None
+    inpainted: dict[int, InpaintedFrame]
+    references: ReferenceFrames | None
 
     def __call__(self, number: int) -> SourcePlanes:
         if number >= FIRST_REFERENCE:
-            assert self.distant is not None
-            return self.distant.picture(number)
-        return self.canvases[number].picture
+            assert self.references is not None
+            return self.references.picture(number)
+        return self.inpainted[number].picture
 
 
-def _far(memory: SourceMap) -> SourceMap:
-    """Only what comes from distant pictures."""
+def _references_only(memory: SourceMap) -> SourceMap:
+    """Only the samples that come from reference frames."""
     return SourceMap(memory.box, np.where(memory.source >= FIRST_REFERENCE, memory.source, -1), memory.dx, memory.dy)
 
 

@@ -266,7 +266,7 @@ class BackgroundModel:
     def load(cls, path: Path, size: tuple[int, int] | None = None) -> BackgroundModel:
         """Load a plate written by `save`, scaled to `size` (height, width) if given. Raises OptionError for any other file."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 if int(stored["format"]) != FORMAT:
                     raise OptionError(f"{path}: a plate of format {int(stored['format'])}; this version reads {FORMAT}")
                 rgb, weight = stored["rgb"], stored["weight"]

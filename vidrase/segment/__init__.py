@@ -14,12 +14,12 @@ COCO_CONF = 0.25
 
 
 class Segmenter(Protocol):
-    """Finds things in frames; knows nothing of time."""
+    """Finds objects in single frames."""
 
     names: dict[int, str]
     """Class id -> name."""
     recommended_conf: float
-    """Least confidence of a thing worth removing, 0..1: the user's choice, or the model's own recommendation."""
+    """Least confidence of an object worth removing, 0..1: the user's choice, or the model's own recommendation."""
     description: str
     """Name, hash, licence, device and precision, for the report."""
 

@@ -25,7 +25,7 @@ from vidrase.segment.shapes import Grid, crop_of_logits
 from vidrase.torchvision_ops import suppress
 
 GREY = 114  # what the network saw round its training pictures
-OVERLAP = 0.65  # IoU above which two boxes of a class are the same thing
+OVERLAP = 0.65  # IoU above which two boxes of a class are the same object
 FEW_CORES = 2  # up to as many, even a single frame goes to one core alone: 281 ms -> 57 ms beside other work
 VOICE = 0.5  # share of the best score from which a suppressed detection has a say in the mask
 VOICES = 5
@@ -214,7 +214,7 @@ class YoloSegmenter:
 
 
 def agreeing(boxes: NDArray[np.float32], scores: NDArray[np.float32], best: int) -> NDArray[np.int64]:
-    """`best` and the next detections of the same thing that were suppressed for it: each has seen another hand or foot.
+    """`best` and the next detections of the same object that were suppressed for it: each has seen another hand or foot.
 
     boxes: float32 [N, 4], classes apart; scores: float32 [N]. Returns up to VOICES indices, `best` first.
     """

@@ -23,7 +23,7 @@ SMALL = 8  # bytes: a packet that only says "as before" gives no frame and is no
 QUIET = 0.1  # s of sound missing that are more than a codec's delay
 REGULAR_STEPS = 24  # enough of one length to call a clip regular
 REGULAR_GAPS = 3  # and more gaps than that make it irregular again
-REGULAR_SECONDS = 0.4  # a shorter gap in a regular clip may be pictures that a recorder dropped
+REGULAR_LOST = 5  # frames: a shorter gap in a regular clip may be pictures that a recorder dropped
 SHOWN = 3  # places named in the line
 
 
@@ -197,7 +197,7 @@ class Losses:
         for n, step in enumerate(self._steps):
             start, end = self._gaps[2 * n], self._gaps[2 * n + 1]
             seen = any(lo <= end + 2 * step and hi >= start - 2 * step for lo, hi in self._suspects)
-            alone = few and not self._indexed and (end - start - step) * self._base >= REGULAR_SECONDS
+            alone = few and not self._indexed and end - start >= (REGULAR_LOST + 1) * step
             if seen or alone:
                 yield Gap(self._since(start + step), self._since(end), max(round((end - start) / step) - 1, 1))
 

@@ -110,7 +110,7 @@ def clip_frames(path: Path, count: int) -> list[Image]:
         capture.release()
 
 
-def survey(
+def analysis(
     pictures: Pictures, teacher: nn.Module, imgsz: int, progress: Callable[[str], None], limit: int = 600
 ) -> None:
     """Run the teacher on every image: set the sampling weights (more for people and objects) and collect cutouts."""
