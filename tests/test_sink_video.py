@@ -225,7 +225,7 @@ def test_default_names(tmp_path: Path) -> None:
     assert default_output("clip.gif").name == "clip_erased.mp4"
     assert default_output("-").name == "stdin_erased.mp4"
     assert default_output("photo.jfif").name == "photo_erased.jpg"
-    assert default_output("photo.avif").name == "photo_erased.png"
+    assert default_output("photo.avif").name == "photo_erased.avif"
     stills = [Image.new("RGB", (8, 8), shade) for shade in ("red", "blue")]
     stills[0].save(tmp_path / "still.gif")
     stills[0].save(tmp_path / "moving.gif", save_all=True, append_images=stills[1:])

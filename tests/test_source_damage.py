@@ -95,16 +95,26 @@ def test_what_is_no_video_is_one_clear_line(tmp_path: Path) -> None:
         open_source("http://127.0.0.1:9/clip.mp4")
 
 
-def test_a_change_of_size_midway_is_an_error(tmp_path: Path) -> None:
-    def stream(height: int, width: int) -> bytes:
-        path = tmp_path / f"{height}.h264"
-        write_clip(path, pictures(4, height, width))
+@pytest.mark.parametrize("other", [{"size": (64, 96)}, {"pix_fmt": "yuv444p"}], ids=["size", "pixels"])
+def test_a_clip_ends_where_its_size_or_pixel_format_changes_and_says_so(other: dict, tmp_path: Path) -> None:
+    def stream(size: tuple[int, int] = (48, 64), pix_fmt: str = "yuv420p") -> bytes:
+        path = tmp_path / "part.h264"
+        write_clip(path, pictures(4, *size), pix_fmt=pix_fmt)
         return path.read_bytes()
 
-    (tmp_path / "two.h264").write_bytes(stream(48, 64) + stream(64, 96))
+    (tmp_path / "two.h264").write_bytes(stream() + stream(**other))
+    said: list[str] = []
+    with open_source(tmp_path / "two.h264", note=said.append) as source:
+        assert [frame.size for frame in source] == [(48, 64)] * 4
+        assert len(list(source)) == 4  # both passes see the same
+        assert not source.damage  # what the decoder held beyond the change is not lost
+    change = "from 64x48 to 96x64" if "size" in other else "from yuv420p to yuv444p"
+    changes = [text for text in said if "changes" in text]
+    assert len(changes) == 1
+    assert f"changes {change} at 0.16 s (frame 4): the frames before are done, the rest is left out" in changes[0]
     with (
-        open_source(tmp_path / "two.h264") as source,
-        pytest.raises(DecodeError, match=r"is 96x64, the ones before 64x48"),
+        open_source(tmp_path / "two.h264", strict=True) as source,
+        pytest.raises(DecodeError, match=f"changes {change}"),
     ):
         list(source)
 

@@ -216,18 +216,6 @@ def test_broken_and_oversized_stills_are_one_line(tmp_path: Path, monkeypatch: p
     assert before == Image.MAX_IMAGE_PIXELS
 
 
-@pytest.mark.parametrize(("suffix", "count"), [(".gif", 4), (".png", 4), (".webp", 1)])
-def test_animations_are_videos_where_ffmpeg_plays_them(suffix: str, count: int, tmp_path: Path) -> None:
-    frames = [Image.fromarray(p) for p in pictures(4)]
-    path = tmp_path / f"moving{suffix}"
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=[100, 200, 50, 100])
-    with open_source(path) as source:
-        assert source.info.kind == ("video" if count > 1 else "image")
-        times = [round(f.seconds, 2) for f in source]
-        assert times == [0.0, 0.1, 0.3, 0.35][:count]
-        assert count > 1 or "holds 4 pictures" in source.info.notes[0]
-
-
 # ---- folders ----
 
 

@@ -83,6 +83,8 @@ class SourceInfo:
     """False for pipes and other sources that can be read only once."""
     colour: dict[str, str] = field(default_factory=dict)
     """Colour tags as the file states them: range, primaries, transfer, matrix; missing keys are unspecified."""
+    loops: int | None = None
+    """Of an animated picture (GIF, PNG, WebP, AVIF): how often it is shown, 0 for ever; None: no such thing."""
     frame_names: tuple[str, ...] = ()
     """File names of a folder's frames, in order; empty for anything else."""
     notes: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 
 from vidrase.cuts import Shots
+from vidrase.fill.bars import with_bars_filled
 from vidrase.fill.filler import Filler, plate_of, window_radius
 from vidrase.fill.residual import LOOK_AHEAD, add_residuals
 from vidrase.flow import FlowModel
@@ -79,7 +80,7 @@ def fill(
     filler = Filler(options, flow, inpainter, analysis, stats, note, shots or shots_of(analysis))
     try:
         for hole_frame in source:
-            filler.push(hole_frame)
+            filler.push(with_bars_filled(hole_frame))
             del hole_frame
             while filler.ready():
                 yield filler.pop()

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from vidrase import rules
 from vidrase.colour import chroma_hole, from_rgb, to_rgb
+from vidrase.fill.bars import picture_within, with_bars_filled
 from vidrase.fill.membrane import membrane
 from vidrase.fill.source_planes import SourcePlanes
-from vidrase.frames import Frame
+from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.inpaint import Choosing, Inpainter
 
 CONTEXT = 1.0  # share of the missing area's size on each side that the inpainter gets as context
@@ -50,6 +51,9 @@ def inpaint_key_frame(
     result extends beyond borders of the frame that missing pixels touch. made: bool [H, W] pixels that were synthesized before:
     no texture is taken from them. Known pixels of the region are the frame's own, bit for bit.
     """
+    cleared = with_bars_filled(HoleFrame(frame, Hole.of(missing)))
+    if cleared.frame is not frame:
+        return _within_bars(cleared, inpainter, moves, made)
     layout = frame.layout
     grid_y, grid_x = 1 << layout.shift_y, 1 << layout.shift_x
     margins = (
@@ -67,6 +71,11 @@ def inpaint_key_frame(
     top = max(int(rows[0]) - margin_y, 0) // grid_y * grid_y
     left = max(int(columns[0]) - margin_x, 0) // grid_x * grid_x
     bottom, right = min(int(rows[-1]) + 1 + margin_y, height), min(int(columns[-1]) + 1 + margin_x, width)
+    if not any(map(any, margins)):  # black bars are no surroundings
+        bounds = picture_within(frame, missing)
+        top = max(top, min(-(-bounds[0] // grid_y) * grid_y, int(rows[0]) // grid_y * grid_y))
+        left = max(left, min(-(-bounds[1] // grid_x) * grid_x, int(columns[0]) // grid_x * grid_x))
+        bottom, right = min(bottom, max(bounds[2], int(rows[-1]) + 1)), min(right, max(bounds[3], int(columns[-1]) + 1))
     hole = missing[top:bottom, left:right]
     crops = []
     for number, plane in enumerate(frame.planes):
@@ -100,6 +109,25 @@ def inpaint_key_frame(
         chroma_missing = chroma_hole(hole, layout, number)
         crops[number][chroma_missing] = plane[chroma_missing]
     return SourcePlanes(tuple(crops), top, left)
+
+
+def _within_bars(
+    cleared: HoleFrame, inpainter: Inpainter | None, moves: bool, made: NDArray[np.bool_] | None
+) -> SourcePlanes:
+    """The whole frame, whose bars are filled already, with the missing pixels of the picture inpainted."""
+    frame = cleared.frame
+    if cleared.hole is None:
+        return SourcePlanes(frame.planes, 0, 0)
+    inner = inpaint_key_frame(frame, cleared.hole.full_area(), inpainter, moves=moves, made=made)
+    planes = []
+    for number, (plane, crop) in enumerate(zip(frame.planes, inner.planes, strict=True)):
+        shift_y, shift_x = frame.layout.shifts(number)
+        whole, top, left = plane.copy(), inner.y >> shift_y, inner.x >> shift_x
+        rows, columns = max(-top, 0), max(-left, 0)
+        crop = crop[rows : plane.shape[0] - top, columns : plane.shape[1] - left]
+        whole[top + rows : top + rows + crop.shape[0], left + columns : left + columns + crop.shape[1]] = crop
+        planes.append(whole)
+    return SourcePlanes(tuple(planes), 0, 0)
 
 
 def _outpaint_margins(missing: NDArray[np.bool_], grid_y: int, grid_x: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -8,13 +8,16 @@ from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import unquote
 
+from PIL import Image
+
 from vidrase.errors import OptionError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.options import SinkOptions
 from vidrase.paths import is_file, is_folder, is_there, refuse_loss
+from vidrase.sink.animation import ANIMATED, AnimationSink
 from vidrase.sink.encoders import CONTAINERS
 from vidrase.sink.folder import FolderSink
-from vidrase.sink.images import FORMATS, NEAREST, ImageSink, moves
+from vidrase.sink.images import FORMATS, NEAREST, ImageSink
 from vidrase.sink.remux import lost_tracks
 from vidrase.sink.video import VideoSink
 from vidrase.written import url_of
@@ -71,9 +74,10 @@ def open_sink(to: Path, info: SourceInfo, options: SinkOptions, *, note: Note) -
     """
     refuse_loss(to, info.path, overwrite=options.overwrite, replaceable=frozenset(FORMATS))
     suffix = to.suffix.lower()
-    if to.is_dir() and suffix in CONTAINERS:
+    video = suffix in CONTAINERS or (suffix == ".png" and info.loops is not None)
+    if to.is_dir() and (video or (suffix in ANIMATED and info.kind != "image")):
         raise OptionError(f"{to} is a folder with the name of a video; give another name with --output")
-    if suffix in CONTAINERS:
+    if video:
         if info.kind == "image":
             raise OptionError(
                 f"{info.url} is a picture and {to} a video; name the result .png, .jpg, .webp, .tif or .bmp"
@@ -81,6 +85,8 @@ def open_sink(to: Path, info: SourceInfo, options: SinkOptions, *, note: Note) -
         return VideoSink(to, info, options, note)
     if suffix in FORMATS and info.kind == "image":
         return ImageSink(to, info, note)
+    if suffix in ANIMATED:
+        return AnimationSink(to, info, options, note)
     if suffix in FORMATS:
         raise OptionError(f"{to} is one picture, but {info.url} has many; name a folder or a video file")
     if to.is_file() and not suffix:
@@ -95,7 +101,7 @@ def default_output(where: str | Path, note: Note | None = None) -> Path:
     """`<stem>_erased<suffix>` beside the source: `clip.mp4` -> `clip_erased.mp4`, `frames/` -> `frames_erased`.
 
     A format that can be read but not written becomes its nearest kin: .jfif .jpg, .gif .mp4 (.png when it does not move), .wmv
-    .mp4, or .mkv, of which `note` is told, where MP4 would not hold all its tracks.
+    .mp4, or .mkv, of which `note` is told, where MP4 would not hold all its tracks. An animated PNG, WebP or AVIF stays one.
     """
     text = str(where)
     if text == "-":
@@ -112,10 +118,19 @@ def default_output(where: str | Path, note: Note | None = None) -> Path:
     suffix = path.suffix
     if suffix.lower() not in CONTAINERS and suffix.lower() not in FORMATS:
         suffix = NEAREST.get(suffix.lower(), ".mp4")
-        if path.suffix.lower() == ".gif" and is_file(path) and not moves(path):
+        if path.suffix.lower() == ".gif" and is_file(path) and not _moves(path):
             suffix = ".png"
         if suffix == ".mp4" and is_file(path) and (lost := lost_tracks(path, "mp4", "matroska")):
             suffix = ".mkv"
             if note is not None:
                 note(f"the result is called .mkv: MP4 does not hold the {', '.join(lost)} of {path.name}")
     return path.with_name(f"{path.stem}_erased{suffix}")
+
+
+def _moves(path: Path) -> bool:
+    """True for an animation; False for a still, and for what is no picture."""
+    try:
+        with Image.open(path) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False

@@ -31,6 +31,7 @@ CONTAINERS = {  # suffix -> (FFmpeg's muxer, encoders in order of preference)
     ".mpg": ("mpeg", ("mpeg2video",)),
     ".mpeg": ("mpeg", ("mpeg2video",)),
     ".nut": ("nut", ("ffv1",)),
+    ".apng": ("apng", ("apng",)),
 }
 FRIENDLY = {
     "h264": "libx264",
@@ -77,6 +78,7 @@ LOSSLESS: dict[str, dict[str, str]] = {
     "ffvhuff": {},
     "utvideo": {},
     "qtrle": {},
+    "apng": {},
 }
 _SPEEDS = "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split()
 _PRESETS = {  # option that holds the speed, and its values
@@ -87,7 +89,7 @@ _PRESETS = {  # option that holds the speed, and its values
 }
 _CRF_TOP = {"libvpx": 63, "libvpx-vp9": 63, "libsvtav1": 63, "libaom-av1": 63}
 _EVEN = {"libx264", "libx264rgb", "libx265"}  # cannot crop below a chroma sample: odd sizes need another
-_TRANSPARENT = {"mov", "matroska", "webm", "avi", "nut"}  # containers in which alpha is ever shown
+_TRANSPARENT = {"mov", "matroska", "webm", "avi", "nut", "apng"}  # containers in which alpha is ever shown
 _BROKEN = {  # listed, but refused when opened
     *(("libx265", name) for name in ("yuva420p", "yuva420p10le")),
     *(("libvpx-vp9", name) for name in ("gbrap", "yuva422p", "yuva440p", "yuva444p")),
@@ -104,6 +106,8 @@ class Choice:
     pix_fmt: str
     settings: dict[str, str]
     notes: tuple[str, ...] = field(default=())
+    padded: tuple[int, int] = (0, 0)
+    """(rows, columns) that are added below and to the right, as the encoder takes even sizes only."""
 
     def __str__(self) -> str:
         shown = (f"{name}={value}" for name, value in self.settings.items() if "log-level" not in value)
@@ -116,6 +120,8 @@ def choose(suffix: str, info: SourceInfo, options: SinkOptions) -> Choice:
         known = " ".join(sorted(CONTAINERS))
         raise OptionError(f"cannot write video as '{suffix or 'a file without suffix'}'; expected one of {known}")
     muxer, defaults = CONTAINERS[suffix]
+    if (shown := _shown_everywhere(muxer, info, options)) is not None:
+        return shown
     codec = _canonical(info.codec) if info.kind == "video" else ""
     if options.codec:
         preferred, names = dict[str, str](), [_encoder_called(options.codec, codec)]
@@ -147,6 +153,21 @@ def choose(suffix: str, info: SourceInfo, options: SinkOptions) -> Choice:
         else "leave --codec out, or take another"
     )
     raise OptionError(f"no encoder for this: {'; '.join(refused)}; {hint}")
+
+
+def _shown_everywhere(muxer: str, info: SourceInfo, options: SinkOptions) -> Choice | None:
+    """H.264 in 4:2:0 for an animated picture as .mp4, unless something else is asked for: few players show RGB or 4:4:4."""
+    asked = options.codec or options.pix_fmt or options.lossless
+    if info.loops is None or muxer != "mp4" or asked or "yuv420p" not in (_formats("libx264") or ()):
+        return None
+    height, width = info.height + info.height % 2, info.width + info.width % 2
+    text = "an animated picture becomes H.264 in 4:2:0, which every player shows"
+    text += ", without its transparency" * info.layout.alpha
+    if (height, width) != (info.height, info.width):
+        text += f", and its {info.width}x{info.height} pixels become {width}x{height}, their last ones repeated"
+    text += "; --pix-fmt yuv444p keeps colours whole, and .webp keeps all"
+    settings = _settings("libx264", "yuv420p", options)
+    return Choice(muxer, "libx264", "yuv420p", settings, (text,), (height - info.height, width - info.width))
 
 
 class _Pixels(NamedTuple):
@@ -195,7 +216,8 @@ def _preferred(muxer: str, codec: str, info: SourceInfo, options: SinkOptions) -
     """Encoders that suit this source better than the container's own, and why."""
     layout, found = info.layout, dict[str, str]()
     if layout.alpha and not options.pix_fmt:
-        keeping = {"mov": ["prores_ks", "png"], "matroska": ["ffv1"]}.get(muxer, [])
+        matroska = ["libvpx-vp9"] if codec in ("vp8", "vp9") else ["ffv1"]
+        keeping = {"mov": ["prores_ks", "png"], "matroska": matroska}.get(muxer, [])
         found |= dict.fromkeys(keeping, "it keeps the transparency")
     if codec == "prores" and muxer == "mov":
         found.setdefault("prores_ks", "ProRes stays ProRes")
@@ -334,6 +356,8 @@ def _settings(name: str, pix_fmt: str, options: SinkOptions) -> dict[str, str]:
         os.environ.setdefault("SVT_LOG", "1")  # errors only; it writes to the terminal by itself
     if name == "prores_ks" and ("444" in pix_fmt or "yuva" in pix_fmt):
         settings["profile"] = "4"
+    if name == "libvpx" and "yuva" in pix_fmt:
+        settings["auto-alt-ref"] = "0"  # which it refuses beside transparency
     return settings
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, features
 
 from vidrase.colour import PixelLayout, to_rgb, to_rgb8
 from vidrase.errors import OptionError, SinkError
@@ -36,17 +36,20 @@ FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".bmp": "BMP",
+    ".avif": "AVIF",
 }
 NEAREST = {  # of formats that are read but not written
     **dict.fromkeys((".jpe", ".jfif"), ".jpg"),
-    **dict.fromkeys((".avif", ".heic", ".heif", ".hif", ".jp2", ".ppm", ".pgm", ".pnm", ".tga", ".ico"), ".png"),
+    **dict.fromkeys((".heic", ".heif", ".hif", ".jp2", ".ppm", ".pgm", ".pnm", ".tga", ".ico"), ".png"),
     ".dib": ".bmp",
 }
 _DEEP = {"PNG", "TIFF"}
-_ALPHA = {"PNG", "TIFF", "WEBP"}
-_EXIF = {"JPEG", "PNG", "WEBP", "TIFF"}
+_ALPHA = {"PNG", "TIFF", "WEBP", "AVIF"}
+_EXIF = {"JPEG", "PNG", "WEBP", "TIFF", "AVIF"}
 _BLOCKS = ("XML:com.adobe.xmp", "Raw profile type")  # PNG texts that hold what is written apart, or thumbnails
 _XMP_TAG = 700
+_LONGEST = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65536}  # px a side
+AVIF: dict[str, Any] = {"quality": 95, "subsampling": "4:4:4"}
 _JPEG_QUALITY = 95  # when the source was no JPEG: artefacts below what an eye finds at 1:1
 
 
@@ -83,15 +86,6 @@ class ImageSink:
             raise SinkError(f"cannot write {self._part.to}: the source gave no picture")
 
 
-def moves(path: Path) -> bool:
-    """True for an animation; False for a still, and for what is no picture."""
-    try:
-        with Image.open(path) as image:
-            return bool(getattr(image, "is_animated", False))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
-
-
 def check_image(suffix: str, info: SourceInfo, note: Note) -> None:
     """Raises OptionError for a format that cannot be written; notes what it cannot carry."""
     if suffix not in FORMATS:
@@ -99,6 +93,13 @@ def check_image(suffix: str, info: SourceInfo, note: Note) -> None:
             f"cannot write a picture as '{suffix or 'a file without suffix'}'; expected {' '.join(FORMATS)}"
         )
     kind = FORMATS[suffix]
+    if max(info.width, info.height) > _LONGEST.get(kind, max(info.width, info.height)):
+        raise OptionError(
+            f"{kind} holds at most {_LONGEST[kind]} pixels a side, the picture is {info.width}x{info.height};"
+            " a .png or .tif name holds it"
+        )
+    if kind == "AVIF" and not features.check("avif"):
+        raise OptionError("this Pillow cannot write AVIF; a .png or .webp name will do")
     if info.layout.bits > 8 and kind not in _DEEP:
         note(f"{kind} holds 8 bits; the picture's {info.layout.bits} are rounded (a .png or .tif name keeps them)")
     if info.layout.alpha and kind not in _ALPHA:
@@ -133,7 +134,7 @@ def _encoded(frame: Frame, kind: str, native: ImageNative, note: Note) -> bytes:
     """The file's bytes. A picture that is turned by its EXIF stays so where the format stays, else it is turned for good."""
     turned = bool(frame.orientation.quarter_turns % 4 or frame.orientation.mirrored)
     for_good = turned and native.format != kind
-    extras = _extras(kind, native, for_good, note)
+    extras = extras_of(kind, native, for_good, note)
     if frame.layout.bits > 8 and kind in _DEEP:
         return _deep(frame, kind, native, for_good, extras)
     picture, settings = _picture(frame, kind, native)
@@ -154,7 +155,7 @@ def _picture(frame: Frame, kind: str, native: ImageNative) -> tuple[Image.Image,
             full = [planes[0], *(_repeated(plane, layout, *frame.size) for plane in planes[1:3])]
             picture = Image.fromarray(np.stack(full, axis=2), "YCbCr")
         elif layout.model == "gray":
-            picture = Image.fromarray(_eight(planes[0], layout), "L")
+            picture = Image.fromarray(eight_bits(planes[0], layout), "L")
         else:
             picture = Image.fromarray(to_rgb8(planes, layout), "RGB")
         if native.quantisation:
@@ -168,20 +169,22 @@ def _picture(frame: Frame, kind: str, native: ImageNative) -> tuple[Image.Image,
     if kind == "WEBP":
         settings = {"lossless": True} if native.lossless or native.format != "WEBP" else {"quality": 95, "method": 4}
         settings["exact"] = True
+    if kind == "AVIF":
+        settings = dict(AVIF)
     if kind == "TIFF" and native.format == "TIFF" and native.compression and native.compression != "jpeg":
         settings["compression"] = native.compression
     alpha = layout.alpha and kind in _ALPHA
     if layout.model == "gray" and not alpha:
-        return Image.fromarray(_eight(planes[0], layout), "L"), settings
+        return Image.fromarray(eight_bits(planes[0], layout), "L"), settings
     if layout.model == "gray":
-        return Image.fromarray(np.stack([_eight(p, layout) for p in planes], axis=2), "LA"), settings
+        return Image.fromarray(np.stack([eight_bits(p, layout) for p in planes], axis=2), "LA"), settings
     rgb = to_rgb8(planes, layout)
     if alpha:
-        return Image.fromarray(np.dstack([rgb, _eight(planes[-1], layout)]), "RGBA"), settings
+        return Image.fromarray(np.dstack([rgb, eight_bits(planes[-1], layout)]), "RGBA"), settings
     return Image.fromarray(rgb, "RGB"), settings
 
 
-def _extras(kind: str, native: ImageNative, upright_now: bool, note: Note) -> dict[str, Any]:
+def extras_of(kind: str, native: ImageNative, upright_now: bool, note: Note) -> dict[str, Any]:
     """EXIF without its thumbnail, profile, resolution, texts: as Pillow's `save` takes them."""
     extras: dict[str, Any] = {}
     exif, pictured = without_pictures(native.exif) if native.exif else (b"", False)
@@ -272,5 +275,6 @@ def _repeated(plane: NDArray, layout: PixelLayout, height: int, width: int) -> N
     return full[:height, :width]
 
 
-def _eight(plane: NDArray, layout: PixelLayout) -> NDArray[np.uint8]:
+def eight_bits(plane: NDArray, layout: PixelLayout) -> NDArray[np.uint8]:
+    """A plane of any depth, rounded down to 8 bits."""
     return plane if layout.bits == 8 else (plane >> (layout.bits - 8)).astype(np.uint8)

@@ -36,6 +36,7 @@ _OF_THE_OLD_ENCODING = (
     "_statistics",
     "handler_name",
     "vendor_id",
+    "alpha_mode",
 )
 _OF_THE_OLD_FILE = ("duration", "vendor_id")
 
@@ -118,7 +119,7 @@ class Remux:
         self._result, self._note = result, note
         self._muxer = muxer or result.format.name.split(",")[0]
         self._packets: Iterator[Packet] = iter(())
-        if info.kind != "video":
+        if info.kind != "video" or info.container in ("WEBP", "AVIF"):  # pictures, which hold no tracks
             return
         if not info.rereadable:
             if info.has_audio:

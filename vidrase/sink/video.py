@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self, cast
 
 import av
+import numpy as np
 from av.codec.context import Flags
 from av.stream import Disposition
 from av.video.frame import PictureType
@@ -27,6 +28,7 @@ from vidrase.frames import Frame, SourceInfo
 from vidrase.options import SinkOptions
 from vidrase.part import Part
 from vidrase.sink import fields, sidedata
+from vidrase.sink.animation import set_last_delay
 from vidrase.sink.encoders import Choice, choose, holds_the_same
 from vidrase.sink.fit import detour
 from vidrase.sink.remux import Remux, must_detour
@@ -52,7 +54,8 @@ class VideoSink:
 
     def __init__(self, to: Path, info: SourceInfo, options: SinkOptions, note: Note) -> None:
         self._info, self._note = info, note
-        self._choice: Choice = choose(to.suffix.lower(), info, options)
+        suffix = ".apng" if to.suffix.lower() == ".png" else to.suffix.lower()
+        self._choice: Choice = choose(suffix, info, options)
         for text in self._choice.notes:
             note(text)
         self.encoder = str(self._choice)
@@ -83,6 +86,8 @@ class VideoSink:
         options = {"max_interleave_delta": "2000000"}
         if choice.muxer in ("mp4", "mov"):
             options |= {"movflags": "+faststart", "video_track_timescale": str(self._scale([]))}
+        if choice.muxer == "apng":
+            options["plays"] = str(min(info.loops or 0, 65535))
         if choice.muxer == "mpegts":
             options["mpegts_copyts"] = "1"
         if choice.muxer not in _FROM_ZERO:
@@ -109,7 +114,7 @@ class VideoSink:
         plain = {name: value for name, value in options.items() if name != "movflags"}  # which opens the file once more
         with av.open(io.BytesIO(), "w", format=self._choice.muxer, options=plain) as trial:
             stream = self._track(trial)
-            blank = av.VideoFrame(self._info.width, self._info.height, self._choice.pix_fmt)
+            blank = av.VideoFrame(stream.width, stream.height, self._choice.pix_fmt)
             for plane in blank.planes:
                 plane.update(bytes(plane.buffer_size))
             blank.pts, blank.time_base = 0, self._time_base
@@ -125,7 +130,8 @@ class VideoSink:
             settings["bf"] = "0"
         stream = cast(VideoStream, result.add_stream(choice.encoder, rate=rate, options=settings))
         ctx = stream.codec_context
-        stream.width, stream.height, stream.pix_fmt = info.width, info.height, choice.pix_fmt
+        rows, columns = choice.padded
+        stream.width, stream.height, stream.pix_fmt = info.width + columns, info.height + rows, choice.pix_fmt
         if choice.encoder in _COUNTING or choice.muxer in ("avi", "mpeg"):
             rate = _standard(rate) if choice.encoder == "mpeg2video" else rate.limit_denominator(1001)
             self._grid = self._time_base = 1 / rate
@@ -182,7 +188,7 @@ class VideoSink:
                 if first:
                     hdr = sidedata.hdr_parameters(self._choice.encoder, frame.native)
                 self._tell_lost(frame.native)
-            picture = self._converted(_picture(frame))
+            picture = self._converted(_padded(_picture(frame), *self._choice.padded))
             if first:
                 self._take_tags(picture, hdr)
             picture.pts = round(frame.pts * frame.time_base / self._time_base)
@@ -277,11 +283,14 @@ class VideoSink:
         if self._held is None:
             raise SinkError(f"cannot write {self._part.to}: {self._info.url} gave no frame")
         with self._explained():
+            lasts = (self._held.duration or 0) * self._time_base
             self._encode(self._held)
             self._held = None
             self._encode(None)
             self._remux.rest()
             self._result.close()
+            if self._choice.muxer == "apng" and lasts:
+                set_last_delay(self._part.path, lasts)
         self._result = None
         self._remux.close()
         self._part.keep()
@@ -331,8 +340,17 @@ def _standard(rate: Fraction) -> Fraction:
 
 def _has_quality(choice: Choice) -> bool:
     return bool({"cq", "qp", "qmin", "profile", "lossless", "level", "x265-params"} & set(choice.settings)) or (
-        choice.encoder in ("png", "rawvideo", "huffyuv", "ffvhuff", "utvideo", "qtrle")
+        choice.encoder in ("png", "rawvideo", "huffyuv", "ffvhuff", "utvideo", "qtrle", "apng")
     )
+
+
+def _padded(picture: av.VideoFrame, rows: int, columns: int) -> av.VideoFrame:
+    """`picture` (RGB or grey) with its last rows and columns repeated."""
+    if not rows and not columns:
+        return picture
+    made = av.VideoFrame(picture.width + columns, picture.height + rows, picture.format.name)
+    write_planes(made, [np.pad(plane, ((0, rows), (0, columns)), mode="edge") for plane in read_planes(picture)])
+    return made
 
 
 def _picture(frame: Frame) -> av.VideoFrame:

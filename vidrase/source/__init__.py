@@ -14,8 +14,9 @@ from urllib.parse import unquote
 from vidrase.addresses import check_address, check_references
 from vidrase.errors import SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame, SourceInfo
+from vidrase.source.animation import AnimationSource
 from vidrase.source.folder import FolderSource, is_pattern, pictures_in, pictures_matching
-from vidrase.source.images import ImageSource, looks_like_image, moves
+from vidrase.source.images import ImageSource, looks_like_image, loops
 from vidrase.source.losses import Damage, Gap
 from vidrase.source.picture import SUFFIXES as PICTURES
 from vidrase.source.random import RandomAccess, random_access
@@ -40,7 +41,7 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Frame]:
         """Frames from the first; again from the first when `info.rereadable`.
 
-        Raises DecodeError when the input breaks off or changes its size or pixel format midway.
+        Ends, with a note, where the size or pixel format changes midway. Raises DecodeError when the input breaks off.
         """
         ...
 
@@ -89,7 +90,7 @@ def _open(
     strict: bool = False,
     wait: float = WAIT_SECONDS,
     references: bool = False,
-) -> VideoSource | ImageSource | FolderSource:
+) -> VideoSource | ImageSource | FolderSource | AnimationSource:
     text = str(where)
     how = _How(strict, references)
     if text == "-":
@@ -150,7 +151,9 @@ class _How:
     references: bool
 
 
-def _spooled(spool: Spool, shown: str, note: Note, threads: int | None, how: _How) -> VideoSource | ImageSource:
+def _spooled(
+    spool: Spool, shown: str, note: Note, threads: int | None, how: _How
+) -> VideoSource | ImageSource | AnimationSource:
     try:
         return _file(spool.path, shown, note, threads, spool, how)
     except BaseException:
@@ -160,7 +163,7 @@ def _spooled(spool: Spool, shown: str, note: Note, threads: int | None, how: _Ho
 
 def _file(
     path: Path, shown: str, note: Note, threads: int | None, spool: Spool | None, how: _How
-) -> VideoSource | ImageSource:
+) -> VideoSource | ImageSource | AnimationSource:
     try:
         with path.open("rb") as file:
             head = file.read(32)
@@ -170,8 +173,11 @@ def _file(
         raise UnsupportedSource(f"{shown} is empty (0 bytes); expected a picture or a video")
     suffix = path.suffix.lower()  # for TGA, which begins with nothing of its own, and for JPEGs in a row
     still = suffix == ".tga" or (looks_like_image(head) and suffix not in (".mjpg", ".mjpeg"))
-    if still and not moves(path):
+    repeats = loops(path) if still else None
+    if still and repeats is None:
         return ImageSource(path, shown=shown, note=note, spool=spool)
+    if repeats is not None and not head.startswith((b"GIF8", b"\x89PNG")):
+        return AnimationSource(path, repeats, shown=shown, note=note, spool=spool)
     if not how.references:
         check_references(path, shown, alone=spool is not None)
     # "file:" keeps FFmpeg from taking a colon for a protocol
@@ -185,6 +191,7 @@ def _file(
         spool=spool,
         strict=how.strict,
         references=how.references,
+        loops=repeats,
     )
 
 

@@ -12,7 +12,7 @@ from vidrase.closable import Closable
 from vidrase.errors import SourceError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.source.losses import Damage
-from vidrase.source.picture import Picture, is_heif, pillow, read_picture
+from vidrase.source.picture import Picture, animated_formats, is_heif, pillow, read_picture
 from vidrase.source.spool import Spool
 
 Note = Callable[[str], None]
@@ -33,16 +33,21 @@ def looks_like_image(head: bytes) -> bool:
         return True
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \n\r\t#":
         return True
-    return is_heif(head) or (head[4:8] == b"ftyp" and head[8:12] == b"avif")
+    return is_heif(head) or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"))
 
 
-def moves(path: Path) -> bool:
-    """True when the file holds an animation that FFmpeg plays: GIF or APNG of several frames."""
+def loops(path: Path) -> int | None:
+    """How often the animation in `path` (GIF, PNG, WebP or AVIF) is shown, 0 for ever; None: a still, or no picture."""
     try:
-        with pillow(str(path)), Image.open(path, formats=("GIF", "PNG")) as image:
-            return bool(getattr(image, "is_animated", False))
+        with pillow(str(path)), Image.open(path, formats=animated_formats()) as image:
+            if not getattr(image, "is_animated", False):
+                return None
+            said = image.info.get("loop")  # Pillow does not tell of AVIF
+            if image.format == "GIF":  # which counts repetitions, the others showings
+                return 1 if said is None else int(said) + bool(said)
+            return int(said or 0)
     except SourceError:
-        return False  # no GIF and no PNG, or one that is reported when it is read
+        return None  # none of these formats, or one that is reported when it is read
 
 
 class ImageSource(Closable):

@@ -165,6 +165,10 @@ class Losses:
             return  # out of order, as frames after a loss may come
         self._last, self._duration = pts, native.duration or 0
 
+    def stop(self) -> None:
+        """Nothing more is read: what the decoder still holds is no loss."""
+        self._fed.clear()
+
     # what it comes to
 
     def damage(self, *, claimed: float | None, exact: bool) -> Damage:

@@ -106,6 +106,11 @@ def _known_formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]  # AVIF came with Pillow 11.3
 
 
+def animated_formats() -> list[str]:
+    """Pillow's names of the formats that may hold an animation."""
+    return [name for name in ("GIF", "PNG", "WEBP", "AVIF") if name in _known_formats()]
+
+
 def read_picture(path: Path, *, name: str | None = None) -> Picture:
     """The image in `path`, pixels as stored.
 
@@ -128,7 +133,7 @@ def read_picture(path: Path, *, name: str | None = None) -> Picture:
             raise UnsupportedSource(
                 f"{shown} has {image.width}x{image.height} pixels; expected at most {MAX_PIXELS // 10**6} million"
             )
-        native = _native(image, data, path.name if name is None else Path(name).name)
+        native = described(image, data, path.name if name is None else Path(name).name)
         turn = orientation_of_exif(image.getexif().get(_EXIF_ORIENTATION))
         notes: list[str] = []
         if native.pictures > 1:
@@ -231,7 +236,8 @@ def _by_ffmpeg(data: bytes, codec: str) -> av.VideoFrame | None:
         return None
 
 
-def _native(image: Image.Image, data: bytes, name: str) -> ImageNative:
+def described(image: Image.Image, data: bytes, name: str) -> ImageNative:
+    """What the file `data` holds besides the samples of `image`, which Pillow opened from it."""
     info: Any = image.info
     kind = "JPEG" if image.format == "MPO" else image.format or ""  # MPO: a JPEG with more behind it
     tables = getattr(image, "quantization", None) or {}

@@ -6,6 +6,7 @@ Invariant: `frame(n)` is the n-th frame that iterating the source gives: same pt
 from __future__ import annotations
 
 import bisect
+import itertools
 from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Iterator
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 from vidrase.closable import Closable
 from vidrase.errors import DecodeError, OptionError
 from vidrase.frames import UPRIGHT, Frame
+from vidrase.source.animation import AnimationSource
 from vidrase.source.folder import FolderSource
 from vidrase.source.images import ImageSource
-from vidrase.source.video import Decoding, VideoSource, decoding_order
+from vidrase.source.video import Decoding, VideoSource, decoding_order, transparent_decoder
 
 Note = Callable[[str], None]
 
@@ -33,7 +35,7 @@ PEEK_TOLERANCE = 12.0  # mean difference of grey levels between decord's frame a
 class RandomAccess(Closable):
     """A clip whose frames can be had in any order. A context manager; closing it closes the source."""
 
-    def __init__(self, source: VideoSource | ImageSource | FolderSource) -> None:
+    def __init__(self, source: VideoSource | ImageSource | FolderSource | AnimationSource) -> None:
         self.info, self._source = source.info, source
 
     @abstractmethod
@@ -60,7 +62,7 @@ class RandomAccess(Closable):
             raise OptionError(f"expected a frame from 0 to {len(self) - 1}, got {index}")
 
 
-def random_access(source: VideoSource | ImageSource | FolderSource, note: Note) -> RandomAccess:
+def random_access(source: VideoSource | ImageSource | FolderSource | AnimationSource, note: Note) -> RandomAccess:
     """`source`, which it takes over, for frames in any order. A video is demuxed once for its times (nothing is decoded)."""
     if isinstance(source, VideoSource):
         try:
@@ -68,7 +70,27 @@ def random_access(source: VideoSource | ImageSource | FolderSource, note: Note) 
         except BaseException:
             source.close()
             raise
-    return _Stills(source)
+    return _Animation(source) if isinstance(source, AnimationSource) else _Stills(source)
+
+
+class _Animation(RandomAccess):
+    """An animated picture: each frame may need all before it, so they are counted from the first."""
+
+    def __init__(self, source: AnimationSource) -> None:
+        super().__init__(source)
+        self._animation = source
+        self._times = array("q", (frame.pts for frame in source))
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def seconds(self, index: int) -> float:
+        self._check(index)
+        return float(self._times[index] * self.info.time_base)
+
+    def frame(self, index: int) -> Frame:
+        self._check(index)
+        return next(itertools.islice(self._animation, index, None))
 
 
 class _Stills(RandomAccess):
@@ -170,7 +192,8 @@ class _Video(RandomAccess):
             decoding.container.seek(key, stream=decoding.stream, backward=True)
         except av.FFmpegError:
             return False
-        self._coming = decoding.container.decode(decoding.stream)
+        decoder = transparent_decoder(decoding.stream)
+        self._coming = _decoded(decoding, decoder) if decoder else decoding.container.decode(decoding.stream)
         return True
 
     def _until(self, wanted: int, index: int) -> Frame | None:
@@ -238,6 +261,11 @@ class _Video(RandomAccess):
             self._decoding = None
         self._held = self._decord = None
         super().close()
+
+
+def _decoded(decoding: Decoding, decoder: av.VideoCodecContext) -> Iterator[av.VideoFrame]:
+    for packet in decoding.container.demux(decoding.stream):
+        yield from decoder.decode(packet)
 
 
 def _decord_reader(path: str, times: array[int], tick: float) -> Any:

@@ -11,11 +11,12 @@ import itertools
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import av
 
 from vidrase.addresses import options_for
-from vidrase.avplanes import layout_of, read_planes
+from vidrase.avplanes import layout_of, read_planes, readable_like
 from vidrase.avtracks import moving
 from vidrase.closable import Closable
 from vidrase.errors import DecodeError, SourceError, SourceNotFound, UnsupportedSource
@@ -31,6 +32,7 @@ OPEN_SECONDS = 20.0  # a server that has not answered by then will not
 READ_SECONDS = 30.0  # longest silence in the middle of a stream
 EXACT = frozenset({"mov", "mp4", "avi", "matroska", "webm"})  # their headers say how long a track is, to the frame
 TEXT_DEMUXERS = frozenset({"tty", "bin", "xbin", "idf", "adf"})  # FFmpeg would draw a text file as video
+_READS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # the transparency lies beside each packet
 LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "srt", "tcp"})
 
 
@@ -48,8 +50,9 @@ class VideoSource(Closable):
         spool: Spool | None = None,
         strict: bool = False,
         references: bool = False,
+        loops: int | None = None,
     ) -> None:
-        """Open `where` and decode its first frame. `path` None: a URL. `spool` is removed on `close`.
+        """Open `where` and decode its first frame. `path` None: a URL. `spool` is removed on `close`. `loops`: for the info.
 
         strict: raise DecodeError at the end of a reading that found something missing.
         Raises SourceNotFound, UnsupportedSource or DecodeError.
@@ -70,9 +73,9 @@ class VideoSource(Closable):
                 codec = codec_name(self._pending.stream)
                 raise UnsupportedSource(f"{shown} holds no frame that can be decoded (codec {codec})")
             self._claimed = claimed_seconds(self._pending.container, self._pending.stream)
-            self.info = describe(self._pending.container, self._pending.stream, first, path, shown, rereadable=not live)
+            info = describe(self._pending.container, self._pending.stream, first, path, shown, rereadable=not live)
+            self.info = replace(info, references=references, loops=loops)
             self._pending.losses.step = self._step()
-            self.info = replace(self.info, references=references)
         except BaseException:
             self._pending.close()
             raise
@@ -87,36 +90,55 @@ class VideoSource(Closable):
         if decoded is None:
             decoded = self.decoding()
         timeline = Timeline(self.info.time_base, self.info.frame_rate)
+        start: int | None = None
+        claimed = self._claimed
         try:
             for index, native in enumerate(decoded):
-                frame = self.frame(native, index, timeline.place(native.pts, native.dts))
+                pts = timeline.place(native.pts, native.dts)
+                start = pts if start is None else start
+                if (other := self._other_kind(native)) is not None:
+                    self._tell_change(other, index, float((pts - start) * self.info.time_base))
+                    decoded.losses.stop()
+                    claimed = None
+                    break
+                frame = self.frame(native, index, pts)
                 del native
                 yield frame
                 del frame
             if not self._closed:  # else it stopped because it was made to
                 timeline.report(self._note)
-                self._tell_losses(decoded)
+                self._tell_losses(decoded, claimed)
         finally:
             decoded.close()
 
     def frame(self, native: av.VideoFrame, index: int, pts: int) -> Frame:
         """A frame of the decoder as ours. Raises DecodeError when its size or pixel format is not the first one's."""
         info = self.info
-        if (native.height, native.width) != (info.height, info.width):
-            raise DecodeError(
-                f"frame {index} of {self._shown} is {native.width}x{native.height}, the ones before {info.width}x{info.height};"
-                " expected one size, so cut or scale the parts first"
-            )
+        if (other := self._other_kind(native)) is not None:
+            raise DecodeError(f"frame {index} of {self._shown} is not like the ones before: {other}")
         shown = readable_frame(native, self._shown)
         layout = layout_of(shown)
-        if layout.name != self.info.layout.name:
-            raise DecodeError(
-                f"frame {index} of {self._shown} is {layout.name}, the ones before {self.info.layout.name};"
-                " expected one pixel format, so convert the parts first"
-            )
         shown.pts, shown.time_base = pts, info.time_base
         planes, duration = read_planes(shown), native.duration or 0
         return Frame(planes, layout, index, pts, info.time_base, duration, info.orientation, native=shown)
+
+    def _other_kind(self, native: av.VideoFrame) -> str | None:
+        """What is no longer as in the first frame, in words; None: size and pixel format are the same."""
+        info = self.info
+        if (native.height, native.width) != (info.height, info.width):
+            return f"from {info.width}x{info.height} to {native.width}x{native.height}"
+        name = readable_like(native.format.name)[0]
+        return f"from {info.layout.name} to {name}" if name != info.layout.name else None
+
+    def _tell_change(self, other: str, index: int, at: float) -> None:
+        """One result has one size: what comes before is whole, and the rest is named instead of scaled."""
+        text = f"{self._shown} changes {other} at {at:.2f} s (frame {index})"
+        if self._strict:
+            raise DecodeError(f"{text}; without --strict the frames before are used")
+        self._note(
+            f"{text}: the frames before are done, the rest is left out;"
+            f" cut the file there (ffmpeg -ss {at:.2f} -i FILE -c copy REST.mkv) and give the rest as a clip of its own"
+        )
 
     def _decode(
         self, container: av.container.InputContainer, stream: av.VideoStream, losses: Losses
@@ -124,6 +146,7 @@ class VideoSource(Closable):
         """Frames as the decoder gives them; damaged packets are left out and counted, a broken file ends early."""
         stream.thread_type = "AUTO"
         stream.thread_count = self._threads or 0
+        decoder = transparent_decoder(stream) or stream
         waiting: list[int] | None = [] if decoding_order(container, stream) else None
         packets = container.demux()  # of all tracks: what is missing of the sound says where pictures are missing
         ended = False
@@ -137,7 +160,7 @@ class VideoSource(Closable):
             if waiting is not None and packet is not None and packet.pts is not None:
                 heapq.heappush(waiting, packet.pts)
             try:
-                frames = stream.decode(packet)
+                frames = decoder.decode(packet)
             except (EOFError, av.FFmpegError) as error:
                 if getattr(error, "errno", None) == errno.ENOMEM:
                     raise MemoryError(f"a frame of {self._shown} does not fit into memory") from error
@@ -163,9 +186,9 @@ class VideoSource(Closable):
             losses.broken = reason(error)
             return None
 
-    def _tell_losses(self, decoded: Decoding) -> None:
+    def _tell_losses(self, decoded: Decoding, claimed: float | None) -> None:
         exact = bool(EXACT & set(decoded.container.format.name.split(",")))
-        self.damage = decoded.losses.damage(claimed=self._claimed, exact=exact)
+        self.damage = decoded.losses.damage(claimed=claimed, exact=exact)
         if not self.damage:
             return
         text = f"{self._shown} is damaged: {self.damage.text()}"
@@ -241,6 +264,20 @@ def decoding_order(container: av.container.InputContainer, stream: av.VideoStrea
     The k-th frame is then shown at the k-th time, whatever packet it came in.
     """
     return container.format.name == "avi" and bool(stream.codec_context.reorder_depth)
+
+
+def transparent_decoder(stream: av.VideoStream) -> av.VideoCodecContext | None:
+    """A decoder that reads the transparency of VP8 and VP9, which FFmpeg's own leave out.
+
+    None where the stream says nothing of any, or where this FFmpeg has no libvpx.
+    """
+    name = _READS_ALPHA.get(stream.codec_context.name)
+    if name is None or stream.metadata.get("alpha_mode") != "1":
+        return None
+    try:
+        return cast(av.VideoCodecContext, av.CodecContext.create(name, "r"))
+    except (av.FFmpegError, ValueError):
+        return None
 
 
 def pick_stream(container: av.container.InputContainer, shown: str) -> av.VideoStream:
