@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import math
 from collections.abc import Callable
@@ -92,6 +93,9 @@ class VideoSink:
             options["mpegts_copyts"] = "1"
         if choice.muxer not in _FROM_ZERO:
             options["avoid_negative_ts"] = "disabled"
+        if choice.encoder == "libx265":
+            # all its encoders in a process must have one block size, and PyAV closes an earlier one only when it is collected
+            gc.collect()
         with self._explained():
             self._rehearse(options)
             name, form = file_url(self._part.path), choice.muxer
