@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import io
 import math
 from collections.abc import Callable
@@ -93,11 +92,11 @@ class VideoSink:
             options["mpegts_copyts"] = "1"
         if choice.muxer not in _FROM_ZERO:
             options["avoid_negative_ts"] = "disabled"
-        if choice.encoder == "libx265":
-            # all its encoders in a process must have one block size, and PyAV closes an earlier one only when it is collected
-            gc.collect()
         with self._explained():
-            self._rehearse(options)
+            if (
+                choice.encoder != "libx265"
+            ):  # it fails at random where one process opens it twice: its state is the process's
+                self._rehearse(options)
             name, form = file_url(self._part.path), choice.muxer
             if must_detour(info, choice.muxer):
                 (name, form), options = detour(choice.muxer, self._part.path, options), {}
