@@ -19,7 +19,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"bench", "train"},
     {"eraser", "session", "live"},
     {"engine"},
-    {"passes", "byproducts"},
+    {"passes", "choice", "byproducts"},
     {"run", "protected"},
     {
         "source",

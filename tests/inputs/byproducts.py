@@ -200,7 +200,7 @@ CASES = [
     Case(
         "pick: --sheets where something is",
         ["pick", "in.mp4", "--sheets", "s"],
-        there("s/things.png"),
+        there("s/objects.png"),
         code=2,
         says="exists already",
     ),

@@ -77,7 +77,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def run(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """Build, run and judge `case` in the empty `folder`."""
+    """Build, run and evaluate `case` in the empty `folder`."""
     furnish(folder)
     case.build(folder)
     monkeypatch.chdir(folder)
