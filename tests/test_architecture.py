@@ -107,5 +107,11 @@ def test_importing_vidrase_is_light() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_the_engine_loads_no_torch_by_itself() -> None:
+    # with masks alone it is loaded once something has to be invented, or never
+    code = "import sys, vidrase.engine; assert not {'torch', 'ultralytics'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_public_names() -> None:
     assert all(getattr(vidrase, name) is not None for name in vidrase.__all__)

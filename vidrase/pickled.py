@@ -8,6 +8,7 @@ and every other name is refused. torch's own `weights_only` had a hole up to 2.5
 from __future__ import annotations
 
 import math
+import io
 import pickle
 import tarfile
 import zipfile
@@ -126,8 +127,8 @@ def read_pickled(path: Path) -> object:
             found = [name for name in names if name.endswith("/data.pkl")]
             if len(found) != 1 or archive.getinfo(found[0]).file_size > LARGEST_PICKLE:
                 raise WeightsCorrupt(f"{path} is no weights file (.pt of torch.save); fetch it again")
-            with archive.open(found[0]) as stream:
-                return _Reader(stream, archive, found[0].removesuffix("data.pkl"), path).load()
+            stream = io.BytesIO(archive.read(found[0]))  # the reader asks for single bytes
+            return _Reader(stream, archive, found[0].removesuffix("data.pkl"), path).load()
     except ModelError:
         raise
     except _ERRORS as error:

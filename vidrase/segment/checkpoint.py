@@ -32,8 +32,13 @@ def load_network(path: Path) -> nn.Module:
     import_ultralytics()
     if not path.is_file():
         raise WeightsMissing(f"no weights at {path}; see `vidrase models` for those that are known")
-    network = load_embedded(path) if path.suffix == ".safetensors" else _network_of(read_pickled(path), path)
-    return _ready(network, path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a thousand tiny steps: threads would only wait for each other
+    try:
+        network = load_embedded(path) if path.suffix == ".safetensors" else _network_of(read_pickled(path), path)
+        return _ready(network, path)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _network_of(held: object, path: Path) -> nn.Module:

@@ -16,7 +16,6 @@ from types import ModuleType
 
 import cv2
 import numpy as np
-import torch
 
 from vidrase.errors import DependencyError
 from vidrase.weights.places import cache_dir
@@ -40,6 +39,8 @@ def import_ultralytics() -> ModuleType:
         "ultralytics" in sys.modules
     ):  # the user's own import: its settings are the user's choice, events are not ours to send
         return _without_events(sys.modules["ultralytics"])
+    import torch  # not at the top: runs with masks alone import this module, and torch takes seconds
+
     wanted = {**_ENVIRONMENT, "YOLO_CONFIG_DIR": str(_settings_dir())}
     wanted["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(torch.get_num_threads())
     saving, loading = torch.save, torch.load
