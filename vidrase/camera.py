@@ -24,15 +24,17 @@ class CameraMotion:
 
     def flow(self, y: int, x: int, height: int, width: int) -> NDArray[np.float32]:
         """The motion as flow float32 [height, width, 2] px of the region whose top left pixel is (y, x)."""
-        columns, rows = np.meshgrid(
-            np.arange(x, x + width, dtype=np.float64), np.arange(y, y + height, dtype=np.float64)
-        )
+        columns, rows = np.arange(x, x + width, dtype=np.float64), np.arange(y, y + height, dtype=np.float64)[:, None]
         h = self.homography
-        w = h[2, 0] * columns + h[2, 1] * rows + h[2, 2]
-        w = np.where(np.abs(w) < 1e-6, 1e-6, w)
+        w = h[2, 0] * columns + (h[2, 1] * rows + h[2, 2])
+        scale = (1 / np.where(np.abs(w) < 1e-6, 1e-6, w)).astype(np.float32)
         out = np.empty((height, width, 2), np.float32)
-        out[..., 0] = (h[0, 0] * columns + h[0, 1] * rows + h[0, 2]) / w - columns
-        out[..., 1] = (h[1, 0] * columns + h[1, 1] * rows + h[1, 2]) / w - rows
+        # The displacement (h x) / w - x over one denominator: sums of one row and one column, small enough for single precision.
+        for k, (own, along, across) in enumerate(((columns, columns, rows), (rows, rows, columns))):
+            single = (h[k, k] - h[2, 2] - h[2, k] * own) * along + h[k, 2]
+            moved = single.astype(np.float32) + (h[k, 1 - k] * across).astype(np.float32)
+            moved -= own.astype(np.float32) * (h[2, 1 - k] * across).astype(np.float32)
+            np.multiply(moved, scale, out=out[..., k])
         return out
 
     def points(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

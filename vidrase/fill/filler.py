@@ -34,6 +34,9 @@ MAX_PLANE_BYTES = 512 << 20
 FUTURE_INTERVAL = (
     15  # frames between two flow completions from the future; each completes the flow of every frame ahead
 )
+SETTLED_AFTER = 12
+"""Frames: a flow that was completed with so many following ones known is not completed again. `CONFIDENCE_DECAY` leaves the
+thirteenth a weight of 0.002."""
 MAX_FLOW_BYTES = 256 << 20
 """Bytes of flow that the window may hold. Above it the window shrinks (holes as large as the frame)."""
 REGROW_SHARE = 0.8
@@ -84,6 +87,7 @@ class Filler:
         self._pushed = self._popped = 0
         self._max_reach = self._reach = window_radius(options)
         self._future_done = -1  # shot whose flow was last completed from the future
+        self._settled = 0  # frames below this number know all of the future that matters to them
         self._plate_fill: PlateFill | None = None
         self._dynamic_texture: DynamicTexture | None = None
         self._self_check = SelfCheck()
@@ -196,6 +200,7 @@ class Filler:
         result = here.frame if here.unchanged else self._fill(here)
         self._popped += 1
         if here.flow_pair is not None:
+            here.flow_pair.completed_forward()
             here.flow_pair.measured_forward = None  # only flow ahead of the popped frame is completed from the future
         for number in [n for n in self._frames if n < self._popped - self._reach]:
             del self._frames[number]
@@ -211,9 +216,11 @@ class Filler:
         assert here.hole is not None
         assert self._grid is not None
         if self._reach and (here.nth % FUTURE_INTERVAL == 0 or self._future_done != here.shot):
-            ahead = (self._frames[number] for number in range(self._popped, self._pushed))
+            if self._future_done != here.shot:
+                self._settled = 0
+            ahead = (self._frames[number] for number in range(max(self._popped, self._settled), self._pushed))
             complete_from_future([window_frame for window_frame in ahead if window_frame.shot == here.shot])
-            self._future_done = here.shot
+            self._future_done, self._settled = here.shot, self._pushed - SETTLED_AFTER
         plate = plate_of(self._analysis, self._options, here.frame)
         if plate is not None:
             holes = here.plane_holes

@@ -104,8 +104,9 @@ class FlowPair:
     """None once the frame has left the window: it is not completed again."""
     backward: CompletedFlow
     """From the next frame to this one. Hidden points move as they did before they were covered."""
-    forward: CompletedFlow
-    """From this frame to the next. Hidden points move as they do after they are uncovered, once that is known."""
+    forward: CompletedFlow | None
+    """From this frame to the next. Hidden points move as they do after they are uncovered, once that is known; None: not
+    completed yet, see `completed_forward`."""
     camera: CameraMotion
     """The camera's motion from this frame to the next."""
 
@@ -113,12 +114,21 @@ class FlowPair:
     def nbytes(self) -> int:
         """Memory held."""
         return (
-            self.backward.nbytes + self.forward.nbytes + (self.measured_forward.nbytes if self.measured_forward else 0)
+            self.backward.nbytes
+            + (self.forward.nbytes if self.forward is not None else 0)
+            + (self.measured_forward.nbytes if self.measured_forward is not None else 0)
         )
 
     def flow(self, step: int, x: NDArray[np.float32], y: NDArray[np.float32]) -> Flow:
         """Flow [N, 2] px at the points (x, y). step: +1 to the next frame, -1 from the next frame to this one."""
-        return (self.forward if step > 0 else self.backward).at(x, y)
+        return (self.completed_forward() if step > 0 else self.backward).at(x, y)
+
+    def completed_forward(self) -> CompletedFlow:
+        """`forward`; completed without knowing the future if that has not been done."""
+        if self.forward is None:
+            assert self.measured_forward is not None
+            self.forward = complete_flow(self.measured_forward, None).without_prior()
+        return self.forward
 
 
 def dilate(area: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:

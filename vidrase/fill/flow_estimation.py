@@ -81,9 +81,7 @@ class FlowEstimator:
         )
         if previous is not None:
             previous.backward = previous.backward.without_prior()
-        return FlowPair(
-            measured_forward, completed_backward, complete_flow(measured_forward, None).without_prior(), camera
-        )
+        return FlowPair(measured_forward, completed_backward, None, camera)
 
     def register(self, here: WindowFrame, other: WindowFrame) -> Registration:
         """Register `other` to `here`: the camera's motion and the flow between them."""
@@ -200,17 +198,14 @@ class FlowEstimator:
 
 def complete_from_future(frames: Sequence[WindowFrame]) -> None:
     """Complete the forward flow of consecutive frames, last one first: points uncovered later tell how they move while hidden."""
-    later: FlowPair | None = None
+    later: CompletedFlow | None = None
     for frame in reversed(frames):
         pair = frame.flow_pair
-        if pair is not None and pair.measured_forward is not None:
-            prior = later.forward if later is not None and rules.enabled("flow.prior_future") else None
-            pair.forward = complete_flow(pair.measured_forward, prior)
-        if later is not None:
-            later.forward = later.forward.without_prior()
-        later = pair
-    if later is not None:
-        later.forward = later.forward.without_prior()
+        if pair is None or pair.measured_forward is None:
+            later = None
+            continue
+        completed = complete_flow(pair.measured_forward, later if rules.enabled("flow.prior_future") else None)
+        later, pair.forward = completed, completed.without_prior()
 
 
 def _warp_map(camera: CameraMotion, origin: tuple[int, int], shape: tuple[int, int]) -> tuple[Map, Map]:
