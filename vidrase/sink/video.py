@@ -59,7 +59,7 @@ class VideoSink:
         for text in self._choice.notes:
             note(text)
         self.encoder = str(self._choice)
-        self._part = Part(to)
+        self._part = Part(to, overwrite=options.overwrite)
         self._result: av.container.OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._remux: Remux | None = None
