@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vidrase.bench.case import Case
 from vidrase.bench.completion import completion_cases, spread
+from vidrase.bench.evaluation import Evaluation
 from vidrase.bench.folders import chosen, data_root
-from vidrase.bench.judge import Judge
 from vidrase.bench.peers import Peer, ours, peers
 from vidrase.bench.scenes import synthetic_cases
 from vidrase.errors import VidraseError
@@ -39,9 +39,9 @@ def main() -> None:
     sums: dict[str, list[dict[str, float]]] = {}
     for ref in spread([ref for ref in refs if ref.name in names], given.most):
         case = ref.build()
-        judge = Judge(case)
+        evaluate = Evaluation(case)
         for rival in rivals:
-            numbers = _run(rival, case, judge)
+            numbers = _run(rival, case, evaluate)
             sums.setdefault(rival.name, []).append(numbers)
             _row(case.name, rival, numbers)
     for rival in rivals:
@@ -49,11 +49,11 @@ def main() -> None:
         _row("MEAN", rival, {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]})
 
 
-def _run(rival: Peer, case: Case, judge: Judge) -> dict[str, float]:
+def _run(rival: Peer, case: Case, evaluate: Evaluation) -> dict[str, float]:
     begun = time.perf_counter()
     filled = rival.complete(case.shown, case.holes)
     seconds = time.perf_counter() - begun
-    return {**judge(filled), "ms_per_frame": 1000 * seconds / len(case.shown)}
+    return {**evaluate(filled), "ms_per_frame": 1000 * seconds / len(case.shown)}
 
 
 def _row(name: str, rival: Peer, numbers: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""What is judged: cases from folders and from nothing, and one clear line where a folder does not fit."""
+"""What is evaluated: cases from folders and from nothing, and one clear line where a folder does not fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""End to end: files for the tools, what is judged in an output file, and children that fail."""
+"""End to end: files for the tools, what is evaluated in an output file, and children that fail."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from synth import clip
 
 from vidrase.bench.child import measure
 from vidrase.bench.clipfile import read_luma_frames, read_rgb_frames, write_clip, write_masks
-from vidrase.bench.judge import INVISIBLE
+from vidrase.bench.evaluation import INVISIBLE
 from vidrase.bench.pasted import Removal
-from vidrase.bench.removal import judge_removal, psnr_outside, run_removal, streams_equal
+from vidrase.bench.removal import evaluate_removal, psnr_outside, run_removal, streams_equal
 from vidrase.bench.results import Results
 from vidrase.bench.spawn import ChildFailed, measured
 from vidrase.errors import SourceError
@@ -79,17 +79,17 @@ def test_sound_and_times_are_compared(tmp_path: Path) -> None:
 
 def test_what_is_left_over_is_seen() -> None:
     case = removal()
-    nothing = judge_removal(case, list(case.given), list(case.given))
+    nothing = evaluate_removal(case, list(case.given), list(case.given))
     assert nothing["leftover"] == pytest.approx(1.0)
-    right = judge_removal(case, list(case.given), list(case.truth))
+    right = evaluate_removal(case, list(case.given), list(case.truth))
     assert right["leftover"] == 0.0
     assert right["psnr"] == INVISIBLE
     half = [
         np.where(np.arange(t.shape[1])[None, :, None] % 2 == 0, g, t)
         for g, t in zip(case.given, case.truth, strict=True)
     ]
-    assert judge_removal(case, list(case.given), half)["leftover"] == pytest.approx(0.5, abs=0.05)
-    assert judge_removal(case, list(case.given), list(case.truth[:-1])) == {"frames_missing": 1.0}
+    assert evaluate_removal(case, list(case.given), half)["leftover"] == pytest.approx(0.5, abs=0.05)
+    assert evaluate_removal(case, list(case.given), list(case.truth[:-1])) == {"frames_missing": 1.0}
 
 
 def test_outside_is_luma_as_stored(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The others: they fill the hole and nothing else, and the judge tells good from bad."""
+"""The others: they fill the hole and nothing else, and the evaluation tells good from bad."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from synth import clip
 
 from vidrase.bench.case import Case, CaseRef, blanked
 from vidrase.bench.chain import NaiveChain
-from vidrase.bench.judge import INVISIBLE, MEASURES, Judge
+from vidrase.bench.evaluation import INVISIBLE, MEASURES, Evaluation
 from vidrase.bench.logo import Delogo, LogoFilter, RemoveLogo
 from vidrase.bench.peers import Biharmonic, OpenCv, Peer, missing, peers
 from vidrase.bench.perceptual import load_lpips
@@ -46,14 +46,14 @@ def test_biharmonic_fills_a_still() -> None:
     given = case(1)
     (filled,) = Biharmonic().complete(given.shown, given.holes)
     assert (filled[~given.holes[0]] == given.shown[0][~given.holes[0]]).all()
-    assert Judge(given)([filled])["psnr"] > 12
+    assert Evaluation(given)([filled])["psnr"] > 12
 
 
 def test_the_chain_finds_what_is_seen_at_another_time() -> None:
     given = case()
-    judge = Judge(given)
-    chain = judge(NaiveChain(5).complete(given.shown, given.holes))
-    telea = judge(OpenCv("telea", cv2.INPAINT_TELEA).complete(given.shown, given.holes))
+    evaluate = Evaluation(given)
+    chain = evaluate(NaiveChain(5).complete(given.shown, given.holes))
+    telea = evaluate(OpenCv("telea", cv2.INPAINT_TELEA).complete(given.shown, given.holes))
     assert chain["psnr"] > 26
     assert chain["psnr"] > telea["psnr"] + 5
     assert chain["flicker"] < telea["flicker"]
@@ -70,8 +70,8 @@ def test_the_chain_takes_the_frame_where_no_hole_is_and_where_all_is_hole() -> N
 
 def test_the_judge_knows_the_truth_and_every_kind_of_fault() -> None:
     given = case()
-    judge = Judge(given)
-    right = judge(given.truth)
+    evaluate = Evaluation(given)
+    right = evaluate(given.truth)
     assert right["psnr"] == INVISIBLE
     assert right["flicker"] == pytest.approx(1.0)
     assert right["seam"] == pytest.approx(1.0)
@@ -82,7 +82,7 @@ def test_the_judge_knows_the_truth_and_every_kind_of_fault() -> None:
         frames = [truth.copy() for truth in given.truth]
         for t, (frame, hole) in enumerate(zip(frames, given.holes, strict=True)):
             change(frame, hole, t)  # type: ignore[operator]
-        return judge(frames)
+        return evaluate(frames)
 
     def flat(frame: np.ndarray, hole: np.ndarray, t: int) -> None:
         frame[hole] = frame[hole].mean(0)
@@ -97,7 +97,7 @@ def test_the_judge_knows_the_truth_and_every_kind_of_fault() -> None:
     assert spoiled(restless)["flicker"] > 2
     assert spoiled(restless)["seam"] > 2
     assert spoiled(outside)["changed_outside"] == len(given.truth)
-    assert judge(given.truth[:-1]) == {"frames_missing": 1.0}
+    assert evaluate(given.truth[:-1]) == {"frames_missing": 1.0}
 
 
 def test_one_broken_method_does_not_end_the_run() -> None:

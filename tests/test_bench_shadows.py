@@ -1,4 +1,4 @@
-"""The shadow benchmark: composited shadows have an exact truth, and the judge tells a shadow that went from ground that went."""
+"""The shadow benchmark: composited shadows have an exact truth, and the evaluation tells a removed shadow from removed ground."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from synth import texture
 
 from vidrase.bench.clipfile import write_clip
-from vidrase.bench.compare import DIRECTION, LEAST
+from vidrase.bench.compare import DIRECTION, SMALLEST_CHANGE
 from vidrase.bench.completion import spread
-from vidrase.bench.judge import INVISIBLE
+from vidrase.bench.evaluation import INVISIBLE
 from vidrase.bench.pasted import Removal, pasted
 from vidrase.bench.results import Results, Row
 from vidrase.bench.sample import sample_folder, sample_removal
@@ -22,7 +22,7 @@ from vidrase.bench.shadows import (
     SHADOW_MEASURES,
     Staged,
     StageModels,
-    judge_shadow_stage,
+    evaluate_shadow_stage,
     run_shadow_stage,
     shadow_cases,
     shadow_numbers,
@@ -147,11 +147,11 @@ def test_an_output_is_judged_where_the_shadow_was_and_where_none_was() -> None:
 
 def test_the_stage_alone_finds_a_hard_shadow_before_a_still_camera() -> None:
     case = walker("hard", 20, noise=1.0)
-    numbers = judge_shadow_stage(case, filling=False)
+    numbers = evaluate_shadow_stage(case, filling=False)
     assert numbers["shadow_recall"] > 0.3
     assert numbers["false_share"] < 0.05
     assert "shadow_psnr" not in numbers
-    without = judge_shadow_stage(case, StageModels(FillOptions(shadows=False)), filling=False)
+    without = evaluate_shadow_stage(case, StageModels(FillOptions(shadows=False)), filling=False)
     assert without["shadow_recall"] == without["false_share"] == 0.0
     done = shadow_stage(walker("none", 20, noise=1.0), filling=False)
     assert all((mask <= hole).all() for mask, hole in zip(done.masks, done.holes, strict=True))
@@ -232,4 +232,4 @@ def test_shadows_left_and_ground_taken_are_named() -> None:
         assert words in text
     known = {name for name, (_, _, direction) in SHADOW_MEASURES.items() if direction}
     assert known <= set(DIRECTION)
-    assert known - {"ms_per_frame", "cpu_ms_per_frame"} <= set(LEAST)
+    assert known - {"ms_per_frame", "cpu_ms_per_frame"} <= set(SMALLEST_CHANGE)

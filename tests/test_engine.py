@@ -127,8 +127,10 @@ def test_the_hole_that_is_saved_counted_and_shown_has_the_shadow_in_it(
     made, shares = models(fakes.FakeSegmenter(masks)), {}
     for shadow in (False, True):
         options = options_from({"remove": "person", "shadows": shadow, "quality": "fast"})
-        wishes = engine.Wishes(masks=tmp_path / f"masks-{shadow}", sheet=tmp_path / f"sheet-{shadow}.png")
-        report = engine.erase(tmp_path / "in.mp4", tmp_path / f"{shadow}.mp4", options, models=made, wishes=wishes)
+        by_products = engine.ByProducts(masks=tmp_path / f"masks-{shadow}", sheet=tmp_path / f"sheet-{shadow}.png")
+        report = engine.erase(
+            tmp_path / "in.mp4", tmp_path / f"{shadow}.mp4", options, models=made, by_products=by_products
+        )
         saved = [cv2.imread(str(p), 0) > 127 for p in sorted((tmp_path / f"masks-{shadow}").iterdir())]
         covered = float(np.mean([mask[s].mean() for mask, s in zip(saved[6:18], shadows[6:18], strict=True)]))
         assert covered > 0.4 if shadow else covered < 0.2
@@ -224,10 +226,10 @@ def test_an_error_anywhere_reaches_the_caller(
         monkeypatch.setattr("vidrase.fill.Filler.push", broken)
     elif stage == "sink":
         monkeypatch.setattr("vidrase.sink.video.VideoSink.write", broken)
-    wishes = engine.Wishes(progress=broken if stage == "progress" else None)
+    by_products = engine.ByProducts(progress=broken if stage == "progress" else None)
     before = sorted(tmp_path.iterdir())
     with pytest.raises((RuntimeError, VidraseError)):
-        engine.erase(where, tmp_path / "out.mp4", options_from({"mask": masks}), models=made, wishes=wishes)
+        engine.erase(where, tmp_path / "out.mp4", options_from({"mask": masks}), models=made, by_products=by_products)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -289,11 +291,11 @@ def test_ten_bit_422_keeps_its_format(tmp_path: Path) -> None:
     assert all(np.array_equal(a.planes[0][outside], b.planes[0][outside]) for a, b in zip(before, after, strict=True))
 
 
-def test_frames_far_from_the_wanted_times_count_as_not_searched() -> None:
+def test_frames_far_from_the_requested_times_count_as_not_searched() -> None:
     # nobody asks where the thing is there; it must not be taken for background
     frames = synth.as_frames([synth.texture(24, 32)] * 100)
     select = SelectOptions(times=((2.0, 2.4),))
     run = SimpleNamespace(options=Options(select=select))
-    found = list(passes._wanted(map(HoleFrame, frames), [], run, ((1.0, 3.4),)))  # type: ignore[arg-type]
+    found = list(passes.limited_to_request(map(HoleFrame, frames), [], run, ((1.0, 3.4),)))  # type: ignore[arg-type]
     assert [f.frame.index for f in found if f.searched] == list(range(25, 85))
     assert [f.frame.index for f in found if not f.passes] == list(range(50, 60))

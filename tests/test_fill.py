@@ -65,7 +65,7 @@ def _with_holes(frames: list[Frame], masks: list[NDArray[np.bool_]]) -> list[Hol
     return [HoleFrame(frame, Hole.of(mask, _grown(mask))) for frame, mask in zip(frames, masks, strict=True)]
 
 
-def _surveyed(frames: list[Frame], masks: list[NDArray[np.bool_]]) -> ShotAnalysis:
+def _analysed(frames: list[Frame], masks: list[NDArray[np.bool_]]) -> ShotAnalysis:
     builder = ShotAnalyzer()
     for frame, mask in zip(frames, masks, strict=True):
         builder.add(frame, mask)
@@ -123,7 +123,7 @@ def test_frames_that_pass_are_known_but_neither_filled_nor_counted(pan: tuple[fl
     frames = as_frames(shown)
     holes = [replace(found, passes=not 6 <= t < 14) for t, found in enumerate(_with_holes(frames, masks))]
     stats = FillStats()
-    result = list(_run(holes, analysis=_surveyed(frames, masks), stats=stats))
+    result = list(_run(holes, analysis=_analysed(frames, masks), stats=stats))
     assert [after is before for before, after in zip(frames, result, strict=True)] == [f.passes for f in holes]
     assert stats.copied + stats.invented == sum(int(f.hole.area.sum()) for f in holes if f.hole and not f.passes)
     assert set(stats.doubtful) <= set(range(6, 14))
@@ -149,7 +149,7 @@ def test_a_walker_before_a_texture_vanishes(pan: tuple[float, float], least: flo
     shown, masks, truth = clip(20, 120, 200, pan=pan, step=(0, 7))
     frames, wanted = as_frames(shown), as_frames(truth)
     stats = FillStats()
-    result = list(_run(_with_holes(frames, masks), analysis=_surveyed(frames, masks), stats=stats))
+    result = list(_run(_with_holes(frames, masks), analysis=_analysed(frames, masks), stats=stats))
     assert _psnr(result, wanted, masks) > least
     assert stats.copied > 0.97 * (stats.copied + stats.invented)
 
@@ -179,7 +179,7 @@ def test_nothing_comes_from_the_other_side_of_a_cut() -> None:
     frames = as_frames(grey[:4] + red[4:], PixelLayout("rgb24", "rgb", 8, full_range=True))
     # the hole is there only before the cut: just behind it lies everything that would fill it, in red
     holes = [HoleFrame(f, Hole.of(m) if f.index < 4 else None) for f, m in zip(frames, masks, strict=True)]
-    for analysis in (None, _surveyed(frames, masks)):
+    for analysis in (None, _analysed(frames, masks)):
         result = list(_run(holes, analysis=analysis))
         for frame, mask in zip(result[:4], masks, strict=False):
             assert np.abs(frame.rgb()[mask].astype(int) - 128).max() <= 2
@@ -229,7 +229,7 @@ def test_every_mode_fills(mode: str) -> None:
     shown, masks, truth = clip(12, 96, 160, step=(0, 8))
     frames = as_frames(shown)
     options = FillOptions(mode=mode)  # type: ignore[arg-type]
-    result = list(_run(_with_holes(frames, masks), options, _surveyed(frames, masks)))
+    result = list(_run(_with_holes(frames, masks), options, _analysed(frames, masks)))
     assert _psnr(result, as_frames(truth), masks) > (15 if mode == "image" else 30)
 
 
@@ -263,7 +263,7 @@ def test_a_shadow_goes_with_its_thing_when_asked() -> None:
         shadows.append(shadow)
         shaded.append(np.where(shadow[..., None], (picture * 0.6).astype(np.uint8), picture))
     frames, wanted = as_frames(shaded), as_frames(truth)
-    analysis = _surveyed(frames, masks)
+    analysis = _analysed(frames, masks)
     left = _psnr(list(_run(_with_holes(frames, masks), analysis=analysis)), wanted, shadows)
     gone = _psnr(list(_run(_complete(_with_holes(frames, masks), analysis), analysis=analysis)), wanted, shadows)
     assert left < 20
@@ -278,7 +278,7 @@ def test_a_neighbour_that_was_to_stay_is_no_trace() -> None:
         picture[friend] = (20, 40, 200)
         both.append(picture)
     frames = as_frames(both)
-    analysis = _surveyed(frames, [a | b for a, b in zip(masks, friends, strict=True)])
+    analysis = _analysed(frames, [a | b for a, b in zip(masks, friends, strict=True)])
     stays = [np.roll(friend, 6, 1) & friend for friend in friends]  # clear of the hole's own ring
     without = list(_run(_complete(_with_holes(frames, masks), analysis), analysis=analysis))
     holes = [

@@ -47,7 +47,7 @@ def _walker(frames: int, stop: int = 400, speed: int = 5) -> list[Mask]:
     return masks
 
 
-def _survey(frames: list[Frame], masks: list[Mask]) -> ShotAnalysis:
+def _analysis(frames: list[Frame], masks: list[Mask]) -> ShotAnalysis:
     builder = ShotAnalyzer()
     for frame, mask in zip(frames, masks, strict=True):
         builder.add(frame, mask if mask.any() else None)
@@ -56,7 +56,7 @@ def _survey(frames: list[Frame], masks: list[Mask]) -> ShotAnalysis:
 
 def _filled(shown: list[Rgb], masks: list[Mask], options: FillOptions | None = None) -> list[Rgb]:
     frames = as_frames(shown)
-    analysis = _survey(frames, masks)
+    analysis = _analysis(frames, masks)
     assert analysis.shots[0].plate is not None
     holes = [HoleFrame(frame, Hole.of(mask) if mask.any() else None) for frame, mask in zip(frames, masks, strict=True)]
     return [frame.rgb() for frame in filled(holes, options or FAST, analysis=analysis)]
@@ -117,7 +117,7 @@ def test_nobody_comes_back_into_what_sways() -> None:
 def test_outside_the_hole_nothing_changes() -> None:
     truth, masks = _swaying(40), _walker(40)
     frames = as_frames(_removed(truth, masks))
-    analysis = _survey(frames, masks)
+    analysis = _analysis(frames, masks)
     holes = [HoleFrame(f, Hole.of(m)) for f, m in zip(frames, masks, strict=True)]
     result = filled(holes, analysis=analysis)
     for frame, out, mask in zip(frames, result, masks, strict=True):
@@ -126,7 +126,7 @@ def test_outside_the_hole_nothing_changes() -> None:
 
 def test_where_nothing_moves_no_other_moment_is_asked() -> None:
     frames = as_frames(_swaying(20, 0.0))
-    plate = _survey(frames, [np.zeros(SIZE, bool)] * 20).shots[0].plate
+    plate = _analysis(frames, [np.zeros(SIZE, bool)] * 20).shots[0].plate
     assert plate is not None
     lively = DynamicTexture(plate, 8, load_flow(note=print))
     assert lively.weight is None
@@ -135,15 +135,15 @@ def test_where_nothing_moves_no_other_moment_is_asked() -> None:
 def test_few_frames_are_held() -> None:
     truth, masks = _swaying(120), _walker(120, 235, 12)
     frames = as_frames(_removed(truth, masks))
-    plate = _survey(frames, masks).shots[0].plate
+    plate = _analysis(frames, masks).shots[0].plate
     assert plate is not None
     lively, grid = DynamicTexture(plate, 8, load_flow(note=print)), WorkGrid.of(*SIZE, 360)
     moments = {f.index: WindowFrame.of(f.index, f, Hole.of(m), 0, grid) for f, m in zip(frames, masks, strict=True)}
     shown = []
     for t in range(25, 120):
         moments.pop(t - 24, None)
-        layers = lively.layers(moments[t], plane_holes(Hole.of(masks[t]), frames[t].layout)[0], moments, grid)
+        overlays = lively.overlays(moments[t], plane_holes(Hole.of(masks[t]), frames[t].layout)[0], moments, grid)
         assert len(lively._held) <= BUFFER
-        shown.append(layers[-1].source_frame.number if layers else None)
+        shown.append(overlays[-1].source_frame.number if overlays else None)
     assert None not in shown
     assert all(abs(a - b) == 1 for a, b in pairwise(shown))  # type: ignore[operator]

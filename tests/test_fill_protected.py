@@ -63,7 +63,7 @@ def test_somebody_who_walks_past_the_hole_is_not_laid_into_it() -> None:
         picture[hole] = (200, 0, 0)
     # where he hides behind the hole there is no truth
     apart = [not thing[:, 40:114].any() and not 5 <= t <= 14 for t, thing in enumerate(stays)]
-    judged = [hole & ok for hole, ok in zip(goes, apart, strict=True)]
+    evaluated = [hole & ok for hole, ok in zip(goes, apart, strict=True)]
     known, unknown = (
         shown_through(
             [
@@ -73,8 +73,8 @@ def test_somebody_who_walks_past_the_hole_is_not_laid_into_it() -> None:
         )
         for told in (True, False)
     )
-    assert error(known, truth, judged) > 22
-    assert error(known, truth, judged) > error(unknown, truth, judged) + 2
+    assert error(known, truth, evaluated) > 22
+    assert error(known, truth, evaluated) > error(unknown, truth, evaluated) + 2
 
 
 @pytest.mark.parametrize("step", [2.0, -9.0, 14.0])

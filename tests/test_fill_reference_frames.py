@@ -1,4 +1,4 @@
-"""What is seen only far from its frame in time: taken from the survey's album, in the right place and light."""
+"""What is seen only far from its frame in time: taken from the shot's key frames, at the right position and light."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _lingering(
 def _filled(
     frames: list[Frame], masks: list[NDArray], mode: str = "auto", first: int | None = None
 ) -> tuple[list[Frame], FillStats]:
-    """The `first` frames filled, or all, with a survey of all."""
+    """The `first` frames filled, or all, with a shot analysis of all."""
     builder = ShotAnalyzer()
     for frame, mask in zip(frames, masks, strict=True):
         builder.add(frame, mask)

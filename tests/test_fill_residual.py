@@ -223,9 +223,9 @@ def _part() -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
     return own, thing, shadow
 
 
-def _lit(known: NDArray[np.bool_], judged: NDArray[np.bool_]) -> BackgroundBounds:
+def _lit(known: NDArray[np.bool_], evaluated: NDArray[np.bool_]) -> BackgroundBounds:
     light = np.full((*known.shape, 3), 150, np.float32)
-    return BackgroundBounds(light, light - 20, np.zeros(known.shape, np.float32), known, known, judged)
+    return BackgroundBounds(light, light - 20, np.zeros(known.shape, np.float32), known, known, evaluated)
 
 
 def test_where_the_dark_has_no_end_it_is_no_shadow() -> None:

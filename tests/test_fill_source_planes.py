@@ -49,11 +49,11 @@ def test_crops_know_where_they_lie() -> None:
 
 
 def test_displacements_are_mixed_among_pixels_of_one_source_only() -> None:
-    origins = SourceMap.empty(Box(0, 0, 4, 6))
-    origins.source[:, :3], origins.source[:, 3:] = 1, 2
-    origins.dx[:, :3] = np.arange(3)
-    origins.dx[:, 3:] = 100
+    source_map = SourceMap.empty(Box(0, 0, 4, 6))
+    source_map.source[:, :3], source_map.source[:, 3:] = 1, 2
+    source_map.dx[:, :3] = np.arange(3)
+    source_map.dx[:, 3:] = 100
     x, y = np.array([0.5, 2.4, 2.6, 4.5], np.float32), np.full(4, 1.5, np.float32)
-    source, dx, _ = interpolate(origins, GridPoints.of(origins.box, x, y))
+    source, dx, _ = interpolate(source_map, GridPoints.of(source_map.box, x, y))
     assert source.tolist() == [1, 1, 2, 2]
     assert np.allclose(dx, [0.5, 2, 100, 100])

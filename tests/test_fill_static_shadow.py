@@ -43,7 +43,7 @@ def test_a_dark_patch_at_the_foot_on_even_ground_is_a_shadow() -> None:
 )
 def test_other_patches_are_none(what: str) -> None:
     picture, thing, shadow = _standing(0.9 if what == "pale" else 0.65)
-    judged = shadow if what == "known" else NOWHERE
+    evaluated = shadow if what == "known" else NOWHERE
     if what == "red":
         picture[shadow] = 200, 60, 60
     if what == "striped":
@@ -58,8 +58,8 @@ def test_other_patches_are_none(what: str) -> None:
         picture = np.clip(picture + blades[..., None], 0, 255).astype(np.uint8)
     if what == "below the border":
         picture, thing = picture[:180], thing[:180]
-        judged = judged[:180]
-    assert detect_static_shadow(picture, thing, judged) is None
+        evaluated = evaluated[:180]
+    assert detect_static_shadow(picture, thing, evaluated) is None
 
 
 @pytest.mark.parametrize("bench", [False, True])
@@ -81,7 +81,7 @@ def test_the_shadow_of_what_stands_goes_while_the_camera_passes(bench: bool) -> 
         shadows.append(shadow[part])
     places = [Hole.of(shadow, shadow) if bench else None for shadow in shadows]
     triples = zip(synth.as_frames(frames), things, places, strict=True)
-    clip = [HoleFrame(f, Hole.of(m, m), place=place) for f, m, place in triples]
+    clip = [HoleFrame(f, Hole.of(m, m), scenery=place) for f, m, place in triples]
     for found, shadow in list(zip(_found(clip), shadows, strict=True))[10:]:  # before, it reaches beyond the border
         assert found.hole is not None
         share = found.hole.full_area()[shadow].mean()

@@ -154,7 +154,7 @@ def test_a_box_through_the_whole_engine(tmp_path: Path, clip: tuple[Path, list, 
         tmp_path / "out.mp4",
         options,
         models=models(squares),
-        wishes=engine.Wishes(masks=tmp_path / "m"),
+        by_products=engine.ByProducts(masks=tmp_path / "m"),
         say=said.append,
     )
     assert report.removed == {LABEL: 1}

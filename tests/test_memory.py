@@ -37,7 +37,7 @@ def test_other_errors_are_none_of_memory() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
-@pytest.mark.parametrize(("words", "what"), [("--mask m.png", "a run with masks"), ("--remove person", "looking")])
+@pytest.mark.parametrize(("words", "what"), [("--mask m.png", "a run with masks"), ("--remove person", "detecting")])
 def test_a_limit_that_is_too_low_is_known_before(words: str, what: str) -> None:
     code = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))\n"
     code += f"sys.argv = ['vidrase', 'clip.mp4', *{words.split()!r}]\nfrom vidrase.__main__ import start\nstart()"

@@ -9,7 +9,7 @@ from synth import YUV420, as_frames, texture
 
 from vidrase.colour import PixelLayout, chroma_hole
 from vidrase.frames import Frame
-from vidrase.plate import LEAST, Plate, PlateBuilder, light_offset
+from vidrase.plate import MIN_SLOTS, Plate, PlateBuilder, light_offset
 
 GREY = PixelLayout("gray", "gray", 8, full_range=True)
 SIZE = (60, 80)
@@ -81,7 +81,7 @@ def test_a_few_moments_are_a_plate_and_one_is_none() -> None:
     alone = _plate(frames[:1], [None])
     assert not alone.known[0].any()
     assert alone.noise == (0.0,)
-    assert _plate(frames * LEAST, [None] * 2 * LEAST).noise == (0.0,)
+    assert _plate(frames * MIN_SLOTS, [None] * 2 * MIN_SLOTS).noise == (0.0,)
 
 
 def test_how_much_brighter_one_picture_is() -> None:

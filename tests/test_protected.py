@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from test_fill_residual import _clip, _found
 
 from vidrase import engine
+from vidrase.choice import choose
 from vidrase.errors import SourceError
 from vidrase.flow import load_flow
 from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.inpaint import load_inpainter
 from vidrase.labels import SCENERY, scenery
 from vidrase.options import Rectangle, SelectOptions, options_from
-from vidrase.passes import analysed, choose
+from vidrase.passes import analysed
 from vidrase.protected import protected_beyond, with_protected
 from vidrase.report import Notes
-from vidrase.run import Models, Run, Seen
+from vidrase.run import FirstPass, Models, Run
 from vidrase.select import select
 from vidrase.source import open_source
 from vidrase.summary import TrackSummary
@@ -65,7 +66,7 @@ def test_other_things_stay_but_not_the_place_nor_what_goes_found_twice(
     out = next(iter(with_protected(holes, lambda _: found, selection, SCENERY)))
     assert out.protected_hole is not None
     assert np.array_equal(out.protected_hole.full_area(), stays)
-    assert (out.place is None) == (stays is not FRIEND)
+    assert (out.scenery is None) == (stays is not FRIEND)
     whole = next(
         iter(with_protected(holes, lambda _: found, selection, SCENERY, {4: "boat"}))
     )  # of all frames together
@@ -83,10 +84,10 @@ def test_a_region_keeps_shadows_inside_it_too() -> None:
 def test_what_a_stage_does_not_change_it_hands_on() -> None:
     clip, _ = _clip(0.55)
     place = Hole.of(_box(0, 0, 9, 9))
-    frames = [replace(f, place=place, searched=False, passes=True) for f in clip]
+    frames = [replace(f, scenery=place, searched=False, passes=True) for f in clip]
     out = _found(frames)
     assert any(after.hole is not before.hole for before, after in zip(frames, out, strict=True))
-    assert all(after.place is place and not after.searched and after.passes for after in out)
+    assert all(after.scenery is place and not after.searched and after.passes for after in out)
     nothing = select(SelectOptions(remove=("cat",)), None, NAMES)
     empty = fakes.instances([np.zeros(SIZE, bool)])
     out = list(with_protected(frames, lambda _: empty, nothing))
@@ -148,8 +149,8 @@ def test_a_couch_is_background_until_it_goes(tmp_path: Path, monkeypatch: pytest
 def test_whoever_was_taken_for_furniture_for_a_moment_is_no_background(monkeypatch: pytest.MonkeyPatch) -> None:
     track = TrackSummary(1, "person", 0, 9, 0.0, 1.0, 10, labels=frozenset({"person", "fire hydrant"}))
     store = SimpleNamespace(tracks=lambda: [track])
-    monkeypatch.setattr("vidrase.passes._again", lambda source, run, store, times, place, trails: place)
-    seen = Seen(None, array("d"), store, SCENERY)  # type: ignore[arg-type]
+    monkeypatch.setattr("vidrase.passes.analyse_again", lambda source, run, store, times, scenery, trails: scenery)
+    seen = FirstPass(None, array("d"), store, SCENERY)  # type: ignore[arg-type]
     run = SimpleNamespace(clock=SimpleNamespace(add=lambda *_: None))
     selection = SimpleNamespace(ids=frozenset({1}))
     assert analysed(None, run, seen, selection) == SCENERY - {"fire hydrant"}  # type: ignore[arg-type]

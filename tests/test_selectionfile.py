@@ -41,9 +41,11 @@ def run(
 ) -> Report:
     models = Models(load_flow("dis", note=print), load_inpainter("auto"), segmenter)  # type: ignore[arg-type]
     options = options_from({**choices, "overwrite": True})  # type: ignore[typeddict-item]
-    wishes = engine.Wishes(selection=save)
+    by_products = engine.ByProducts(selection=save)
     to = clip.with_name("o.mp4")
-    return engine.erase(clip, to, options, models=models, wishes=wishes, say=None if said is None else said.append)
+    return engine.erase(
+        clip, to, options, models=models, by_products=by_products, say=None if said is None else said.append
+    )
 
 
 def things(path: Path) -> dict[int, dict]:

@@ -115,8 +115,8 @@ def test_numbers_are_ids_before_coordinates() -> None:
 
 
 def test_overview_and_preview_images(session: Session, tmp_path: Path) -> None:
-    session.overview(tmp_path / "things.png")
-    made = cv2.imread(str(tmp_path / "things.png"))
+    session.overview(tmp_path / "objects.png")
+    made = cv2.imread(str(tmp_path / "objects.png"))
     assert made.shape[1] == 960 + 6
     assert made.shape[0] == 720 + 6 + 180 + 6 + 36 + 6
     assert not session.show(tmp_path / "chosen.png")
@@ -179,14 +179,14 @@ def test_the_loop(talk: Callable[..., Result], clip: Path) -> None:
     result = talk(lines, "--sheets", "pictures")
     assert result.exit_code == 0, result.output
     out = result.output
-    assert "numbered pictures: pictures/things.png" in out
-    assert "goes: person 1 2\nbefore / mask: pictures/chosen.png" in out
+    assert "numbered pictures: pictures/objects.png" in out
+    assert "remove: person 1 2\nbefore / mask: pictures/chosen.png" in out
     assert "clip_erased.mp4: 1 person removed" in out
     assert "clip_erased.mp4: 1 car, 1 person removed" in out
     assert "`run again` replaces it" in out
     assert "taken back: car" in out
     assert names(clip.parent) == ["clip.mp4", "clip_erased.mp4", "pictures", "s.json"]
-    assert names(clip.parent / "pictures") == ["chosen.png", "things.png"]
+    assert names(clip.parent / "pictures") == ["chosen.png", "objects.png"]
 
 
 @pytest.mark.parametrize("lines", ["", "person\n", "person\nkeep 2", "quit\nperson\nrun\n"])
@@ -225,7 +225,7 @@ def test_invalid_lines_print_one_line_and_the_loop_continues(talk: Callable[...,
 
 def test_the_command_line_gives_the_first_pick(talk: Callable[..., Result], clip: Path) -> None:
     result = talk("run\n", "--remove", "person", "--keep", "id:2", "-o", "o.mp4", "-q")
-    assert "goes: person 1" in result.output
+    assert "remove: person 1" in result.output
     assert names(clip.parent) == ["clip.mp4", "o.mp4"]
 
 
@@ -277,7 +277,7 @@ def test_interrupt_is_130(clip: Path) -> None:
 def test_a_still_image(tmp_path: Path, scene: fakes.SceneSegmenter) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), synth.clip(1)[0][0][..., ::-1])
     with Session(tmp_path / "in.png", options_from({}), models=models(scene)) as session:
-        session.overview(tmp_path / "things.png")
+        session.overview(tmp_path / "objects.png")
         session.pick("18,40")
         assert session.show(tmp_path / "chosen.png")
         session.erase()

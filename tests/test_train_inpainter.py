@@ -22,7 +22,7 @@ from vidrase.inpaint.stored import build, load_network  # noqa: E402
 from vidrase.train import inpainter_data as data  # noqa: E402
 from vidrase.train import inpainter_loss as losses  # noqa: E402
 from vidrase.train.inpainter import Recipe, Trainer, train  # noqa: E402
-from vidrase.train.inpainter_judge import FIGURES, History, Judge  # noqa: E402
+from vidrase.train.inpainter_evaluation import FIGURES, Evaluation, History  # noqa: E402
 
 LAYOUT = {"width": 4, "depth": 3}
 RECIPE = Recipe(net="pconv", layout=LAYOUT, steps=4, side=32, batch=2, warm=2)
@@ -51,7 +51,7 @@ def test_training_modules_need_only_torch_numpy_and_opencv() -> None:
         "import sys\n"
         "for name in ('decord', 'ultralytics', 'torchvision', 'av', 'PIL', 'click', 'safetensors', 'lap'):\n"
         "    sys.modules[name] = None\n"
-        "import vidrase.train.inpainter, vidrase.train.inpainter_judge"
+        "import vidrase.train.inpainter, vidrase.train.inpainter_evaluation"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -165,7 +165,7 @@ def test_a_run_leaves_weights_that_load(folder: Path) -> None:
     train(trainer, pictures, folder / "run", lines.append, every=2)
     assert trainer.step == RECIPE.steps
     assert len(lines) == 2
-    trainer.export(folder / "out.safetensors", {"judged": {}})
+    trainer.export(folder / "out.safetensors", {"evaluated": {}})
     network, card = load_network(folder / "out.safetensors", "pconv")
     assert (card["steps"], card["side"]) == (4, 64)
     assert not network.training
@@ -188,12 +188,12 @@ def test_samples_depend_on_seed_and_step_alone(folder: Path) -> None:
 
 def test_holes_are_neither_nothing_nor_everything() -> None:
     bank = [np.ones((40, 20), bool)]
-    spared = np.zeros((64, 64), bool)
-    spared[:, 40:] = True
+    protected = np.zeros((64, 64), bool)
+    protected[:, 40:] = True
     for seed in range(200):
         hole = data.make_hole(np.random.default_rng(seed), 64, bank)
-        assert 0 < hole.mean() <= data.MOST
-        assert not (data.make_hole(np.random.default_rng(seed), 64, bank, spared) & spared).any()
+        assert 0 < hole.mean() <= data.MAX_AREA
+        assert not (data.make_hole(np.random.default_rng(seed), 64, bank, protected) & protected).any()
 
 
 @pytest.mark.parametrize("kind", ["polygon", "strokes", "box"])
@@ -210,24 +210,24 @@ def test_silhouettes_keep_their_shape_and_are_dilated() -> None:
     assert 0.01 < found.mean() < 0.6
 
 
-def test_people_are_kept_left_out_or_spared(folder: Path) -> None:
+def test_people_are_kept_left_out_or_protected(folder: Path) -> None:
     def pictures() -> data.Pictures:
         found, _ = data.gather([folder / "images"])
         data.add_annotations(found)
         return found
 
-    assert list(pictures().things) == [0]
-    assert pictures().things[0][20:40, 20:50].all()
+    assert list(pictures().objects) == [0]
+    assert pictures().objects[0][20:40, 20:50].all()
     assert len(pictures().silhouettes) == 1
     assert len(data.treat_people(pictures(), "keep")) == 6
     assert len(data.treat_people(pictures(), "leave-out")) == 5
-    spared = data.treat_people(pictures(), "background")
-    spared.files, spared.frames = spared.files[:1], []
-    picture = spared.read(0)
-    picture[spared.things[0]] = 0
-    cv2.imwrite(str(spared.files[0]), np.where(spared.things[0][..., None], 0, 255).astype(np.uint8))
+    protected = data.treat_people(pictures(), "background")
+    protected.files, protected.frames = protected.files[:1], []
+    picture = protected.read(0)
+    picture[protected.objects[0]] = 0
+    cv2.imwrite(str(protected.files[0]), np.where(protected.objects[0][..., None], 0, 255).astype(np.uint8))
     for seed in range(40):
-        rgb, hole = data.sample(spared, np.random.default_rng(seed), 32)
+        rgb, hole = data.sample(protected, np.random.default_rng(seed), 32)
         assert rgb[hole].min(initial=255) > 100  # never inside the thing
 
 
@@ -250,16 +250,16 @@ def test_mask_folders_and_clips_are_read(tmp_path: Path, folder: Path) -> None:
 
 def test_the_judge_measures_draws_and_remembers(folder: Path) -> None:
     pictures, _ = data.gather([folder / "images"])
-    judge = Judge(pictures.files, 32, count=4)
-    perfect = judge.figures(judge.truths)
+    evaluation = Evaluation(pictures.files, 32, count=4)
+    perfect = evaluation.figures(evaluation.truths)
     assert (perfect["l1"], perfect["ssim"], perfect["psnr"]) == (0.0, pytest.approx(1.0), metrics.PSNR_CEILING)
-    made = judge.fill(build("pconv", LAYOUT).eval())
-    for ours, truth, hole in zip(made, judge.truths, judge.holes, strict=True):
+    made = evaluation.fill(build("pconv", LAYOUT).eval())
+    for ours, truth, hole in zip(made, evaluation.truths, evaluation.holes, strict=True):
         assert np.array_equal(ours[~hole], truth[~hole])
-    assert judge.grid(made).shape == (4 * 32, 4 * 32, 3)
+    assert evaluation.grid(made).shape == (4 * 32, 4 * 32, 3)
     history = History(folder)
     for step in (10, 20):
-        history.add(step, judge.figures(made))
+        history.add(step, evaluation.figures(made))
     assert [r["step"] for r in History(folder, resumed_at=10).rows] == [10]
     assert history.curves(perfect).shape[1] % len(FIGURES) == 0
 
@@ -277,7 +277,7 @@ def test_the_command_line_trains_and_goes_on(folder: Path, net: str) -> None:
     run = folder / "run"
     common = [str(folder / "images"), "-o", str(folder / "out.safetensors"), "--net", net, "--width", "4"]
     common += ["--depth", "2"] if net == "pconv" else []
-    common += ["--side", "32", "--batch", "2", "--judge", "0.5", "--run", str(run), "--seed", "3"]
+    common += ["--side", "32", "--batch", "2", "--held-out", "0.5", "--run", str(run), "--seed", "3"]
     result = CliRunner().invoke(inpainter, [*common, "--steps", "2"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert cv2.imread(str(run / "samples.png")) is not None

@@ -13,10 +13,10 @@ torch = pytest.importorskip("torch")
 from test_weights_embedded import LAYOUT, NAMES  # noqa: E402
 
 from vidrase.errors import SourceNotFound, WeightsCorrupt, WeightsMissing  # noqa: E402
-from vidrase.train import course  # noqa: E402
+from vidrase.train import loop  # noqa: E402
+from vidrase.train import segmenter_comparison as evaluation  # noqa: E402
 from vidrase.train import segmenter_data as data  # noqa: E402
 from vidrase.train import segmenter_eval as evaluate  # noqa: E402
-from vidrase.train import segmenter_judge as judge  # noqa: E402
 from vidrase.train.segmenter import Recipe, Trainer, load_teacher, new_student, renew_statistics, train  # noqa: E402
 from vidrase.train.segmenter_loss import LossWeights, distillation_loss, run  # noqa: E402
 from vidrase.train.segmenter_optim import orthogonal  # noqa: E402
@@ -127,8 +127,8 @@ def test_the_rate_rises_stays_and_falls() -> None:
     assert rates[800] == pytest.approx(0.5)
     assert rates[1000] == 0.0
     assert recipe.rate_at(200, 0.8) == pytest.approx(0.5)  # a clock that says it is late
-    assert course.Clock().progress(5, 10) == 0.5
-    assert course.Clock(1e-12).progress(5, 10) == 1.0
+    assert loop.Clock().progress(5, 10) == 0.5
+    assert loop.Clock(1e-12).progress(5, 10) == 1.0
 
 
 def test_statistics_are_means_of_what_is_shown(teacher: torch.nn.Module) -> None:
@@ -155,12 +155,12 @@ def test_shapes_fit_the_network_and_the_budget() -> None:
 def test_left_out_pictures_stay_out(tmp_path: Path) -> None:
     for number in range(60):
         (tmp_path / f"{number}.jpg").touch()
-    learnt, apart = data.gather([tmp_path], frozenset({"7.jpg"}), judged=0.3)
+    learnt, apart = data.gather([tmp_path], frozenset({"7.jpg"}), held_out=0.3)
     names = {path.name for path in learnt.files}, {path.name for path in apart}
     assert names[0].isdisjoint(names[1])
     assert names[0] | names[1] == {f"{number}.jpg" for number in range(60) if number != 7}
     assert 5 < len(apart) < 35
-    assert apart == data.gather([tmp_path], frozenset({"7.jpg"}), judged=0.3)[1]
+    assert apart == data.gather([tmp_path], frozenset({"7.jpg"}), held_out=0.3)[1]
 
 
 def test_pictures_depend_on_seed_and_step_alone(pictures: data.Pictures) -> None:
@@ -235,10 +235,10 @@ def test_only_what_was_learnt_is_offered(pictures: data.Pictures, monkeypatch: p
     class Network(str):
         def eval(self) -> None: ...
 
-    monkeypatch.setattr(judge, "find", find)
-    table = judge.agreement(Network("student"), Network("teacher"), pictures.files * 5)  # type: ignore[arg-type]
+    monkeypatch.setattr(evaluation, "find", find)
+    table = evaluation.agreement(Network("student"), Network("teacher"), pictures.files * 5)  # type: ignore[arg-type]
     assert (table[0].cases, table[0].recall, table[0].precision) == (10, 1.0, 1.0)
     assert (table[1].cases, table[1].recall, table[1].precision) == (10, 0.0, 0.0)
     assert table[2].cases == 0
-    assert judge.offered(table, NAMES) == ["person"]
-    assert judge.as_json(table, NAMES)["dog"] == {"cases": 10, "recall": 0.0, "precision": 0.0}
+    assert evaluation.offered(table, NAMES) == ["person"]
+    assert evaluation.as_json(table, NAMES)["dog"] == {"cases": 10, "recall": 0.0, "precision": 0.0}

@@ -50,4 +50,4 @@ def test_what_moves_in_front_is_passed_by_where_the_background_shows_later(backs
 def test_nothing_is_taken_from_between_a_hole_and_its_neighbour() -> None:
     moment = _moments([0])[0]
     x = np.array([8.9, 9.0, 9.1, 15.9, 16.0], np.float32)
-    assert moment.takes_from(x, np.full(5, 10, np.float32)).tolist() == [True, True, False, False, True]
+    assert moment.samples_known(x, np.full(5, 10, np.float32)).tolist() == [True, True, False, False, True]

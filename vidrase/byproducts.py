@@ -18,7 +18,7 @@ from vidrase.source import PICTURES
 
 
 @dataclass(slots=True)
-class Wishes:
+class ByProducts:
     """By-products of a run."""
 
     sheet: Path | None = None
@@ -43,21 +43,25 @@ class Reserved:
     """Worth saying once the run begins."""
 
 
-def reserve(wishes: Wishes, to: Path | None, info: SourceInfo, options: Options, stack: ExitStack) -> Reserved:
+def reserve(by_products: ByProducts, to: Path | None, info: SourceInfo, options: Options, stack: ExitStack) -> Reserved:
     """The by-products of a run from `info` to `to` (None: no result), begun; dropped with `stack` unless they are kept.
 
     Raises OptionError where one would harm something, SinkError where one cannot be written.
     """
-    if wishes.sheet is not None:
-        check_sheet(wishes.sheet)
-    if wishes.selection is not None and not options.select.detects:
+    if by_products.sheet is not None:
+        check_sheet(by_products.sheet)
+    if by_products.selection is not None and not options.select.detects:
         raise OptionError(
             "--save-selection keeps what words, clicks or boxes choose, and none is given; see --save-masks"
         )
-    files = [("--preview", wishes.sheet), ("--save-selection", wishes.selection), ("--report", wishes.report)]
-    written = [("--output", to), ("--save-masks", wishes.masks), *files]
+    files = [
+        ("--preview", by_products.sheet),
+        ("--save-selection", by_products.selection),
+        ("--report", by_products.report),
+    ]
+    written = [("--output", to), ("--save-masks", by_products.masks), *files]
     notes = paths.compare(
-        inputs(info, options, saved=wishes.selection),
+        inputs(info, options, saved=by_products.selection),
         [Named(called, path) for called, path in written if path is not None],
         pictures=PICTURES,
     )

@@ -13,15 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from vidrase.byproducts import Wishes, reserve
+from vidrase.byproducts import ByProducts, reserve
+from vidrase.choice import choose, recall, recorded
 from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import Frame, HoleFrame, SourceInfo
 from vidrase.holefile import MaskWriter
 from vidrase.options import Options
-from vidrase.passes import DEPTH, analysed, choose, fill_frames, find_holes, look, recall, recorded, within
+from vidrase.passes import DEPTH, analyse_source, analysed, fill_frames, find_holes, within
 from vidrase.report import Note, Notes, Report
-from vidrase.run import Models, Run, Seen
+from vidrase.run import FirstPass, Models, Run
 from vidrase.select import Selection
 from vidrase.selectionfile import SavedSelection
 from vidrase.sheet import Sheet
@@ -42,7 +43,7 @@ def erase(
     options: Options,
     *,
     models: Models | None = None,
-    wishes: Wishes | None = None,
+    by_products: ByProducts | None = None,
     say: Note | None = None,
 ) -> Report:
     """Remove what `options.select` names from the picture or video `where`, write the result to `to`.
@@ -59,7 +60,7 @@ def erase(
     ) as source:
         for text in source.info.notes:
             notes(text)
-        return erase_opened(source, to, options, notes, models=models, wishes=wishes, saved=saved)
+        return erase_opened(source, to, options, notes, models=models, by_products=by_products, saved=saved)
 
 
 def erase_opened(
@@ -69,32 +70,37 @@ def erase_opened(
     notes: Notes,
     *,
     models: Models | None = None,
-    wishes: Wishes | None = None,
+    by_products: ByProducts | None = None,
     saved: SavedSelection | None = None,
-    seen: Seen | None = None,
+    known: FirstPass | None = None,
 ) -> Report:
     """`erase` of a source that stays open, with `options` as `recall` gave them.
 
     seen: result of an earlier first pass; then only the second pass runs.
     """
     begun = time.perf_counter()
-    wishes = wishes or Wishes()
+    by_products = by_products or ByProducts()
     report = Report(source=source.info.url, output=str(to))
-    sheet = Sheet() if wishes.sheet else None
+    sheet = Sheet() if by_products.sheet else None
     with ExitStack() as outer, ExitStack() as stack:
-        made = reserve(wishes, to, source.info, options, outer)
+        made = reserve(by_products, to, source.info, options, outer)
         sink = stack.enter_context(open_sink(to, source.info, options.sink, note=notes))
         writer = (
-            stack.enter_context(MaskWriter(wishes.masks, source.info, overwrite=options.sink.overwrite))
-            if wishes.masks
+            stack.enter_context(MaskWriter(by_products.masks, source.info, overwrite=options.sink.overwrite))
+            if by_products.masks
             else None
         )
         for text in made.notes:
             notes(text)
         run = Run(
-            options, models or Models.load(options, notes), notes, report.fill, progress=wishes.progress, saved=saved
+            options,
+            models or Models.load(options, notes),
+            notes,
+            report.fill,
+            progress=by_products.progress,
+            saved=saved,
         )
-        chosen = _render(source, run, report, sink.write, writer, sheet, SHEET_MOMENTS, seen)
+        chosen = _render(source, run, report, sink.write, writer, sheet, SHEET_MOMENTS, known)
         stack.close()
         report.encoder = sink.encoder
         if sheet is not None and made.sheet is not None:
@@ -129,7 +135,7 @@ def preview(
         where, note=notes, strict=reading.strict, wait=reading.wait, references=reading.allow_references
     )
     with opened as source, ExitStack() as stack:
-        made = reserve(Wishes(sheet=sheet, selection=selection), None, source.info, options, stack)
+        made = reserve(ByProducts(sheet=sheet, selection=selection), None, source.info, options, stack)
         for text in made.notes:
             notes(text)
         run = Run(options, Models.load(options, notes), notes, saved=saved)
@@ -160,21 +166,21 @@ def _render(
     writer: MaskWriter | None,
     sheet: Sheet | None,
     samples: int,
-    seen: Seen | None = None,
+    known: FirstPass | None = None,
 ) -> SavedSelection | None:
     """Run both passes, or with `seen` the second. Every result frame goes to `write`, a few also onto the sheet.
 
     Returns the selection, None when no detector ran.
     """
     with ExitStack() as stack:
-        if seen is None:
-            seen = first_pass(source, run, stack)
-        times, store = seen.seconds, seen.store
+        if known is None:
+            known = first_pass(source, run, stack)
+        times, store = known.seconds, known.store
         report.frames = len(times)
         if not any(within(when - times[0], run.options.select.times) for when in times):
             run.notes(f"no frame lies within --time; the clip lasts {times[-1] - times[0]:.2f} s")
         selection = choose(run, source.info, store, times) if store is not None else None
-        chosen = recorded(run, source.info, seen, selection) if selection is not None else None
+        chosen = recorded(run, source.info, known, selection) if selection is not None else None
         if selection is not None:
             report.removed = selection.counts()
         wanted = (
@@ -182,13 +188,13 @@ def _render(
             if sheet is not None
             else frozenset()
         )
-        kept: dict[int, HoleFrame] = {}  # the few frames for the sheet, until they are filled
-        analysis = analysed(source, run, seen, selection)
-        holes = _counted(find_holes(source, run, seen, selection), report, writer, wanted, kept)
+        on_sheet: dict[int, HoleFrame] = {}  # the few frames for the sheet, until they are filled
+        analysis = analysed(source, run, known, selection)
+        holes = _counted(find_holes(source, run, known, selection), report, writer, wanted, on_sheet)
         ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, analysis), depth=DEPTH, name="fill")))
         for done, frame in enumerate(ready, 1):
-            if sheet is not None and frame.index in kept:
-                sample = kept.pop(frame.index)
+            if sheet is not None and frame.index in on_sheet:
+                sample = on_sheet.pop(frame.index)
                 sheet.add(sample.frame, sample.hole, frame)
                 del sample
             start = time.perf_counter()
@@ -200,26 +206,26 @@ def _render(
         return chosen
 
 
-def first_pass(source: Source, run: Run, stack: ExitStack) -> Seen:
+def first_pass(source: Source, run: Run, stack: ExitStack) -> FirstPass:
     """Analyse the whole source; instances are stored on disk until `stack` is closed."""
     store = stack.enter_context(InstanceStore()) if run.models.segmenter else None
-    return look(source, run, store)
+    return analyse_source(source, run, store)
 
 
 def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
     """The frames of a source with the selected objects removed, in two passes; no file is written."""
     _check(run.options)
     with ExitStack() as stack:
-        seen = first_pass(source, run, stack)
-        selection = choose(run, source.info, seen.store, seen.seconds) if seen.store is not None else None
-        analysis = analysed(source, run, seen, selection)
-        yield from fill_frames(find_holes(source, run, seen, selection), run, analysis)
+        known = first_pass(source, run, stack)
+        selection = choose(run, source.info, known.store, known.seconds) if known.store is not None else None
+        analysis = analysed(source, run, known, selection)
+        yield from fill_frames(find_holes(source, run, known, selection), run, analysis)
 
 
 def list_things(source: Source, run: Run) -> list[TrackSummary]:
     """All tracks that the detector finds in a source."""
     with InstanceStore() as store:
-        look(source, run, store)
+        analyse_source(source, run, store)
         return list(store.tracks())
 
 
@@ -233,7 +239,7 @@ def _counted(
     report: Report,
     writer: MaskWriter | None,
     samples: frozenset[int],
-    kept: dict[int, HoleFrame],
+    on_sheet: dict[int, HoleFrame],
 ) -> Generator[HoleFrame, None, None]:
     """Pass the holes on; count them, save their masks, and put a few into `kept` for the sheet."""
     share = 0.0
@@ -246,7 +252,7 @@ def _counted(
         if writer is not None:
             writer.write(found.frame, hole)
         if found.frame.index in samples:
-            kept[found.frame.index] = found
+            on_sheet[found.frame.index] = found
         yield found
         del found, hole
 

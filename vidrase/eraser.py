@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import engine
+from vidrase.choice import recall
 from vidrase.colour import PixelLayout
 from vidrase.errors import OptionError, ShapeError
 from vidrase.frames import Frame, HoleFrame
 from vidrase.options import Choices, Options, options_from
-from vidrase.passes import complete, fill_frames, hole_of, one_pass, recall
+from vidrase.passes import complete, fill_frames, hole_of, one_pass
 from vidrase.report import FillStats, Note, Notes, Report
 from vidrase.run import Models, Progress, Run
 from vidrase.sink import default_output
@@ -53,13 +54,13 @@ def erase(
     """
     options = options_from(choices)
     to = Path(output) if output is not None else default_output(str(source), say)
-    wishes = engine.Wishes(
+    by_products = engine.ByProducts(
         sheet=Path(preview) if preview is not None else None,
         masks=Path(save_masks) if save_masks is not None else None,
         selection=Path(save_selection) if save_selection is not None else None,
         progress=progress,
     )
-    return engine.erase(source, to, options, wishes=wishes, say=say)
+    return engine.erase(source, to, options, by_products=by_products, say=say)
 
 
 class Eraser:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import colour
+from vidrase.camera import CameraMotion
 from vidrase.colour import PixelLayout
 from vidrase.errors import ShapeError
 
@@ -305,7 +306,10 @@ class HoleFrame:
     """True: the frame passes as the same object; `hole` only says which pixels other frames must not copy from it."""
     protected_hole: Hole | None = None
     """Detected objects that must stay, or None. The residual stage may add to the hole what touches it, but not these."""
-    place: Hole | None = None
+    scenery: Hole | None = None
     """Detected scenery, such as a bed, or None: a hole may cover it, but it is never taken for a shadow."""
     searched: bool = True
     """False: no detection ran on this frame. An object to remove may be in it, so nothing is copied from it."""
+    camera: CameraMotion | None = None
+    """Camera motion to the next frame of the stream, luma px as stored; None: not estimated (yet), or a cut follows. The first
+    stage that needs it estimates it; the later ones read it."""

@@ -140,7 +140,7 @@ def warp_error(now: Picture, later: Picture, flow: NDArray[np.float32], where: M
 
     Lai et al. 2018 (arXiv 1808.00449), equation 11, with `where` for its non-occluded pixels (here: inside the hole too).
 
-    flow: float32 [H, W, 2] px (dx, dy), from `now` to `later`; take it from the truth, so that the judged clip cannot choose it.
+    flow: float32 [H, W, 2] px (dx, dy), from `now` to `later`; take it from the truth, so that the clip cannot choose it.
     """
     _check(now, later)
     if not where.any():

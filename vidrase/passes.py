@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
-from vidrase import masktrack, prompts, selectionfile
+from vidrase import masktrack, prompts
 from vidrase.cuts import Shots
 from vidrase.errors import OptionError, SourceError, UnsupportedSource
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
@@ -24,10 +24,9 @@ from vidrase.holefile import open_masks
 from vidrase.labels import alike, scenery
 from vidrase.options import FillOptions, Options
 from vidrase.protected import limited_to_region, protected_beyond, union_of_holes, with_protected
-from vidrase.run import Run, Seen
+from vidrase.run import FirstPass, Run
 from vidrase.segment import Segmenter
-from vidrase.select import Selection, combine_choices, explain, select
-from vidrase.selectionfile import Clip, Detection, SavedSelection
+from vidrase.select import Selection, select
 from vidrase.shots import ShotAnalysis, ShotAnalyzer, shots_of
 from vidrase.source import Source, open_source
 from vidrase.store import InstanceStore
@@ -37,59 +36,51 @@ from vidrase.track import frames_held, track
 DEPTH = 4  # frames a prefetch runs ahead: evens out the encoder's and detector's bursts
 
 
-def recall(options: Options) -> tuple[Options, SavedSelection | None]:
-    """(`options` with the times and region of its selection file, that file's content). Raises OptionError for another file."""
-    if options.select.selection is None:
-        return options, None
-    saved = selectionfile.load(options.select.selection)
-    return replace(options, select=saved.completed(options.select)), saved
-
-
 def max_frames_in_flight(options: Options) -> int:
     """Largest number of frames of a clip in memory at once: prefetches, windows, and one between each two stages."""
-    looking = 2 * (DEPTH + 2) + frames_held(options.models.batch, options.models.detect_every) + 2
+    detecting = 2 * (DEPTH + 2) + frames_held(options.models.batch, options.models.detect_every) + 2
     erasing = 4 * (DEPTH + 2) + mask_stage.frames_held(options.masks) + fill_stage.frames_held(options.fill) + 2
-    return max(looking, erasing)
+    return max(detecting, erasing)
 
 
-def look(source: Source, run: Run, store: InstanceStore | None) -> Seen:
+def analyse_source(source: Source, run: Run, store: InstanceStore | None) -> FirstPass:
     """First pass: detect, track and analyse the shots; instances are written to `store`."""
     builder = ShotAnalyzer() if source.info.kind != "image" else None
     wide = near(run, source.info)
     segmenter = run.models.segmenter
-    place = scenery(run.options.select.remove, segmenter.names) if segmenter is not None else frozenset[str]()
+    scenery_labels = scenery(run.options.select.remove, segmenter.names) if segmenter is not None else frozenset[str]()
     times = array("d")  # eight bytes a frame: the only memory that grows with the clip
     with ExitStack() as stack:
         frames = stack.enter_context(closing(_decoded(source, run)))
         masks = _mask_files(stack, run, source.info)
-        seen: Iterable[tuple[Frame, Instances]]
+        first_pass: Iterable[tuple[Frame, Instances]]
         if segmenter is not None and store is not None:
             found = prefetch(run.clock.stage("detect", _tracked(frames, run, wide)), depth=DEPTH, name="detect")
-            seen = stack.enter_context(closing(found))
+            first_pass = stack.enter_context(closing(found))
         else:
-            seen = ((frame, Instances.none(frame.displayed_size)) for frame in frames)
-        for frame, instances in seen:
+            first_pass = ((frame, Instances.none(frame.displayed_size)) for frame in frames)
+        for frame, instances in first_pass:
             times.append(frame.seconds)
             if store is not None:
                 store.append(frame, instances)
             if builder is not None:
                 begun = time.perf_counter()
-                hole = _raw_hole(frame, instances, [next(reader) for reader in masks], place)
+                hole = _raw_hole(frame, instances, [next(reader) for reader in masks], scenery_labels)
                 builder.add(frame, hole, searched=within(frame.seconds - times[0], wide))
-                run.clock.add("survey", time.perf_counter() - begun)
+                run.clock.add("shots", time.perf_counter() - begun)
             if run.progress is not None:
-                run.progress("looking", len(times), source.info.frame_count)
+                run.progress("detecting", len(times), source.info.frame_count)
             del frame, instances
     if not times:
         raise SourceError(f"{source.info.url} holds no frame that can be decoded")
     analysis = builder.finish() if builder is not None else None
     if store is not None and run.options.select.box:
-        analysis = _followed(source, run, store, times, place) or analysis
-    return Seen(analysis, times, store, place)
+        analysis = _followed(source, run, store, times, scenery_labels) or analysis
+    return FirstPass(analysis, times, store, scenery_labels)
 
 
 def _followed(
-    source: Source, run: Run, store: InstanceStore, times: Sequence[float], place: frozenset[str]
+    source: Source, run: Run, store: InstanceStore, times: Sequence[float], scenery_labels: frozenset[str]
 ) -> ShotAnalysis | None:
     """Track objects in boxes that match no detection into the `store`, then analyse the shots again: they are no background."""
     run.followed = {}
@@ -109,17 +100,17 @@ def _followed(
             )
         if not trails:
             return None
-        analysis = _again(source, run, store, times, place, trails)
+        analysis = analyse_again(source, run, store, times, scenery_labels, trails)
     run.clock.add("follow", time.perf_counter() - begun)
     return analysis
 
 
-def _again(
+def analyse_again(
     source: Source,
     run: Run,
     store: InstanceStore,
     times: Sequence[float],
-    place: frozenset[str],
+    scenery_labels: frozenset[str],
     trails: Mapping[int, masktrack.MaskTrack],
 ) -> ShotAnalysis | None:
     """The shot analysis of a source, made again with what is now in `store`. trails: id -> track to be added to the `store`."""
@@ -132,77 +123,31 @@ def _again(
                 if len(found):
                     store.extend(frame, found)
             if builder is not None:
-                hole = _raw_hole(frame, store.get(frame.index), [next(reader) for reader in masks], place)
+                hole = _raw_hole(frame, store.get(frame.index), [next(reader) for reader in masks], scenery_labels)
                 builder.add(frame, hole, searched=within(frame.seconds - times[0], wide))
             del frame
     return builder.finish() if builder is not None else None
 
 
-def analysed(source: Source, run: Run, seen: Seen, selection: Selection | None) -> ShotAnalysis | None:
+def analysed(source: Source, run: Run, first_pass: FirstPass, selection: Selection | None) -> ShotAnalysis | None:
     """The shot analysis of the first pass; made again when scenery is removed that it took for background."""
-    if seen.store is None or selection is None:
-        return seen.analysis
-    goes = [track for track in seen.store.tracks() if track.id in (selection.ids or ())]
-    place = seen.scenery - alike(*(label for track in goes for label in track.labels))
-    if place != seen.scenery:
+    if first_pass.store is None or selection is None:
+        return first_pass.analysis
+    removed_tracks = [track for track in first_pass.store.tracks() if track.id in (selection.ids or ())]
+    scenery_labels = first_pass.scenery - alike(*(label for track in removed_tracks for label in track.labels))
+    if scenery_labels != first_pass.scenery:
         begun = time.perf_counter()
-        seen.analysis = _again(source, run, seen.store, seen.seconds, place, {})
-        seen.scenery = place
-        run.clock.add("survey", time.perf_counter() - begun)
-    return seen.analysis
+        first_pass.analysis = analyse_again(source, run, first_pass.store, first_pass.seconds, scenery_labels, {})
+        first_pass.scenery = scenery_labels
+        run.clock.add("shots", time.perf_counter() - begun)
+    return first_pass.analysis
 
 
-def choose(run: Run, info: SourceInfo, store: InstanceStore, seconds: Sequence[float]) -> Selection:
-    """The tracks to remove, once all are known; `seconds`: the time of every frame."""
-    assert run.models.segmenter is not None
-    names, tracks = run.models.segmenter.names, store.tracks()
-    told = dict(run.explanations)
-    wanted = prompts.resolve_prompts(run.options.select, tracks, store, seconds, names, run.notes, told, run.followed)
-    if run.saved is not None:
-        clip, detection = Clip.of(info, seconds), _detection(run)
-        goes, stays = selectionfile.find_saved_tracks(run.saved, clip, detection, tracks, store, seconds, run.notes)
-        before = [f"id:{number}" for number in goes], [f"id:{number}" for number in stays]
-        remove, keep = combine_choices([before, (wanted.remove, wanted.keep)], tracks, names)
-        wanted = replace(wanted, remove=remove, keep=keep)
-        told = dict.fromkeys((*goes, *stays), f"taken up from {run.options.select.selection}") | told
-    selection = select(wanted, tracks, names)
-    for text in selection.notes:
-        run.notes(text)
-    selection.explanations = explain(selection, tracks, told)
-    return selection
-
-
-def recorded(run: Run, info: SourceInfo, seen: Seen, selection: Selection) -> SavedSelection:
-    """The selection of this run in the form that `--selection` loads."""
-    assert seen.store is not None
-    asked, clip = run.options.select, Clip.of(info, seen.seconds)
-    if run.saved is not None:
-        before = run.saved.request
-        asked = replace(
-            asked,
-            remove=tuple(dict.fromkeys((*before.remove, *asked.remove))),
-            keep=tuple(dict.fromkeys((*before.keep, *asked.keep))),
-            at=tuple(dict.fromkeys((*before.at, *asked.at))),
-            box=tuple(dict.fromkeys((*before.box, *asked.box))),
-        )
-    tracks, ids = seen.store.tracks(), selection.ids or frozenset()
-    return selectionfile.make_selection(
-        clip, _detection(run), asked, ids, selection.explanations, tracks, seen.store, seen.seconds
-    )
-
-
-def _detection(run: Run) -> Detection:
-    segmenter, models = run.models.segmenter, run.options.models
-    assert segmenter is not None
-    conf = round(float(segmenter.recommended_conf), 4)
-    times = run.options.select.times
-    model = segmenter.description.rpartition(" · ")[0] or segmenter.description  # without the device it runs on
-    return Detection(model, models.tracker, models.imgsz, conf, models.detect_every, times)
-
-
-def find_holes(source: Source, run: Run, seen: Seen, selection: Selection | None) -> Generator[HoleFrame, None, None]:
+def find_holes(
+    source: Source, run: Run, first_pass: FirstPass, selection: Selection | None
+) -> Generator[HoleFrame, None, None]:
     """Second pass, first half: every frame of the source with its whole hole, including shadows."""
-    store, shots = seen.store, shots_of(seen.analysis)
+    store, shots = first_pass.store, shots_of(first_pass.analysis)
     with ExitStack() as stack:
         frames: Iterable[Frame] = stack.enter_context(closing(_decoded(source, run)))
         holes: Iterable[HoleFrame] = (HoleFrame(frame) for frame in frames)
@@ -210,10 +155,10 @@ def find_holes(source: Source, run: Run, seen: Seen, selection: Selection | None
             found = ((frame, store.get(frame.index)) for frame in frames)
             labels = {track.id: track.label for track in store.tracks()}
             holes = with_protected(
-                _masked(stack, found, selection, run, shots), store.get, selection, seen.scenery, labels
+                _masked(stack, found, selection, run, shots), store.get, selection, first_pass.scenery, labels
             )
-        wanted = _wanted(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
-        yield from stack.enter_context(closing(complete(wanted, run, seen.analysis, shots)))
+        asked = limited_to_request(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
+        yield from stack.enter_context(closing(complete(asked, run, first_pass.analysis, shots)))
 
 
 def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
@@ -230,14 +175,16 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
             chosen = select(run.options.select, None, run.models.segmenter.names)
             waiting: dict[int, Instances] = {}
 
-            def seen() -> Iterator[tuple[Frame, Instances]]:
+            def first_pass() -> Iterator[tuple[Frame, Instances]]:
                 for frame, instances in _tracked(frames, run, near(run, None)):
                     waiting[frame.index] = instances
                     yield frame, instances
                     del frame, instances
 
-            place = scenery(run.options.select.remove, run.models.segmenter.names)
-            holes = with_protected(_masked(stack, seen(), chosen, run, shots), waiting.pop, chosen, place)
+            scenery_labels = scenery(run.options.select.remove, run.models.segmenter.names)
+            holes = with_protected(
+                _masked(stack, first_pass(), chosen, run, shots), waiting.pop, chosen, scenery_labels
+            )
         else:
             holes = (HoleFrame(frame) for frame in frames)
         first = next(iter_holes := iter(holes), None)
@@ -247,11 +194,11 @@ def one_pass(frames: Iterable[Frame], run: Run) -> Generator[Frame, None, None]:
         info = SourceInfo("frames", None, "frames", width, height, first.frame.layout, first.frame.time_base)
         masks = _mask_files(stack, run, info)
 
-        def again() -> Iterator[HoleFrame]:
+        def holes_in_order() -> Iterator[HoleFrame]:
             yield first
             yield from iter_holes
 
-        whole = complete(_wanted(again(), masks, run, near(run, None)), run, None, shots)
+        whole = complete(limited_to_request(holes_in_order(), masks, run, near(run, None)), run, None, shots)
         yield from fill_frames(whole, run, None, shots)
 
 
@@ -306,13 +253,15 @@ def _decoded(source: Source, run: Run) -> Generator[Frame, None, None]:
 
 
 def _masked(
-    stack: ExitStack, seen: Iterable[tuple[Frame, Instances]], selection: Selection, run: Run, shots: Shots
+    stack: ExitStack, first_pass: Iterable[tuple[Frame, Instances]], selection: Selection, run: Run, shots: Shots
 ) -> Iterable[HoleFrame]:
-    holes = mask_stage.mask(seen, chosen=selection.chosen, options=run.options.masks, flow=run.models.flow, shots=shots)
+    holes = mask_stage.mask(
+        first_pass, chosen=selection.chosen, options=run.options.masks, flow=run.models.flow, shots=shots
+    )
     return stack.enter_context(closing(prefetch(run.clock.stage("mask", holes), depth=DEPTH, name="mask")))
 
 
-def _wanted(
+def limited_to_request(
     holes: Iterable[HoleFrame],
     masks: Sequence[Iterator[NDArray[np.bool_]]],
     run: Run,
@@ -328,14 +277,14 @@ def _wanted(
             if shown:
                 drawn = np.logical_or.reduce(shown) if len(shown) > 1 else shown[0]
                 hole = union_of_holes(hole, hole_of(found.frame, drawn, run.options))
-            wanted = within(since, run.options.select.times)
-            inside = limited_to_region(hole, found.frame, run.options.select.region) if wanted else hole
+            asked = within(since, run.options.select.times)
+            inside = limited_to_region(hole, found.frame, run.options.select.region) if asked else hole
             kept = (
                 protected_beyond(found, run.options.select.region)
-                if wanted and inside is not None
+                if asked and inside is not None
                 else found.protected_hole
             )
-            yield replace(found, hole=inside, passes=not wanted, protected_hole=kept)
+            yield replace(found, hole=inside, passes=not asked, protected_hole=kept)
         else:
             yield HoleFrame(found.frame, passes=True, searched=False)
         del found, hole
@@ -368,9 +317,9 @@ class _During:
     def __call__(self, frames: Sequence[Frame]) -> list[Instances]:
         if self._start is None and frames:
             self._start = frames[0].seconds
-        wanted = [within(frame.seconds - (self._start or 0.0), self._times) for frame in frames]
-        found = iter(self._segmenter([frame for frame, want in zip(frames, wanted, strict=True) if want]))
-        pairs = zip(frames, wanted, strict=True)
+        asked = [within(frame.seconds - (self._start or 0.0), self._times) for frame in frames]
+        found = iter(self._segmenter([frame for frame, want in zip(frames, asked, strict=True) if want]))
+        pairs = zip(frames, asked, strict=True)
         return [next(found) if want else Instances.none(frame.displayed_size) for frame, want in pairs]
 
 
@@ -385,11 +334,14 @@ def _mask_files(stack: ExitStack, run: Run, info: SourceInfo) -> list[Iterator[N
 
 
 def _raw_hole(
-    frame: Frame, instances: Instances, masks: Sequence[NDArray[np.bool_]], place: frozenset[str]
+    frame: Frame, instances: Instances, masks: Sequence[NDArray[np.bool_]], scenery_labels: frozenset[str]
 ) -> NDArray[np.bool_] | None:
     """bool [H, W], stored orientation: all objects and mask files, which the shot analysis must not take for background."""
     hole: NDArray[np.bool_] | None = None
-    for shown in [*(instances.mask(k) for k, label in enumerate(instances.labels) if label not in place), *masks]:
+    for shown in [
+        *(instances.mask(k) for k, label in enumerate(instances.labels) if label not in scenery_labels),
+        *masks,
+    ]:
         hole = shown if hole is None else hole | shown
     return None if hole is None else np.ascontiguousarray(frame.orientation.to_stored(hole))
 

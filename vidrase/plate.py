@@ -15,7 +15,7 @@ from vidrase.frames import Frame
 
 MEMORY = 192 << 20
 """Bytes of samples: 25 a pixel up to 1080p, fewer above."""
-MAX_SAMPLES, LEAST = 25, 5
+MAX_SAMPLES, MIN_SLOTS = 25, 5
 MIN_SAMPLES = 2
 """Frames that must show a pixel before its plate value counts as known."""
 _ROWS_PER_BLOCK = 64  # rows that are sorted at a time
@@ -42,7 +42,7 @@ class PlateBuilder:
 
     def __init__(self, first: Frame) -> None:
         frame_bytes = sum(plane.nbytes for plane in first.planes)
-        self._slots = int(np.clip(MEMORY // max(frame_bytes, 1), LEAST, MAX_SAMPLES))
+        self._slots = int(np.clip(MEMORY // max(frame_bytes, 1), MIN_SLOTS, MAX_SAMPLES))
         self._samples = [np.zeros((self._slots, plane.size), plane.dtype) for plane in first.planes]
         self._counts = [np.zeros(plane.size, np.uint16) for plane in first.planes]
         self._shapes = [plane.shape for plane in first.planes]
@@ -57,14 +57,14 @@ class PlateBuilder:
             count, mask = self._counts[number], visible[number]
             plane = self._match_exposure(number, raw_plane, mask)
             pixels = np.arange(plane.size) if mask is None else np.flatnonzero(mask)
-            seen = count[pixels].astype(np.intp)
-            slot = seen.copy()
-            full = seen >= self._slots
+            filled = count[pixels].astype(np.intp)
+            slot = filled.copy()
+            full = filled >= self._slots
             # One draw a pixel: the k-th sample is kept with probability slots / k.
-            slot[full] = (self._random.random(int(full.sum()), np.float32) * (seen[full] + 1)).astype(np.intp)
+            slot[full] = (self._random.random(int(full.sum()), np.float32) * (filled[full] + 1)).astype(np.intp)
             keep = slot < self._slots
             self._samples[number][slot[keep], pixels[keep]] = plane.reshape(-1)[pixels[keep]]
-            count[pixels] = np.minimum(seen + 1, np.iinfo(np.uint16).max)
+            count[pixels] = np.minimum(filled + 1, np.iinfo(np.uint16).max)
 
     def _match_exposure(self, number: int, plane: NDArray, visible: NDArray[np.bool_] | None) -> NDArray:
         """`plane` with the exposure of the first frame: a median over drifting exposure fits no frame."""
@@ -91,11 +91,11 @@ class PlateBuilder:
             for start in range(0, counts.size, step):
                 part = slice(start, start + step)
                 middle[part], spread[part] = _median(samples[:, part], np.minimum(counts[part], self._slots))
-            seen = counts >= min(MIN_SAMPLES, self._slots)
+            filled = counts >= min(MIN_SAMPLES, self._slots)
             planes.append(middle.reshape(shape))
-            known.append(seen.reshape(shape))
+            known.append(filled.reshape(shape))
             spreads.append(spread.reshape(shape))
-            sampled = counts >= LEAST
+            sampled = counts >= MIN_SLOTS
             # The middle half of a normal distribution is +-0.674 sigma wide.
             noise.append(
                 float(np.mean(np.sort(spread[sampled])[: int(sampled.sum() * 0.7) + 1])) / 0.674

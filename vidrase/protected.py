@@ -52,7 +52,7 @@ def with_protected(
         protected_hole, scenery_hole = (
             Hole.of(np.ascontiguousarray(orientation.to_stored(mask))) for mask in (protected_area, scenery_area)
         )
-        yield replace(hole_frame, protected_hole=protected_hole, place=scenery_hole)
+        yield replace(hole_frame, protected_hole=protected_hole, scenery=scenery_hole)
         del hole_frame
 
 

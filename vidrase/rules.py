@@ -85,7 +85,7 @@ RULES = (
     Rule("blend.local_light", "the plate follows the light of the whole frame only"),
     # residual: shadows and what masks leave
     Rule("residual.cast", "no cast shadows are looked for"),
-    Rule("residual.shot_light", "shadows are judged by the window alone, not by frames of the whole shot"),
+    Rule("residual.shot_light", "shadows are evaluated by the window alone, not by frames of the whole shot"),
     Rule("residual.depth", "a shadow's own depth does not say where it ends"),
     Rule("residual.carry", "a shadow is not carried on to frames that do not prove it"),
     Rule("residual.carry_back", "a shot's first shadows are not looked for from later frames"),

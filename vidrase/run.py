@@ -18,7 +18,7 @@ from vidrase.store import InstanceStore
 from vidrase.timing import Clock, InFlight
 
 Progress = Callable[[str, int, int | None], None]
-"""(pass name "looking" | "erasing", frames done, frames in all or None)."""
+"""(pass name "detecting" | "erasing", frames done, frames in all or None)."""
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class Run:
 
 
 @dataclass(slots=True)
-class Seen:
+class FirstPass:
     """Result of the first pass, for one or more second passes."""
 
     analysis: ShotAnalysis | None

@@ -15,14 +15,15 @@ import numpy as np
 
 from vidrase import engine, paths, prompts, sheet
 from vidrase.byproducts import inputs
+from vidrase.choice import choose, recall, recorded
 from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import SourceInfo
 from vidrase.options import Options, SelectOptions
-from vidrase.passes import choose, hole_of, recall, recorded
+from vidrase.passes import hole_of
 from vidrase.protected import limited_to_region
 from vidrase.report import Note, Notes, Report
-from vidrase.run import Models, Progress, Run, Seen
+from vidrase.run import FirstPass, Models, Progress, Run
 from vidrase.select import Selection, combine_choices
 from vidrase.sink import default_output
 from vidrase.source import PICTURES, open_random, open_source
@@ -89,7 +90,7 @@ class Session(Closable):
             self._models = models or Models.load(options, self._note, segmenter=True)
             self._random = stack.enter_context(open_random(self._source.info))
             run = Run(self._options, self._models, self._notes, progress=progress)
-            self._first_pass: Seen = engine.first_pass(self._source, run, stack)
+            self._first_pass: FirstPass = engine.first_pass(self._source, run, stack)
             self.tracks: list[TrackSummary] = self._store.tracks()
             """All tracks, by id."""
             self._selection = self._choose([])
@@ -205,7 +206,7 @@ class Session(Closable):
         sink = self._options.sink
         replaces = sink.overwrite or (again and to.resolve() in self._results)
         options = replace(self._with(self._picks), sink=replace(sink, overwrite=replaces))
-        wishes = engine.Wishes(progress=self._progress)
+        by_products = engine.ByProducts(progress=self._progress)
         notes = Notes(self._notes)
         report = engine.erase_opened(
             self._source,
@@ -213,9 +214,9 @@ class Session(Closable):
             options,
             notes,
             models=self._models,
-            wishes=wishes,
+            by_products=by_products,
             saved=self._saved,
-            seen=self._first_pass,
+            known=self._first_pass,
         )
         self._results.add(to.resolve())
         return report

@@ -142,7 +142,7 @@ class ShotAnalyzer:
             self._plate.add(frame, visible)
 
     def _is_static(self, a: NDArray[np.uint8], b: NDArray[np.uint8], known: NDArray[np.bool_]) -> bool:
-        """Whether the camera has not moved between `a` and `b` (uint8 [h, w]), judged at `known` pixels, bool [h, w]."""
+        """Whether the camera has not moved between `a` and `b` (uint8 [h, w]), evaluated at `known` pixels, bool [h, w]."""
         if known.mean() < 0.1:
             return True  # too little to compare; a later sample frame decides
         flow = self._flow(a[None], b[None])[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vidrase.bench.inputs import process
-from vidrase.bench.inputs.case import KINDS, Case, Outcome, contents, furnish, judge
+from vidrase.bench.inputs.case import KINDS, Case, Outcome, contents, evaluate, furnish
 from vidrase.bench.inputs.corpus import CASES, GROUPS, SAMPLE
 from vidrase.bench.inputs.measure import run_inputs
 from vidrase.bench.results import Results
@@ -28,7 +28,7 @@ def test_input(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capf
     capfd.readouterr()
     with pytest.raises(SystemExit) as leaving:
         cli.main(case.command)
-    assert not judge(case, tmp_path, before, Outcome(int(leaving.value.code or 0), *capfd.readouterr()))
+    assert not evaluate(case, tmp_path, before, Outcome(int(leaving.value.code or 0), *capfd.readouterr()))
 
 
 @pytest.mark.inputs
@@ -45,7 +45,7 @@ def faults_of(case: Case, folder: Path, outcome: Outcome, change: str = "") -> s
     before = furnish(case, folder)
     if change:
         (folder / change).write_bytes(b"other")
-    return {fault.kind for fault in judge(case, folder, before, outcome)}
+    return {fault.kind for fault in evaluate(case, folder, before, outcome)}
 
 
 FINE = Case("fine", [], makes=("o.mp4",))

@@ -2,5 +2,5 @@
 
 `suite` runs `quality`, `stills`, `removal`, `masks`, `speed` · `case` is the type; `scenes`, `completion`, `sample`,
 `pasted`, `fixed` make cases · `peers`, `tools`, `user_script`, `floor` are other methods · `ratios` and `startup` time whole
-processes · `judge` has the numbers · `record`, `compare`, `table`, `page` show them.
+processes · `evaluate` has the numbers · `record`, `compare`, `table`, `page` show them.
 """

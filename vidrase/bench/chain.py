@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.bench.case import Mask, Rgb
-from vidrase.bench.judge import dis_flow
+from vidrase.bench.evaluation import dis_flow
 
 Flow = NDArray[np.float32]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vidrase.bench.judge import MEASURES
+from vidrase.bench.evaluation import MEASURES
 from vidrase.bench.masks import MASK_MEASURES
 from vidrase.bench.ratios import RATIOS
 from vidrase.bench.removal import REMOVAL_MEASURES
@@ -29,7 +29,7 @@ DIRECTION = {
     "gpu_peak_mib": -1,
     "fps": 1,
 }
-LEAST = {  # smallest change worth a line: about what an eye or a stopwatch can tell
+SMALLEST_CHANGE = {  # smallest change worth a line: about what an eye or a stopwatch can tell
     "psnr": 0.1, "psnr_frame": 0.1, "psnr_outside": 0.3, "ssim": 0.003, "ssim_frame": 0.002, "l1": 0.001, "flicker": 0.03,
     "seam": 0.03, "gmsd": 0.003, "ms_ssim": 0.003, "leftover": 0.01, "redetected": 0.04, "ap50": 0.01, "iou": 0.01,
     "recall": 0.01, "dropouts": 0.03, "restless": 0.005, "changed_outside": 1, "peak_mib": 15, "gpu_peak_mib": 15,
@@ -122,7 +122,7 @@ def _pairs(
 
 
 def _least(name: str, value: float) -> float:
-    return abs(value) * TIMED_SHARE if name in TIMED else LEAST.get(name, abs(value) * 0.01)
+    return abs(value) * TIMED_SHARE if name in TIMED else SMALLEST_CHANGE.get(name, abs(value) * 0.01)
 
 
 def _warnings(before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from vidrase.bench.case import Rgb
 
 Distance = Callable[[Rgb, Rgb], float]
-LEAST = 32  # px: AlexNet's strides leave nothing of a smaller picture
+MIN_SIDE = 32  # px: AlexNet's strides leave nothing of a smaller picture
 
 
 @cache
@@ -29,7 +29,7 @@ def load_lpips() -> Distance | None:
     network = lpips.LPIPS(net="alex", verbose=False).eval()
 
     def distance(a: Rgb, b: Rgb) -> float:
-        if min(a.shape[:2]) < LEAST:
+        if min(a.shape[:2]) < MIN_SIDE:
             return float("nan")
         pair = [torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1)[None].float() / 127.5 - 1 for p in (a, b)]
         with torch.inference_mode():

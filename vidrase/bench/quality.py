@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from vidrase.bench.case import Case, CaseRef, Rgb
-from vidrase.bench.judge import Judge
+from vidrase.bench.evaluation import Evaluation
 from vidrase.bench.logo import LogoFilter
 from vidrase.bench.peers import OURS, Biharmonic, Peer
 from vidrase.bench.results import Results, Row, Strip
@@ -24,7 +24,7 @@ def run_cases(refs: Sequence[CaseRef], methods: Sequence[Peer], results: Results
         except VidraseError as error:
             results.fail(suite, ref.name, "(case)", error)
             continue
-        judge, filled, rows = Judge(case), {}, []
+        evaluate, filled, rows = Evaluation(case), {}, []
         for method in methods:
             if isinstance(method, Biharmonic) and case.size[0] * case.size[1] > Biharmonic.most_pixels:
                 continue
@@ -34,7 +34,7 @@ def run_cases(refs: Sequence[CaseRef], methods: Sequence[Peer], results: Results
                 begun, worked = time.perf_counter(), _worked()
                 filled[method.name] = method.complete(case.shown, case.holes)
                 seconds, work = time.perf_counter() - begun, _worked() - worked
-                numbers = judge(filled[method.name])
+                numbers = evaluate(filled[method.name])
             except Exception as error:  # noqa: BLE001 - one method must not end the run; the failure is reported
                 results.fail(suite, case.name, method.name, error)
                 continue

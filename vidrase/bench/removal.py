@@ -17,8 +17,8 @@ import numpy as np
 from vidrase import metrics
 from vidrase.bench.case import Case, Mask, Rgb
 from vidrase.bench.clipfile import read_luma_frames, read_rgb_frames, write_clip
+from vidrase.bench.evaluation import Evaluation
 from vidrase.bench.fixed import fixed, fixed_names
-from vidrase.bench.judge import Judge
 from vidrase.bench.pasted import Removal, RemovalRef, pasted, pasted_names
 from vidrase.bench.peers import OURS
 from vidrase.bench.redetect import Redetector
@@ -71,7 +71,7 @@ def run_removal(
                 try:
                     extra = tool.erase(clip, to, case.what)
                     filled = list(read_rgb_frames(to))
-                    numbers = judge_removal(case, given, filled) | extra | streams_equal(clip, to)
+                    numbers = evaluate_removal(case, given, filled) | extra | streams_equal(clip, to)
                     numbers["psnr_outside"] = psnr_outside(clip, to, case.touched)
                 except Exception as error:  # noqa: BLE001 - one tool must not end the run; the failure is reported
                     results.fail("removal", case.name, tool.name, error)
@@ -84,14 +84,14 @@ def run_removal(
                     results.strips.append(_strip(case, given, filled, kept))
 
 
-def judge_removal(case: Removal, given: Sequence[Rgb], filled: Sequence[Rgb]) -> dict[str, float]:
+def evaluate_removal(case: Removal, given: Sequence[Rgb], filled: Sequence[Rgb]) -> dict[str, float]:
     """Numbers of one output clip; `given` is the input as decoded. See `REMOVAL_MEASURES`."""
     if len(filled) != len(given) or filled[0].shape != given[0].shape:
         return {"frames_missing": float(len(given) - len(filled))}
     rows, columns = given[0].shape[:2]
     truth = [picture[:rows, :columns] for picture in case.truth]
     masks = [mask[:rows, :columns] for mask in case.masks]
-    numbers = Judge(Case(case.name, "removal", list(filled), masks, truth))(filled)
+    numbers = Evaluation(Case(case.name, "removal", list(filled), masks, truth))(filled)
     keep = ("psnr", "ssim", "flicker", "texture")
     measured = {name: numbers[name] for name in keep if name in numbers}
     leftover, visible = 0, 0

@@ -1,6 +1,6 @@
 """Is a cast shadow removed with its object, and nothing else?
 
-Judged in two ways: the output of a tool (`shadow_numbers`), and the shadow stage alone (`judge_shadow_stage`), which gets the
+Judged in two ways: the output of a tool (`shadow_numbers`), and the shadow stage alone (`evaluate_shadow_stage`), which gets the
 true mask of the person, so that no detector plays a part, and whose added hole is known to the pixel.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vidrase import metrics
 from vidrase.bench.case import Case, Mask, Rgb, as_video_frames
-from vidrase.bench.judge import INVISIBLE
+from vidrase.bench.evaluation import INVISIBLE
 from vidrase.bench.pasted import Removal
 from vidrase.bench.peers import OURS
 from vidrase.bench.results import Results, Row, Strip
@@ -38,7 +38,7 @@ __all__ = [
     "SHADOW_MEASURES",
     "StageModels",
     "Staged",
-    "judge_shadow_stage",
+    "evaluate_shadow_stage",
     "run_shadow_stage",
     "shadow_cases",
     "shadow_numbers",
@@ -145,7 +145,9 @@ class StageModels:
         self.flow, self.inpainter = load_flow(note=self.notes), load_inpainter(self.options.inpainter)
 
 
-def judge_shadow_stage(case: Removal, models: StageModels | None = None, *, filling: bool = True) -> dict[str, float]:
+def evaluate_shadow_stage(
+    case: Removal, models: StageModels | None = None, *, filling: bool = True
+) -> dict[str, float]:
     """The stage alone on one case whose shadow is known: see `SHADOW_MEASURES`.
 
     filling: False leaves out what needs the filled frames (shadow_psnr, ring_psnr); the rest takes a fifth of the time.

@@ -17,16 +17,17 @@ import numpy as np
 
 from vidrase.bench.case import CaseRef, Mask, Rgb, as_rgb
 from vidrase.bench.clipfile import read_rgb_frames, write_clip
+from vidrase.bench.evaluation import Evaluation
 from vidrase.bench.folders import davis_root, read_annotations, read_clip
 from vidrase.bench.holes import flows_of, hole_numbers, holes_of, tracked
-from vidrase.bench.judge import Judge
 from vidrase.bench.pasted import Removal
 from vidrase.bench.peers import Vidrase
-from vidrase.bench.removal import judge_removal
-from vidrase.bench.shadows import StageModels, judge_shadow_stage
+from vidrase.bench.removal import evaluate_removal
+from vidrase.bench.shadows import StageModels, evaluate_shadow_stage
+from vidrase.choice import choose
 from vidrase.engine import first_pass
 from vidrase.options import ModelOptions, options_from
-from vidrase.passes import choose, fill_frames, find_holes
+from vidrase.passes import fill_frames, find_holes
 from vidrase.report import FillStats, Notes
 from vidrase.run import Models, Run
 from vidrase.segment import load_segmenter
@@ -92,8 +93,8 @@ class Completion:
     def opened(self) -> Iterator[Callable[[], Numbers]]:
         """See `Subject`."""
         case, engine = self.ref.build(), Vidrase()
-        judge = Judge(case)
-        yield lambda: _timed(lambda: engine.complete(case.shown, case.holes), len(case.shown), judge)
+        evaluate = Evaluation(case)
+        yield lambda: _timed(lambda: engine.complete(case.shown, case.holes), len(case.shown), evaluate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,9 @@ class EndToEnd:
             models = Models.load(options, notes)
             source = stack.enter_context(open_source(clip, note=notes))
             run = Run(options, models, notes)
-            seen = first_pass(source, run, stack)
-            assert seen.store is not None
-            chosen = choose(run, source.info, seen.store, seen.seconds)
+            known = first_pass(source, run, stack)
+            assert known.store is not None
+            chosen = choose(run, source.info, known.store, known.seconds)
 
             def once() -> Numbers:
                 run.clock, run.stats = Clock(), FillStats()
@@ -133,13 +134,13 @@ class EndToEnd:
                 holes: list[Mask] = []
 
                 def noted() -> Iterator:
-                    for found in find_holes(source, run, seen, chosen):
+                    for found in find_holes(source, run, known, chosen):
                         holes.append(np.zeros(found.frame.size, bool) if found.hole is None else found.hole.full_area())
                         yield found
 
-                filled = [as_rgb(frame) for frame in fill_frames(noted(), run, seen.analysis)]
+                filled = [as_rgb(frame) for frame in fill_frames(noted(), run, known.analysis)]
                 seconds = time.process_time() - begun
-                numbers = judge_removal(case, given, filled) | _covered(case, holes)
+                numbers = evaluate_removal(case, given, filled) | _covered(case, holes)
                 return numbers | {"cpu_ms": 1000 * seconds / len(given)} | _outside(case, given, filled)
 
             yield once
@@ -191,7 +192,7 @@ class ShadowStage:
         case, models = self.build(), StageModels()
 
         def once() -> Numbers:
-            numbers = judge_shadow_stage(case, models, filling=False)
+            numbers = evaluate_shadow_stage(case, models, filling=False)
             return {WITHOUT_WALL[name]: value for name, value in numbers.items() if name in WITHOUT_WALL}
 
         yield once
@@ -201,11 +202,11 @@ WITHOUT_WALL = {"shadow_recall": "recall", "false_share": "false_share", "cpu_ms
 """Measures of the shadow stage that an ablation compares, by the names that it gives them."""
 
 
-def _timed(work: Callable[[], list], frames: int, judge: Callable[[list], Numbers]) -> Numbers:
+def _timed(work: Callable[[], list], frames: int, evaluate: Callable[[list], Numbers]) -> Numbers:
     begun = time.process_time()
     result = work()
     seconds = time.process_time() - begun
-    return judge(result) | {"cpu_ms": 1000 * seconds / frames}
+    return evaluate(result) | {"cpu_ms": 1000 * seconds / frames}
 
 
 def _covered(case: Removal, holes: Sequence[Mask]) -> Numbers:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vidrase.bench.evaluation import MEASURES
 from vidrase.bench.inputs.measure import inputs_table
-from vidrase.bench.judge import MEASURES
 from vidrase.bench.masks import MASK_MEASURES
 from vidrase.bench.peers import OURS
 from vidrase.bench.ratios import RATIOS

@@ -216,10 +216,10 @@ def _one(source: str, options: Options, given: dict[str, Any], output: Path | No
             click.echo(str(given["preview"]))
             return
         to = default_output(source, say) if output is None else output
-        wishes = engine.Wishes(
+        by_products = engine.ByProducts(
             given["preview"], given["save_masks"], given["save_selection"], progress, given["report_path"]
         )
-        report = engine.erase(source, to, options, wishes=wishes, say=say)
+        report = engine.erase(source, to, options, by_products=by_products, say=say)
     if not quiet:
         summary(report, options, verbose=given["verbose"])
     if given["preview"] is not None and not quiet:

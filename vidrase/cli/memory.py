@@ -38,7 +38,7 @@ def check(arguments: Sequence[str]) -> None:
     finds = any(word.partition("=")[0] in _FINDS for word in arguments)
     need = DETECT_MIB if finds else MASK_MIB
     if limit < need:
-        what = "looking for things" if finds else "a run with masks"
+        what = "detecting objects" if finds else "a run with masks"
         raise OutOfMemory(
             f"this process may have {limit} MB of memory (ulimit -v), and {what} takes about {need} MB even on a small clip;"
             " raise the limit: ulimit -v unlimited"

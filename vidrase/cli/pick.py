@@ -22,12 +22,12 @@ from vidrase.session import Session
 from vidrase.sink import default_output
 from vidrase.source import PICTURES
 
-_SHEETS = ("things.png", "chosen.png")
-HELP = """what goes:   3   1 4   person   red car   person on the left   320,200   320,200@1.5   10,20,90,120
-what stays:  keep 3   keep dog   keep 320,200
+_SHEETS = ("objects.png", "chosen.png")
+HELP = """remove:      3   1 4   person   red car   person on the left   320,200   320,200@1.5   10,20,90,120
+keep:        keep 3   keep dog   keep 320,200
 then:        y         the pick is right
              discard   take the last pick back; discard all
-             show      what goes, as a picture, once more
+             show      what is removed, as a picture, once more
              list      what there is, and what was picked
              run       erase into {to}; run NAME into another
              run again erase once more with what is chosen now, over the last result
@@ -104,7 +104,7 @@ class _Loop:
         """Read and answer lines until quit or the end of the input."""
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(errors="replace")  # a stray byte is an unknown word, not the end
-        click.echo("what goes? a number, a class, 'person on the left', x,y@seconds; help says more")
+        click.echo("what to remove? a number, a class, 'person on the left', x,y@seconds; help says more")
         if self._session.picks:
             self._show()
         while True:
@@ -126,7 +126,7 @@ class _Loop:
         if not line:
             return
         if word.lower() in ("another", "add") and not rest.strip():
-            click.echo("what else goes?")
+            click.echo("what else?")
         elif command is None or (word.lower() == "keep" and rest.strip()):
             self._session.pick(line)
             self._show()
@@ -140,16 +140,16 @@ class _Loop:
     def _show(self) -> None:
         path = self._folder / _SHEETS[1]
         if not self._session.show(path):
-            click.echo("goes: nothing so far")
+            click.echo("remove: nothing so far")
             return
-        click.echo(f"goes: {self._goes()}")
+        click.echo(f"remove: {self._removed()}")
         click.echo(f"before / mask: {path}")
         click.echo("y, discard, another pick, or run?")
 
     def _agree(self, words: list[str]) -> None:
         if not self._session.picks:
-            raise OptionError("there is no pick yet; say what goes")
-        click.echo("kept; pick another, or run")
+            raise OptionError("there is no pick yet; say what to remove")
+        click.echo("pick kept; pick another, or run")
 
     def _discard(self, words: list[str]) -> None:
         if words == ["all"]:
@@ -164,9 +164,9 @@ class _Loop:
         listing.table(self._session.tracks)
         for number, made in enumerate(self._session.picks, 1):
             click.echo(f"pick {number}: {made.text}")
-        click.echo(f"goes: {self._goes()}")
+        click.echo(f"remove: {self._removed()}")
 
-    def _goes(self) -> str:
+    def _removed(self) -> str:
         """Class by class: "person 1 4; dog 3"."""
         by_class: dict[str, list[str]] = {}
         for track in self._session.chosen:

@@ -8,7 +8,7 @@ from typing import Self
 
 import click
 
-LABELS = {"looking": "looking", "erasing": "erasing"}
+LABELS = {"detecting": "detecting", "erasing": "erasing"}
 
 
 class ProgressBar:

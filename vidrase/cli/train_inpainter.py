@@ -39,8 +39,8 @@ _path = click.Path(path_type=Path)
     help="Pictures with annotated or detected objects: keep, leave out, or erase only their background.",
 )
 @click.option("--leave-out", type=_path, help="Text file: names of pictures that must not be learnt from, one a line.")
-@click.option("--judge", "judged", default=0.03, help="Share of the pictures kept apart for the figures.")
-@click.option("--epoch", default=500, help="Steps between two judgements (figures, samples.png, curves.png).")
+@click.option("--held-out", default=0.03, help="Share of the pictures that are held out for evaluation.")
+@click.option("--epoch", default=500, help="Steps between two evaluations (figures, samples.png, curves.png).")
 @click.option("--run", "folder", type=_path, default=Path("runs/inpainter"), help="Folder of checkpoints and pictures.")
 @click.option("--resume", type=_path, help="Checkpoint (last.pt) to go on from.")
 @click.option("--minutes", type=Number(), help="Stop after this long; --resume goes on from there.")
@@ -67,7 +67,7 @@ def inpainter(
     detector: Path | None,
     people: str,
     leave_out: Path | None,
-    judged: float,
+    held_out: float,
     epoch: int,
     folder: Path,
     resume: Path | None,
@@ -86,10 +86,10 @@ def inpainter(
     from dataclasses import replace
 
     from vidrase.train import inpainter_data as data
-    from vidrase.train.course import begin
     from vidrase.train.inpainter import Recipe, Trainer, new_network, train
-    from vidrase.train.inpainter_judge import History, Judge, write_png
+    from vidrase.train.inpainter_evaluation import Evaluation, History, write_png
     from vidrase.train.inpainter_loss import PRESETS, VggFeatures, YoloFeatures
+    from vidrase.train.loop import begin
 
     check_outputs(
         [*sources, vgg, yolo_features, *silhouettes, detector, leave_out, resume],
@@ -105,13 +105,13 @@ def inpainter(
     until = math.inf if minutes is None else time.monotonic() + 60 * minutes
     begin(seed, threads=threads)
     left_out = frozenset(leave_out.read_text(encoding="utf-8").split()) if leave_out else frozenset()
-    pictures, apart = data.gather(sources, left_out, judged)
+    pictures, apart = data.gather(sources, left_out, held_out)
     data.add_annotations(pictures)
     data.add_silhouettes(pictures, silhouettes)
     if detector is not None:
         data.add_detections(pictures, detector, say)
     pictures = data.treat_people(pictures, people)  # type: ignore[arg-type]
-    say(f"{len(pictures)} pictures, {len(pictures.silhouettes)} shapes; {len(apart)} pictures kept apart to judge on")
+    say(f"{len(pictures)} pictures, {len(pictures.silhouettes)} shapes; {len(apart)} pictures held out for evaluation")
     layout = {"width": width, ("depth" if net == "pconv" else "blocks"): depth}
     recipe = Recipe(
         net=net,
@@ -136,21 +136,29 @@ def inpainter(
         trainer.restore(resume)
         say(f"going on from step {trainer.step}")
     history = History(folder, resumed_at=trainer.step)
-    judge = Judge(apart, side, shapes=pictures.silhouettes) if apart else None
-    telea = judge.figures(judge.telea()) if judge is not None else None
+    evaluation = Evaluation(apart, side, shapes=pictures.silhouettes) if apart else None
+    telea = evaluation.figures(evaluation.telea()) if evaluation is not None else None
     if telea is not None:
         say("Telea " + " ".join(f"{name} {value:.4f}" for name, value in telea.items()))
 
-    def look(trainer: Trainer) -> None:
-        assert judge is not None
-        made = judge.fill(trainer.average)
-        figures = judge.figures(made)
+    def show_samples(trainer: Trainer) -> None:
+        assert evaluation is not None
+        made = evaluation.fill(trainer.average)
+        figures = evaluation.figures(made)
         history.add(trainer.step, figures)
-        write_png(folder / "samples.png", judge.grid(made))
+        write_png(folder / "samples.png", evaluation.grid(made))
         write_png(folder / "curves.png", history.curves(telea)[..., ::-1])
         say(f"step {trainer.step}: " + " ".join(f"{name} {value:.4f}" for name, value in figures.items()))
 
-    train(trainer, pictures, folder, say, epoch=epoch, judge=look if judge is not None else None, until=until)
-    card = {"judged": history.rows[-1] if history.rows else {}, "telea": telea or {}}
+    train(
+        trainer,
+        pictures,
+        folder,
+        say,
+        epoch=epoch,
+        evaluate=show_samples if evaluation is not None else None,
+        until=until,
+    )
+    card = {"evaluation": history.rows[-1] if history.rows else {}, "telea": telea or {}}
     digest = trainer.export(output, card)
     click.echo(f"{output}  sha256 {digest}")

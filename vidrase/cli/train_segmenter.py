@@ -28,7 +28,7 @@ _path = click.Path(path_type=Path)
 @click.option("--resume", type=_path, help="Checkpoint (last.pt, or stable.pt from before the fall) to go on from.")
 @click.option("--init", type=_path, help="Start from the weights of this .safetensors instead of random ones.")
 @click.option("--leave-out", type=_path, help="Text file: names of pictures that must not be learnt from, one a line.")
-@click.option("--judge", default=0.08, help="Share of the pictures kept apart, to compare student and teacher on.")
+@click.option("--held-out", default=0.08, help="Share of the pictures held out, to compare student and teacher on.")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1.")
 @click.option("--workers", default=0, help="Networks that share a step, one thread each; 0: one a core, on a GPU one.")
 @click.option("--seed", default=0)
@@ -47,7 +47,7 @@ def segmenter(
     resume: Path | None,
     init: Path | None,
     leave_out: Path | None,
-    judge: float,
+    held_out: float,
     device: str,
     workers: int,
     seed: int,
@@ -58,9 +58,9 @@ def segmenter(
     DATA are folders of pictures, pictures and clips. No labels are needed; people in YOLO polygon files (`labels`
     beside `images`) are cut out and pasted elsewhere.
     """
+    from vidrase.train import segmenter_comparison as evaluation
     from vidrase.train import segmenter_data as data
-    from vidrase.train import segmenter_judge as judging
-    from vidrase.train.course import begin
+    from vidrase.train.loop import begin
     from vidrase.train.segmenter import Recipe, Trainer, load_teacher, new_student, train
 
     check_outputs([*sources, teacher, resume, init, leave_out], output, folder, resume, overwrite=overwrite)
@@ -71,8 +71,8 @@ def segmenter(
     workers = workers or (1 if device != "cpu" else min(os.cpu_count() or 1, max(1, batch // 4)))
     begin(seed, threads=1 if workers > 1 else 0)
     left_out = frozenset(leave_out.read_text(encoding="utf-8").split()) if leave_out else frozenset()
-    pictures, apart = data.gather(sources, left_out, judge)
-    say(f"{len(pictures.files)} pictures, {len(pictures.frames)} frames; {len(apart)} kept apart to judge on")
+    pictures, apart = data.gather(sources, left_out, held_out)
+    say(f"{len(pictures.files)} pictures, {len(pictures.frames)} frames; {len(apart)} held out for evaluation")
     network = load_teacher(teacher)
     data.analysis(pictures, network, imgsz, say)
     data.add_polygon_cutouts(pictures)
@@ -83,9 +83,9 @@ def segmenter(
         trainer.restore(resume)
         say(f"going on from step {trainer.step}")
     train(trainer, pictures, folder, say, hours=hours)
-    table = judging.agreement(trainer.average.network, network, apart)
-    offered = judging.offered(table, network.names)  # type: ignore[arg-type]
+    table = evaluation.agreement(trainer.average.network, network, apart)
+    offered = evaluation.offered(table, network.names)  # type: ignore[arg-type]
     say(f"good enough to offer: {', '.join(offered) or 'nothing'}")
-    card = {"offered": offered, "conf": CONF, "agreement": judging.as_json(table, network.names)}  # type: ignore[arg-type]
+    card = {"offered": offered, "conf": CONF, "agreement": evaluation.as_json(table, network.names)}  # type: ignore[arg-type]
     digest = trainer.export(output, card)
     click.echo(f"{output}  sha256 {digest}")

@@ -15,7 +15,7 @@ from vidrase.colour import PixelLayout, chroma_hole
 from vidrase.frames import Frame, Hole, HoleFrame
 
 BLACK = 10  # of 255, above the black of the range: what compression makes of it
-LEAST_KNOWN = 0.25  # of a row or column: too little of it says nothing
+MIN_KNOWN_SHARE = 0.25  # of a row or column: too little of it says nothing
 
 Bounds = tuple[int, int, int, int]
 """(top, left, bottom, right) of the picture within its bars, half-open."""
@@ -69,7 +69,7 @@ def _bars(frame: Frame, missing: NDArray[np.bool_], *, down: bool) -> tuple[int,
 
     def black(line: int) -> bool:
         known = ~(missing[line] if down else missing[:, line])
-        if known.mean() < LEAST_KNOWN:
+        if known.mean() < MIN_KNOWN_SHARE:
             return False
         return all(int((plane[line] if down else plane[:, line])[known].max()) <= most for plane in light)
 

@@ -84,7 +84,7 @@ class Candidate:
 
 
 def sample_sources(
-    origins: SourceMap,
+    source_map: SourceMap,
     sites: SampleSites,
     planes: list[int],
     points: GridPoints,
@@ -95,7 +95,7 @@ def sample_sources(
 
     points: the sites within the box of `origins`, see `SampleSites.between`. picture_of: the planes of a source by its number.
     """
-    source, dx, dy = interpolate(origins, points)
+    source, dx, dy = interpolate(source_map, points)
     x, y = sites.x + dx / np.float32(grid.scale_x), sites.y + dy / np.float32(grid.scale_y)
     values = np.zeros((len(x), len(planes)), np.float32)
     # int16 sorts several times as fast

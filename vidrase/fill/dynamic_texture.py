@@ -91,7 +91,7 @@ class DynamicTexture:
         hidden = int(((self.weight[hole.span] > 0.5) & hole.area).sum())
         return hidden >= max((MIN_SIDE * self.weight.shape[0]) ** 2, 16)
 
-    def layers(
+    def overlays(
         self, here: WindowFrame, hole: PlaneHole, window: Mapping[int, WindowFrame], grid: WorkGrid
     ) -> list[Overlay]:
         """Overlays for the luma `hole` of `here`, each composited over the one before; empty where no frame shows the moving
@@ -192,7 +192,7 @@ class DynamicTexture:
         dynamic[hole.span] = hole.area & (self.weight[hole.span] > 0)
         target = replace(here, box=Box.around(grid.shrink(dynamic), BOX_MARGIN), occluder=None, protected=None)
         source = replace(there, number=-1 - there.number, box=target.box, occluder=None, protected=None)
-        motion = FlowEstimator(self._flow).over(target, source).forward
+        motion = FlowEstimator(self._flow).register(target, source).forward
         outliers = self._outlier_mask(there, window, grid)
         holes = there.plane_holes
         if holes is not None:
@@ -270,11 +270,11 @@ def dynamic_background_mask(plate: Plate, full_scale: int) -> NDArray[np.float32
 
 
 def sample_overlays(
-    layers: list[Overlay], hole: PlaneHole, planes: list[int], x: NDArray[np.float32], y: NDArray[np.float32]
+    overlays: list[Overlay], hole: PlaneHole, planes: list[int], x: NDArray[np.float32], y: NDArray[np.float32]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """(values [N, len(planes)], weights [N]) of every overlay at the points (x, y), luma px, of `hole`; `planes` share its
     subsampling."""
-    for layer in layers:
+    for layer in overlays:
         height, width = layer.weight.shape
         rows = np.clip(y.astype(np.intp) - (hole.top << hole.shift_y), 0, height - 1)
         columns = np.clip(x.astype(np.intp) - (hole.left << hole.shift_x), 0, width - 1)

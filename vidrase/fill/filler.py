@@ -73,7 +73,7 @@ class Filler:
     ) -> None:
         fast = options.quality == "fast"
         self._options, self._flow, self._inpainter = options, swift(flow) if fast else flow, inpainter
-        self._survey, self._stats, self._note = analysis, stats, note
+        self._analysis, self._stats, self._note = analysis, stats, note
         self._frames: dict[int, WindowFrame] = {}
         self._synthesis = SynthesisCache(inpainter)
         self._references: dict[int, ReferenceFrames] = {}  # by the first frame of the shot
@@ -131,7 +131,7 @@ class Filler:
 
     def _uses_flow(self, here: WindowFrame) -> bool:
         """Whether flow is needed around `here`. A still shot with a plate needs none."""
-        return self._reach > 0 and plate_of(self._survey, self._options, here.frame) is None
+        return self._reach > 0 and plate_of(self._analysis, self._options, here.frame) is None
 
     def _plate_fill_for(self, plate: Plate, here: WindowFrame) -> PlateFill:
         if self._plate_fill is None or self._plate_fill.plate is not plate:
@@ -150,7 +150,7 @@ class Filler:
         """Whether other frames of the window are needed to fill `here`."""
         if self._uses_flow(here):
             return True
-        plate, holes = plate_of(self._survey, self._options, here.frame), here.plane_holes
+        plate, holes = plate_of(self._analysis, self._options, here.frame), here.plane_holes
         if plate is None or holes is None:
             return False
         dynamic = self._dynamic_texture_for(plate, here)
@@ -159,9 +159,9 @@ class Filler:
     def _references_for(self, here: WindowFrame) -> ReferenceFrames | None:
         """The reference frames of the shot of `here`; None: it has none, or the options do not use them."""
         assert self._grid is not None
-        if self._survey is None or self._options.mode in ("flow", "image"):
+        if self._analysis is None or self._options.mode in ("flow", "image"):
             return None
-        shot = self._survey.shot(here.frame.index)
+        shot = self._analysis.shot(here.frame.index)
         if shot is None or shot.mosaic is None or shot.mosaic.key_frames[0].frame.size != here.frame.size:
             return None
         if not rules.enabled("sources.keyframes"):
@@ -180,7 +180,7 @@ class Filler:
         if here is None:
             return False
         return (
-            here.stays_as_it_is
+            here.unchanged
             or not self._needs_neighbours(here)
             or self._last().shot != here.shot
             or self._pushed - 1 - self._popped >= self._reach
@@ -193,7 +193,7 @@ class Filler:
     def pop(self) -> Frame:
         """Return the next frame, filled."""
         here = self._frames[self._popped]
-        result = here.frame if here.stays_as_it_is else self._fill(here)
+        result = here.frame if here.unchanged else self._fill(here)
         self._popped += 1
         if here.flow_pair is not None:
             here.flow_pair.measured_forward = None  # only flow ahead of the popped frame is completed from the future
@@ -214,7 +214,7 @@ class Filler:
             ahead = (self._frames[number] for number in range(self._popped, self._pushed))
             complete_from_future([window_frame for window_frame in ahead if window_frame.shot == here.shot])
             self._future_done = here.shot
-        plate = plate_of(self._survey, self._options, here.frame)
+        plate = plate_of(self._analysis, self._options, here.frame)
         if plate is not None:
             holes = here.plane_holes
             assert holes is not None
@@ -253,11 +253,11 @@ class Filler:
         self._count_mode(here, "plate")
         assert self._grid is not None
         dynamic = self._dynamic_texture_for(plate, here)
-        overlays = dynamic.layers(here, holes[0], self._frames, self._grid) if dynamic is not None else []
+        overlays = dynamic.overlays(here, holes[0], self._frames, self._grid) if dynamic is not None else []
         values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(holes)
         for hole, planes in by_grid(holes):
-            colours, known = plate_fill.colours(here.frame, hole, planes, overlays, here.nth)
-            for plane, value in zip(planes, colours, strict=True):
+            values_in, known = plate_fill.values_in(here.frame, hole, planes, overlays, here.nth)
+            for plane, value in zip(planes, values_in, strict=True):
                 values[plane] = value
             if 0 in planes:
                 self._stats.copied += int(known.sum())

@@ -85,7 +85,7 @@ class FlowEstimator:
             measured_forward, completed_backward, complete_flow(measured_forward, None).without_prior(), camera
         )
 
-    def over(self, here: WindowFrame, other: WindowFrame) -> Registration:
+    def register(self, here: WindowFrame, other: WindowFrame) -> Registration:
         """Register `other` to `here`: the camera's motion and the flow between them."""
         measured_forward, measured_backward, camera = self._measure(here, other)
         return Registration(complete_flow(measured_forward, None).without_prior(), measured_backward, camera)

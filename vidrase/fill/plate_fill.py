@@ -67,8 +67,8 @@ class PlateFill:
             planes = tuple(filled)
         return cls(plate, planes)
 
-    def colours(
-        self, frame: Frame, hole: PlaneHole, planes: list[int], layers: list[Overlay], nth: int
+    def values_in(
+        self, frame: Frame, hole: PlaneHole, planes: list[int], overlays: list[Overlay], nth: int
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.bool_]]:
         """(values [N] of each of `planes` in the hole, bool [N] whether a frame of the shot shows them).
 
@@ -105,11 +105,11 @@ class PlateFill:
             strengths.append(min(measured, MAX_GRAIN * self.plate.noise[plane]))
         out = []
         points = sites.x[: sites.count], sites.y[: sites.count]
-        overlays = list(sample_overlays(layers, hole, planes, *points))
+        sampled = list(sample_overlays(overlays, hole, planes, *points))
         for k, plane in enumerate(planes):
             base = plate_values[k][: sites.count]
             overlay_offset, plate_weight = np.zeros_like(base), np.ones_like(base)
-            for overlay_values, weight in overlays:
+            for overlay_values, weight in sampled:
                 overlay_offset = overlay_offset * (1 - weight) + weight * (overlay_values[:, k] - base)
                 plate_weight *= 1 - weight  # overlays have their own grain
             value = candidate.values[k][: sites.count] + overlay_offset

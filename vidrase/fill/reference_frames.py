@@ -125,7 +125,7 @@ class ReferenceFrames:
             for source in [source for source in self._blurred if (source - FIRST_REFERENCE) % BLUR_STRIDE == number]:
                 del self._blurred[source]
 
-    def origins(self, here: WindowFrame, missing: NDArray[np.bool_]) -> SourceMap:
+    def source_map(self, here: WindowFrame, missing: NDArray[np.bool_]) -> SourceMap:
         """Where pixels of `here` are visible in key frames. missing: bool [h, w], in the box of `here`, the pixels to look up."""
         assert here.box is not None
         out = SourceMap.empty(here.box)
@@ -219,7 +219,7 @@ class ReferenceFrames:
             )
             x = columns + source_map.box.left + source_map.dx[rows, columns]
             y = rows + source_map.box.top + source_map.dy[rows, columns]
-            hidden = ~_visible_at(self._reference(number), x, y)
+            hidden = ~_shows_background(self._reference(number), x, y)
             source_map.source[rows[hidden], columns[hidden]] = -1
 
     def take(
@@ -249,7 +249,7 @@ class ReferenceFrames:
         )
         hidden = cv2.remap(reference.hidden.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderValue=1) > 0
         registered.dilated_hole, registered.area, registered.box = hidden, hidden, here.box
-        registration = self._estimator.over(replace(here, occluder=None), registered)
+        registration = self._estimator.register(replace(here, occluder=None), registered)
         sharp = cv2.remap(reference.luma, x, y, cv2.INTER_CUBIC)
         quality = (
             RegistrationQuality.of(here, registered, sharp, registration)
@@ -263,7 +263,7 @@ class ReferenceFrames:
         x0, y0 = (at_columns + here.box.left).astype(np.float32), (at_rows + here.box.top).astype(np.float32)
         residual = registration.forward.at(x0, y0)
         x, y = camera.points(x0 + residual[:, 0], y0 + residual[:, 1])
-        usable = _visible_at(reference, x, y)
+        usable = _shows_background(reference, x, y)
         if rules.enabled("sources.misfit"):
             usable &= quality.misfit[at_rows, at_columns] < limit
         if rules.enabled("sources.defocus"):
@@ -362,7 +362,7 @@ def _softened(plane: NDArray[np.float32], sigma_x: float, sigma_y: float) -> NDA
     return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma_x, sigmaY=sigma_y), np.float32)
 
 
-def _visible_at(reference: _Reference, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _shows_background(reference: _Reference, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
     """bool [N]: whether the key frame shows the background at the points (x, y) of the work grid."""
     height, width = reference.hidden.shape
     column, row = np.rint(x).astype(np.intp), np.rint(y).astype(np.intp)

@@ -353,7 +353,7 @@ def _reduced_frame(number: int, shot: int, hole_frame: HoleFrame, *, still: bool
     if hole is not None and hole.area.any():
         full = hole.full_area()
         area = dilate(reduced_mask(full, frame), HOLE_MARGIN)
-        contact_region = ContactRegion.of(frame, full, hole_frame.place, protected)
+        contact_region = ContactRegion.of(frame, full, hole_frame.scenery, protected)
     luma = np.ascontiguousarray(frame.orientation.to_display(frame.luma(size=reduced_size(frame))))
     mask = None if still or protected is None else reduced_mask(protected.full_area(), frame)
     identity = number, frame.index, shot, frame.orientation

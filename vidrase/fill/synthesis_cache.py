@@ -308,7 +308,7 @@ class SynthesisCache:
                 query &= unknown
                 self._deferred = query if np.count_nonzero(query) < MAX_WAIT * np.count_nonzero(here.area) else None
             if query.any() and not (may_defer and self._deferred is not None):
-                found = references.origins(here, dilate(query, RIM + 1))
+                found = references.source_map(here, dilate(query, RIM + 1))
                 if (found.source >= 0).any():
                     added += self._add(found, here, sure, grid)
                     _merge(memory, found, (found.source >= 0) & (query | (memory.source < 0)))

@@ -65,7 +65,7 @@ def trace_trajectories(
         if not inside.all():
             x, y, active, occluded, consistent = (a[inside] for a in (x, y, active, occluded, consistent))
         if hop >= min_hops:
-            visible = there.takes_from(x, y)
+            visible = there.samples_known(x, y)
             if there.occluder is not None:
                 # an occluder hides the background as the hole does, but the query pixel may belong to the occluder
                 on_occluder = there.occluder[np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)]
@@ -150,17 +150,17 @@ class GridPoints:
         return cls(x, y, x.astype(np.int32), y.astype(np.int32), near)
 
 
-def interpolate(origins: SourceMap, points: GridPoints) -> tuple[NDArray[np.int32], Points, Points]:
+def interpolate(source_map: SourceMap, points: GridPoints) -> tuple[NDArray[np.int32], Points, Points]:
     """(source, dx, dy), each [N], at points between the pixels of the map's box.
 
     The source is the nearest pixel's. Displacements are interpolated only between pixels of that source.
     """
-    height, width = origins.source.shape
-    source = origins.source.ravel().take(points.near)
-    fields = [origins.dx, origins.dy]
+    height, width = source_map.source.shape
+    source = source_map.source.ravel().take(points.near)
+    fields = [source_map.dx, source_map.dy]
     values = at(np.dstack(fields), points.x, points.y)  # correct where all four corners have one source
     left, top = points.left, points.top
-    mixed = np.flatnonzero(_source_border(origins.source).ravel().take(top * np.int32(width) + left))
+    mixed = np.flatnonzero(_source_border(source_map.source).ravel().take(top * np.int32(width) + left))
     if len(mixed):
         left, top = left.take(mixed), top.take(mixed)
         wx, wy = points.x.take(mixed) - left, points.y.take(mixed) - top
@@ -169,7 +169,7 @@ def interpolate(origins: SourceMap, points: GridPoints) -> tuple[NDArray[np.int3
         for row, down in ((top, 1 - wy), (np.minimum(top + 1, height - 1), wy)):
             for column, along in ((left, 1 - wx), (np.minimum(left + 1, width - 1), wx)):
                 corner = row * np.int32(width) + column
-                weight = down * along * (origins.source.ravel().take(corner) == nearest_source)
+                weight = down * along * (source_map.source.ravel().take(corner) == nearest_source)
                 total += weight
                 for k, displacement in enumerate(fields):
                     sums[k] += weight * displacement.ravel().take(corner)

@@ -168,7 +168,7 @@ class WindowFrame:
     """[h, w] bits, see `_footprint`; made on first use."""
 
     @property
-    def stays_as_it_is(self) -> bool:
+    def unchanged(self) -> bool:
         """Whether the frame is returned as the same object."""
         return self.hole is None or self.passes
 
@@ -186,7 +186,7 @@ class WindowFrame:
             self.picture.nbytes if self.picture else 0
         )
 
-    def takes_from(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def samples_known(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.bool_]:
         """bool [N]: whether the points (x, y), work grid px, lie in the frame and interpolate no pixel of the hole."""
         height, width = self.luma.shape
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)

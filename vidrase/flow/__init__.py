@@ -33,7 +33,7 @@ class DisFlow:
     Paper: Kroeger, Timofte, Dai, Van Gool, "Fast Optical Flow using Dense Inverse Search", ECCV 2016, arXiv 1603.03590.
     """
 
-    LEAST = 24  # px: below this a pyramid of 8 px patches has nothing to hold on to
+    MIN_SIDE = 24  # px: below this a pyramid of 8 px patches has nothing to hold on to
 
     def __init__(self, *, finest_scale: int = 1, iterations: int = 16, refinements: int = 5, stride: int = 4) -> None:
         self.name = "dis"
@@ -58,7 +58,7 @@ class DisFlow:
         if a.shape != b.shape or a.ndim != 3 or a.dtype != np.uint8 or b.dtype != np.uint8:
             raise ShapeError(f"expected two uint8 [B, H, W], got {a.dtype} {a.shape} and {b.dtype} {b.shape}")
         height, width = a.shape[1:]
-        pad = ((0, 0), (0, max(self.LEAST - height, 0)), (0, max(self.LEAST - width, 0)))
+        pad = ((0, 0), (0, max(self.MIN_SIDE - height, 0)), (0, max(self.MIN_SIDE - width, 0)))
         if pad[1][1] or pad[2][1]:
             a, b = np.pad(a, pad, mode="edge"), np.pad(b, pad, mode="edge")
         flow = np.zeros((len(a), *a.shape[1:], 2), np.float32)

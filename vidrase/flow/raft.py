@@ -17,7 +17,7 @@ from vidrase.errors import ModelError, OutOfMemory, ShapeError
 from vidrase.pickled import read_tensors
 from vidrase.torchvision_ops import import_torchvision
 
-LEAST, STRIDE = 128, 8  # px: its correlation pyramid has nothing below, and its features lie on a grid of 8
+MIN_SIDE, STRIDE = 128, 8  # px: its correlation pyramid has nothing below, and its features lie on a grid of 8
 UPDATES = 12  # of the recurrence, as torchvision's own weights are meant for
 AT_ONCE = 8  # pairs: all-pairs correlation takes (H/8 · W/8)² numbers each
 
@@ -35,7 +35,7 @@ class RaftFlow:
         if a.shape != b.shape or a.ndim != 3 or a.dtype != np.uint8 or b.dtype != np.uint8:
             raise ShapeError(f"expected two uint8 [B, H, W], got {a.dtype} {a.shape} and {b.dtype} {b.shape}")
         height, width = a.shape[1:]
-        down, across = (max(side, LEAST) + (-max(side, LEAST)) % STRIDE - side for side in (height, width))
+        down, across = (max(side, MIN_SIDE) + (-max(side, MIN_SIDE)) % STRIDE - side for side in (height, width))
         pad = ((0, 0), (0, down), (0, across))
         flow = np.zeros((len(a), height, width, 2), np.float32)
         moving = [k for k in range(len(a)) if not np.array_equal(a[k], b[k])]  # equal pictures give zero flow

@@ -100,7 +100,7 @@ def _alike(small: Tensor, hole: Tensor, down: _Axis, across: _Axis) -> tuple[Ten
     )
     needed = F.max_pool2d(missing[inner], BLOCK, TARGET_STEP).flatten() > 0  # [T·U]
     known = F.max_pool2d(missing, BLOCK, step).flatten() == 0  # [S]
-    targets, sources = _worth(needed), _worth(known)
+    targets, sources = _block_weight(needed), _block_weight(known)
     if not len(targets) or not len(sources):
         return None
     wanted = F.unfold(small[None][inner], BLOCK, stride=TARGET_STEP)[0].T[targets]  # [n, 192]
@@ -116,6 +116,6 @@ def _alike(small: Tensor, hole: Tensor, down: _Axis, across: _Axis) -> tuple[Ten
     return step * (chosen // width).view(shape), step * (chosen % width).view(shape), valid.view(shape)
 
 
-def _worth(mask: Tensor) -> Tensor:
+def _block_weight(mask: Tensor) -> Tensor:
     """Indices, int64, where `mask` is True; on a GPU all indices: reading their number back costs more than comparing them."""
     return mask.nonzero()[:, 0] if mask.device.type == "cpu" else torch.arange(len(mask), device=mask.device)

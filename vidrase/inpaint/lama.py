@@ -21,7 +21,7 @@ from vidrase.weights import sha256_of
 KNOWN = {  # sha256 of programs that many have used
     "344c77bbcb158f17dd143070d1e789f38a66c04202311ae3a258ef66667a9ea9": "big-lama.pt of Sanster/models, release add_big_lama"
 }
-SIDE = 512  # px: about what it was trained and judged at
+SIDE = 512  # px: about what it was trained and evaluated at
 
 
 class ScriptedLama(nn.Module):

@@ -4,7 +4,7 @@ Papers:  He, Sun, "Statistics of patch offsets for image completion", ECCV 2012 
          match at a few typical offsets; shifted by those, the picture covers the hole); Kwatra et al., "Graphcut textures",
          SIGGRAPH 2003 (equation 1, the cost of a cut); Boykov, Veksler, Zabih, "Fast approximate energy minimization via
          graph cuts", PAMI 2001 (α-expansion); Boykov, Kolmogorov, PAMI 2004 (maximum flow, as PyMaxflow has it).
-Differs: typical offsets come from a sample of exact neighbours under principal components; the rim is judged over a window, not
+Differs: typical offsets come from a sample of exact neighbours under principal components; the rim is compared over a window, not
          over single pixels; a guess of the coarse colours guides the choice; seams are feathered instead of a Poisson equation.
 """
 
@@ -203,8 +203,8 @@ def _cut(
     near = cv2.boxFilter(known.astype(np.float32), -1, window, normalize=False)
     for k in range(len(images)):
         gap = np.where(valid[k], _apart(images[k], picture[box]), UNKNOWN_COST) * known
-        judged = cv2.boxFilter(gap.astype(np.float32), -1, window, normalize=False) / np.maximum(near, 1)
-        unary[k] += RIM_WEIGHT * judged * (near > 0)
+        evaluated = cv2.boxFilter(gap.astype(np.float32), -1, window, normalize=False) / np.maximum(near, 1)
+        unary[k] += RIM_WEIGHT * evaluated * (near > 0)
     # shifted pixels should have roughly the colours of the guess
     broad = cv2.blur(picture, (GUIDE_SIDE, GUIDE_SIDE))
     for k, offset in enumerate(offsets[chosen]):

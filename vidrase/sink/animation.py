@@ -41,13 +41,13 @@ class AnimationSink:
         suffix = to.suffix.lower()
         self._kind, self._info, self._note = FORMATS[suffix], info, note
         check_image(suffix, info, note)
-        wishes = {
+        by_products = {
             "--codec": options.codec,
             "--crf": options.crf,
             "--preset": options.preset,
             "--pix-fmt": options.pix_fmt,
         }
-        wrong = [name for name, value in wishes.items() if value is not None]
+        wrong = [name for name, value in by_products.items() if value is not None]
         wrong += ["--lossless"] * (options.lossless and self._kind == "AVIF")
         if wrong:
             raise OptionError(f"{wrong[0]} does not go with {suffix}; leave it out, or name a video file")

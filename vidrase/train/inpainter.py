@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from vidrase.errors import OptionError
-from vidrase.train import course
 from vidrase.train import inpainter_data as data
+from vidrase.train import loop
 from vidrase.train.inpainter_loss import Features, LossWeights, PatchCritic, completion_loss, critic_loss
 
 CLIP = 5.0  # maximum gradient norm
@@ -43,7 +43,7 @@ class Recipe:
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step."""
-        return course.rate_at(step / self.steps, step=step, rate=self.rate, warm=self.warm, decay=self.decay)
+        return loop.rate_at(step / self.steps, step=step, rate=self.rate, warm=self.warm, decay=self.decay)
 
 
 def new_network(recipe: Recipe) -> nn.Module:
@@ -100,9 +100,7 @@ class Trainer:
         if math.isfinite(norm):  # skip a batch that overflows
             self.optimiser.step()
             # faster at first, while the network changes fast
-            course.move_towards(
-                self.average, self.network, min(self.recipe.average, (1 + self.step) / (10 + self.step))
-            )
+            loop.move_towards(self.average, self.network, min(self.recipe.average, (1 + self.step) / (10 + self.step)))
         if self.critic is not None:
             parts["critic"] = self._teach_critic(truth, made.detach(), missing, rate)
         self.step += 1
@@ -133,11 +131,11 @@ class Trainer:
         }
         if self.critic is not None and self.critic_optimiser is not None:
             state |= {"critic": self.critic.state_dict(), "critic_optimiser": self.critic_optimiser.state_dict()}
-        course.save_checkpoint(state, path)
+        loop.save_checkpoint(state, path)
 
     def restore(self, path: Path) -> None:
         """Resume from a file of `save`: weights, optimiser state, average, step. Unpickles no code."""
-        course.load_checkpoint(path, self._take, what="inpainter", device=self.device)
+        loop.load_checkpoint(path, self._take, what="inpainter", device=self.device)
 
     def _take(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
@@ -171,25 +169,25 @@ def train(
     *,
     every: int = 20,
     epoch: int = 500,
-    judge: Callable[[Trainer], None] | None = None,
+    evaluate: Callable[[Trainer], None] | None = None,
     until: float = math.inf,
 ) -> None:
     """Train to the recipe's end, or until `time.monotonic()` reaches `until`; writes `folder`/last.pt regularly.
 
-    judge: called every `epoch` steps and at the end.
+    evaluate: called every `epoch` steps and at the end.
     """
     recipe = trainer.recipe
-    log, saving = course.Log(say, every=every, steps=recipe.steps), course.Saving()
+    log, saving = loop.Log(say, every=every, steps=recipe.steps), loop.Saving()
 
     def made(step: int) -> tuple[Tensor, Tensor]:
         return data.batch(pictures, recipe.seed, step, recipe.batch, recipe.side)
 
-    for pixels, hole in course.batches(made, trainer.step, recipe.steps):
+    for pixels, hole in loop.batches(made, trainer.step, recipe.steps):
         parts = trainer.learn(pixels, hole)
         log.add(trainer.step, parts, recipe.rate_at(trainer.step))
         ended = trainer.step == recipe.steps or time.monotonic() > until
-        if judge is not None and (trainer.step % epoch == 0 or ended):
-            judge(trainer)
+        if evaluate is not None and (trainer.step % epoch == 0 or ended):
+            evaluate(trainer)
         if saving.due():
             trainer.save(folder / "last.pt")
         if ended:

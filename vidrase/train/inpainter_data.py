@@ -26,7 +26,7 @@ People = Literal["keep", "leave-out", "background"]
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 CLIPS = {".mp4", ".mkv", ".avi", ".mov", ".webm"}
 FRAMES_A_CLIP = 60
-LEAST, MOST = 0.02, 0.6  # hole area / image area, limits
+MIN_AREA, MAX_AREA = 0.02, 0.6  # hole area / image area, limits
 KINDS = {"silhouette": 0.4, "polygon": 0.2, "strokes": 0.3, "box": 0.1}
 SMALLEST = 400  # px; smaller silhouettes are not used
 PERSON = 0  # COCO's first class
@@ -34,14 +34,14 @@ PERSON = 0  # COCO's first class
 
 @dataclass(slots=True)
 class Pictures:
-    """Training data: `files` are read when drawn, `frames` are in memory; `things` are object masks by image index."""
+    """Training data: `files` are read when drawn, `frames` are in memory; `objects` are object masks by image index."""
 
     files: list[Path]
     frames: list[Image] = field(default_factory=list)
-    things: dict[int, Mask] = field(default_factory=dict)
+    objects: dict[int, Mask] = field(default_factory=dict)
     silhouettes: list[Mask] = field(default_factory=list)
     spare_things: bool = False
-    """Holes do not overlap `things`: only background is erased."""
+    """Holes do not overlap `objects`: only background is erased."""
 
     def __len__(self) -> int:
         return len(self.files) + len(self.frames)
@@ -62,11 +62,11 @@ def read_rgb(path: Path) -> Image | None:
 
 
 def gather(
-    sources: Iterable[Path], leave_out: frozenset[str] = frozenset(), judged: float = 0.0
+    sources: Iterable[Path], leave_out: frozenset[str] = frozenset(), held_out: float = 0.0
 ) -> tuple[Pictures, list[Path]]:
     """(training data from all images and clip frames under `sources`, evaluation data).
 
-    leave_out: file names to exclude. judged: share of the images used for evaluation, chosen by file name.
+    leave_out: file names to exclude. held_out: share of the images used for evaluation, chosen by file name.
     """
     files: list[Path] = []
     apart: list[Path] = []
@@ -78,7 +78,7 @@ def gather(
             if path.name in leave_out:
                 continue
             if path.suffix.lower() in PICTURES:
-                (apart if zlib.crc32(path.name.encode()) % 1000 < judged * 1000 else files).append(path)
+                (apart if zlib.crc32(path.name.encode()) % 1000 < held_out * 1000 else files).append(path)
             elif path.suffix.lower() in CLIPS:
                 frames += clip_frames(path, FRAMES_A_CLIP)
     if not files and not frames:
@@ -129,7 +129,7 @@ def add_annotations(pictures: Pictures) -> None:
         for mask in masks:
             _keep(pictures.silhouettes, mask)
         if masks:
-            pictures.things[index] = np.logical_or.reduce(masks)
+            pictures.objects[index] = np.logical_or.reduce(masks)
 
 
 def polygons(path: Path, size: tuple[int, int]) -> list[tuple[int, Mask]]:
@@ -160,21 +160,23 @@ def add_detections(
             if score > 0.5:
                 _keep(pictures.silhouettes, mask)
             if label == PERSON or not people_only:
-                pictures.things[index] = pictures.things.get(index, np.zeros_like(mask)) | mask
+                pictures.objects[index] = pictures.objects.get(index, np.zeros_like(mask)) | mask
         if index % 500 == 0:
             say(
-                f"looked at {index}/{len(pictures)}: {len(pictures.things)} with things, {len(pictures.silhouettes)} shapes"
+                f"looked at {index}/{len(pictures)}: {len(pictures.objects)} with objects, {len(pictures.silhouettes)} shapes"
             )
 
 
 def treat_people(pictures: Pictures, how: People) -> Pictures:
-    """keep: no change; leave-out: exclude images with `things`; background: keep them, holes avoid the objects."""
+    """keep: no change; leave-out: exclude images with `objects`; background: keep them, holes avoid the objects."""
     if how == "leave-out":
-        kept = [index for index in range(len(pictures)) if index not in pictures.things]
+        kept = [index for index in range(len(pictures)) if index not in pictures.objects]
         files = [pictures.files[k] for k in kept if k < len(pictures.files)]
         frames = [pictures.frames[k - len(pictures.files)] for k in kept if k >= len(pictures.files)]
         if not kept:
-            raise SourceNotFound("every picture shows things that were to be left out; use --people background or keep")
+            raise SourceNotFound(
+                "every picture shows objects that were to be left out; use --people background or keep"
+            )
         return Pictures(files, frames, {}, pictures.silhouettes)
     pictures.spare_things = how == "background"
     return pictures
@@ -210,34 +212,34 @@ def sample(pictures: Pictures, rng: np.random.Generator, side: int) -> tuple[Ima
     part = round(short * float(rng.uniform(min(1.0, max(0.5, side / short)), 1.0)))
     y, x = int(rng.integers(height - part + 1)), int(rng.integers(width - part + 1))
     square = _resized(rgb[y : y + part, x : x + part], side)
-    things = pictures.things.get(index) if pictures.spare_things else None
-    spared = None
-    if things is not None:
-        spared = _resized(things[y : y + part, x : x + part].astype(np.uint8) * 255, side) > 0
+    objects = pictures.objects.get(index) if pictures.spare_things else None
+    protected = None
+    if objects is not None:
+        protected = _resized(objects[y : y + part, x : x + part].astype(np.uint8) * 255, side) > 0
     if rng.random() < 0.5:
         square = square[:, ::-1]
-        spared = None if spared is None else spared[:, ::-1]
-    return np.ascontiguousarray(square), make_hole(rng, side, pictures.silhouettes, spared)
+        protected = None if protected is None else protected[:, ::-1]
+    return np.ascontiguousarray(square), make_hole(rng, side, pictures.silhouettes, protected)
 
 
-def make_hole(rng: np.random.Generator, side: int, bank: Sequence[Mask] = (), spared: Mask | None = None) -> Mask:
-    """bool [side, side], LEAST to MOST of the image, not overlapping `spared`."""
+def make_hole(rng: np.random.Generator, side: int, bank: Sequence[Mask] = (), protected: Mask | None = None) -> Mask:
+    """bool [side, side], MIN_AREA to MAX_AREA of the image, not overlapping `protected`."""
     names = [name for name in KINDS if bank or name != "silhouette"]
     odds = np.array([KINDS[name] for name in names])
     hole = np.zeros((side, side), bool)
     for _ in range(12):
         kind = names[int(rng.choice(len(names), p=odds / odds.sum()))]
         more = hole | (silhouette(rng, side, bank) if kind == "silhouette" else _DRAWN[kind](rng, side))
-        if spared is not None:
-            more &= ~spared
+        if protected is not None:
+            more &= ~protected
         share = more.mean()
-        if share <= MOST:
+        if share <= MAX_AREA:
             hole = more
-            if share >= LEAST and rng.random() < 0.8:  # sometimes two silhouettes in one image
+            if share >= MIN_AREA and rng.random() < 0.8:  # sometimes two silhouettes in one image
                 break
     if not hole.any():
         hole[side // 2 : side // 2 + max(2, side // 8), side // 2 : side // 2 + max(2, side // 8)] = True
-        hole = hole if spared is None or (spared & hole).all() else hole & ~spared
+        hole = hole if protected is None or (protected & hole).all() else hole & ~protected
     return hole
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vidrase.segment.checkpoint import load_network
-from vidrase.train import course
+from vidrase.train import loop
 from vidrase.train import segmenter_data as data
 from vidrase.train.segmenter_loss import LossWeights, Outputs, distillation_loss, run
 from vidrase.train.segmenter_optim import Both
@@ -45,7 +45,7 @@ class Recipe:
     def rate_at(self, step: int, progress: float | None = None) -> float:
         """Learning rate of a step. progress: 0 … 1 from a clock; None: from the steps."""
         progress = step / self.steps if progress is None else progress
-        return course.rate_at(progress, step=step, rate=self.rate, warm=self.warm, decay=self.decay)
+        return loop.rate_at(progress, step=step, rate=self.rate, warm=self.warm, decay=self.decay)
 
     def size_at(self, step: int, progress: float | None = None) -> tuple[int, tuple[int, int]]:
         """(images, (height, width)) of a step: a constant number of pixels in varying shapes, larger ones later."""
@@ -72,7 +72,7 @@ class Averaged:
     def update(self, network: nn.Module) -> None:
         """Update the average; faster at first, while the network changes fast."""
         self.updates += 1
-        course.move_towards(self.network, network, self.decay * (1 - math.exp(-self.updates / 300)))
+        loop.move_towards(self.network, network, self.decay * (1 - math.exp(-self.updates / 300)))
 
 
 def load_teacher(path: Path) -> nn.Module:
@@ -169,11 +169,11 @@ class Trainer:
             "updates": self.average.updates,
             "optimiser": self.optimiser.state_dict(),
         }
-        course.save_checkpoint(state, path)
+        loop.save_checkpoint(state, path)
 
     def restore(self, path: Path) -> None:
         """Resume from a file of `save`: weights, optimiser state, average, step. Unpickles no code."""
-        course.load_checkpoint(path, self._take, what="segmenter", device=self.device)
+        loop.load_checkpoint(path, self._take, what="segmenter", device=self.device)
 
     def _take(self, state: dict[str, Any]) -> None:
         self.student.load_state_dict(state["student"])
@@ -225,13 +225,13 @@ def train(
     hours: time limit; the rate decays so that the run ends with it. 0: only the steps count.
     """
     recipe = trainer.recipe
-    log, saving, clock = course.Log(progress, every=every, steps=recipe.steps), course.Saving(), course.Clock(hours)
+    log, saving, clock = loop.Log(progress, every=every, steps=recipe.steps), loop.Saving(), loop.Clock(hours)
 
     def made(step: int) -> Tensor:
         return data.batch(pictures, recipe.seed, step, *recipe.size_at(step, clock.progress(step, recipe.steps)))
 
     falling = False
-    for pixels in course.batches(made, trainer.step, recipe.steps):
+    for pixels in loop.batches(made, trainer.step, recipe.steps):
         share = clock.progress(trainer.step, recipe.steps)
         if share >= 1 - recipe.decay and not falling:
             falling = True

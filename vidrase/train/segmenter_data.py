@@ -65,11 +65,11 @@ class Pictures:
 
 
 def gather(
-    sources: Iterable[Path], leave_out: frozenset[str] = frozenset(), judged: float = 0.0
+    sources: Iterable[Path], leave_out: frozenset[str] = frozenset(), held_out: float = 0.0
 ) -> tuple[Pictures, list[Path]]:
     """(training data from all images and clip frames under the given sources, evaluation data). Skips names in `leave_out`.
 
-    A share `judged` of the images, chosen by file name, is the evaluation data, on which the student is compared with the
+    A share `held_out` of the images, chosen by file name, is the evaluation data, on which the student is compared with the
     teacher.
     """
     files: list[Path] = []
@@ -83,7 +83,7 @@ def gather(
             if path.name in leave_out:
                 continue
             if path.suffix.lower() in PICTURES:
-                (apart if zlib.crc32(path.name.encode()) % 1000 < judged * 1000 else files).append(path)
+                (apart if zlib.crc32(path.name.encode()) % 1000 < held_out * 1000 else files).append(path)
             elif path.suffix.lower() in CLIPS:
                 frames += clip_frames(path, FRAMES_A_CLIP)
     if not files and not frames:

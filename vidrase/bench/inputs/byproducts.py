@@ -205,7 +205,7 @@ CASES = [
     Case(
         "pick: --sheets where something is",
         ["pick", "in.mp4", "--sheets", "s"],
-        _there("s/things.png"),
+        _there("s/objects.png"),
         code=2,
         says="exists already",
     ),

@@ -1,4 +1,4 @@
-"""A case of the corpus: what lies in a folder, a command, and what it has to come to. What holds for all is judged here."""
+"""A case of the corpus: what lies in a folder, a command, and what it has to come to. What holds for all is asserted here."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def contents(folder: Path) -> dict[str, str]:
     return found
 
 
-def judge(case: Case, folder: Path, before: Mapping[str, str], outcome: Outcome) -> list[Fault]:
+def evaluate(case: Case, folder: Path, before: Mapping[str, str], outcome: Outcome) -> list[Fault]:
     """Everything that is wrong with what came of `case` in `folder`, which held `before`; empty: nothing."""
     said = outcome.out + outcome.err
     if outcome.code is None:

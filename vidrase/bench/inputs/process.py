@@ -18,14 +18,14 @@ from functools import cache
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
-from vidrase.bench.inputs.case import Case, Fault, Outcome, furnish, judge
+from vidrase.bench.inputs.case import Case, Fault, Outcome, evaluate, furnish
 
 LIMIT_SECONDS = 60.0
 _PRELOADED = ["vidrase.cli.main", "vidrase.cli.erase", "vidrase.inpaint", "vidrase.mask", "vidrase.bench.inputs.corpus"]
 
 
 def run(case: Case, limit: float = LIMIT_SECONDS) -> tuple[Outcome, list[Fault]]:
-    """Build, run and judge `case`, one of the corpus, in a folder that is removed again."""
+    """Build, run and evaluate `case`, one of the corpus, in a folder that is removed again."""
     with tempfile.TemporaryDirectory(prefix="vidrase-inputs-") as made:
         top = Path(made)
         folder = top / "here"
@@ -48,7 +48,7 @@ def run(case: Case, limit: float = LIMIT_SECONDS) -> tuple[Outcome, list[Fault]]
         )
         before = json.loads((top / "before").read_text()) if (top / "before").exists() else {}
         outcome = Outcome(code, out, err, seconds)
-        return outcome, judge(case, folder, before, outcome)
+        return outcome, evaluate(case, folder, before, outcome)
 
 
 @cache

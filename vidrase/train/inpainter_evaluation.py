@@ -22,7 +22,7 @@ BATCH = 8
 WHITE, INK, FAINT, LINE, DASH = (255,) * 3, (40,) * 3, (210,) * 3, (160, 70, 20), (70, 70, 200)  # BGR
 
 
-class Judge:
+class Evaluation:
     """Held-out images with one fixed hole each; the same for every run with the same `seed` and `shapes`."""
 
     def __init__(

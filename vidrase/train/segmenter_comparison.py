@@ -14,9 +14,9 @@ from torch import nn
 from vidrase.train.segmenter_eval import find, mask_iou
 
 SURE = 0.5  # confidence from which the teacher's detection counts as ground truth
-LEAST_CASES = 10
-LEAST_RECALL = 0.6
-LEAST_PRECISION = 0.6
+MIN_CASES = 10
+MIN_RECALL = 0.6
+MIN_PRECISION = 0.6
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ def offered(table: Mapping[int, Agreement], names: Mapping[int, str]) -> list[st
     return [
         names[label]
         for label, row in sorted(table.items())
-        if row.cases >= LEAST_CASES and row.recall >= LEAST_RECALL and row.precision >= LEAST_PRECISION
+        if row.cases >= MIN_CASES and row.recall >= MIN_RECALL and row.precision >= MIN_PRECISION
     ]
 
 

@@ -17,7 +17,7 @@ INVISIBLE = 50.0  # dB: beyond it nobody sees a difference, and one exact case m
 PROTOCOL_WINDOW = 65  # px, uniform: the SSIM of the completion papers (ProPainter core/metrics.py)
 
 
-class Judge:
+class Evaluation:
     """Judges fillings of one case; the truth's flow is computed once for all of them."""
 
     def __init__(self, case: Case) -> None:
@@ -122,7 +122,7 @@ class _TruthFlow:
 
 
 def dis_flow(dis: cv2.DISOpticalFlow, a: NDArray, b: NDArray) -> NDArray[np.float32]:
-    """Flow float32 [H, W, 2] from grey uint8 `a` to `b`; apart from the engine's own flow, so that neither judges itself."""
+    """Flow float32 [H, W, 2] from grey uint8 `a` to `b`; apart from the engine's own flow, so that neither evaluates itself."""
     start = np.zeros((*a.shape, 2), np.float32)
     return dis.calc(a, b, start).astype(np.float32)
 
