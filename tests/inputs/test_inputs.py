@@ -78,8 +78,9 @@ def test_what_is_right_has_no_fault(tmp_path: Path) -> None:
 
 def test_the_suite_runs_cases_as_processes() -> None:
     results = Results(say=lambda _: None)
-    run_inputs(results, ("--crf of nan", "a name that is too long"), 2)
+    run_inputs(results, ("--crf of nan", "a name that is too long", "pulled to no home"), 2)
     cases = {row.case: row for row in results.rows if row.case != "all"}
-    assert {row.texts["found"][:2] for row in cases.values()} == {"2 "}
+    assert {row.texts["found"][:2] for row in cases.values()} == {"1 ", "2 "}
+    assert not any("vidrase-inputs-" in text for row in cases.values() for text in row.texts.values())
     assert sum(row.numbers["cases"] for row in results.rows if row.case == "all") == len(cases)
     assert not results.failures

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
 
 from vidrase.bench.folders import chosen
 from vidrase.bench.inputs.case import KINDS, Case, Fault, Outcome
@@ -48,9 +51,15 @@ def _row(group: str, case: Case, outcome: Outcome, faults: Sequence[Fault]) -> R
     texts = {
         "command": " ".join(case.command).encode("unicode_escape").decode()[:200],
         "expected": f"{expected} {case.says}".strip(),
-        "found": f"{outcome.code} {said[-1][:300] if said else ''}".strip(),
+        "found": f"{outcome.code} {_anywhere(said[-1])[:300] if said else ''}".strip(),
     }
     return Row("inputs", group, case.name.encode("unicode_escape").decode(), OURS, numbers, texts=texts)
+
+
+def _anywhere(line: str) -> str:
+    """Without the folders of this machine, which have no place in a record."""
+    package = str(Path(str(resources.files("vidrase"))))
+    return re.sub(r"[^\s']*vidrase-inputs-\w+/here/?", "", line.replace(package, "vidrase"))
 
 
 def _tally(group: str, found: Sequence[tuple[Outcome, Sequence[Fault]]]) -> Row:
