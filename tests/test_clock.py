@@ -30,6 +30,14 @@ def test_a_clock_set_back_goes_on(back: int) -> None:
     assert (clock.set_back, clock.moved) == (1, 0)
 
 
+def test_a_leap_of_a_day_is_undone() -> None:
+    far = 30 * 3600 * 1000
+    out, clock = placed([0, 40, far, 120, 160, 200])
+    assert out == [0, 40, 80, 120, 160, 200]
+    assert (clock.leapt, clock.set_back) == (1, 1)
+    assert placed([0, far // 2, far])[0] == [0, far // 2, far]
+
+
 def test_a_few_in_a_wrong_order_move_nothing_after_them() -> None:
     out, clock = placed([0, 40, 80, 80, 70, 200, 240, 160, 400, 440])
     assert out == [0, 40, 80, 81, 82, 200, 240, 280, 400, 440]

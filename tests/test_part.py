@@ -92,3 +92,54 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     to = tmp_path / os.fsdecode(b"\xff" * 200)
     Part(to).write(b"x")
     assert to.read_bytes() == b"x"
+
+
+def test_what_appears_meanwhile_stays(tmp_path: Path) -> None:
+    to = tmp_path / "out.mp4"
+    for number in (2, 3):
+        part = Part(to)
+        part.path.write_bytes(b"mine %d" % number)
+        to.write_bytes(b"theirs")
+        with pytest.raises(SinkError, match=rf"out\.mp4 appeared while this ran .*: the result is .*out_{number}\.mp4"):
+            part.keep()
+        assert to.read_bytes() == b"theirs"
+        assert (tmp_path / f"out_{number}.mp4").read_bytes() == b"mine %d" % number
+        to.unlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"out_2.mp4", "out_3.mp4"}
+
+
+def test_what_appears_meanwhile_may_be_replaced(tmp_path: Path) -> None:
+    part = Part(tmp_path / "out.mp4", overwrite=True)
+    part.path.write_bytes(b"mine")
+    part.to.write_bytes(b"theirs")
+    part.keep()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_folder_that_appears_stays(tmp_path: Path, empty: bool) -> None:
+    to = tmp_path / "out"
+    part = Part(to, folder=True)
+    (part.path / "a.png").write_bytes(b"mine")
+    to.mkdir()
+    if not empty:
+        (to / "b.png").write_bytes(b"theirs")
+    if empty:
+        part.keep()
+    else:
+        with pytest.raises(SinkError, match="the result is "):
+            part.keep()
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")}
+    assert found == ({"out/a.png"} if empty else {"out/b.png", "out_2/a.png"})
+
+
+def test_what_came_into_a_folder_that_is_replaced_stays(tmp_path: Path) -> None:
+    to = tmp_path / "out"
+    to.mkdir()
+    (to / "old.png").write_bytes(b"offered with -y")
+    part = Part(to, folder=True, overwrite=True)
+    (part.path / "a.png").write_bytes(b"mine")
+    (to / "notes.txt").write_bytes(b"theirs")
+    part.keep()
+    assert {path.name for path in to.iterdir()} == {"a.png", "notes.txt"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

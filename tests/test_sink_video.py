@@ -242,3 +242,19 @@ def test_side_data_is_read_before_the_frame_is_changed(tmp_path: Path) -> None:
         for frame in source:
             sink.write(frame.with_planes(tuple(plane.copy() for plane in frame.planes)))
     assert len(times(to)) == 4
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    where, to = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    write_clip(where, pictures(3))
+    with (
+        open_source(where) as source,
+        pytest.raises(SinkError, match="appeared while this ran"),
+        open_sink(to, source.info, SinkOptions(), note=print) as sink,
+    ):
+        for frame in source:
+            sink.write(frame)
+            to.write_bytes(b"theirs")
+    assert to.read_bytes() == b"theirs"
+    with open_source(tmp_path / "out_2.mp4") as result:
+        assert len(list(result)) == 3

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import synth
 from clips import pictures
-from heic import write_grid
 from PIL import Image, ImageCms, PngImagePlugin
 
+from vidrase.bench.inputs.heic import write_grid
 from vidrase.eraser import erase
 from vidrase.errors import DecodeError, DependencyError, OptionError, UnsupportedSource
 from vidrase.frames import UPRIGHT, Frame, Orientation

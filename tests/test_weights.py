@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import urllib.request
 from email.message import Message
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from vidrase import weights
 from vidrase.errors import ModelError, WeightsCorrupt, WeightsMissing
-from vidrase.weights.places import model_dir
+from vidrase.weights.places import cache_dir, model_dir
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +105,38 @@ def test_pulling_says_what_it_does_and_pins(monkeypatch: pytest.MonkeyPatch) -> 
     put(model_dir() / "yolov8l-seg.pt")
     with pytest.raises(WeightsCorrupt, match="was not put there by"):
         weights.find("yolov8l-seg")
+
+
+PLACES: dict[str, tuple[dict[str, str], str | None]] = {
+    "named": ({"VIDRASE_CACHE_DIR": "/a/b"}, "/a/b"),
+    "named in the home": ({"VIDRASE_CACHE_DIR": "~/b", "HOME": "/h"}, "/h/b"),
+    "of somebody unknown": ({"VIDRASE_CACHE_DIR": "~nobody-of-that-name/b"}, None),
+    "the usual": ({"XDG_CACHE_HOME": "/x"}, "/x/vidrase"),
+    "the home's": ({"HOME": "/h"}, "/h/.cache/vidrase"),
+    "relative": ({"XDG_CACHE_HOME": "x", "HOME": "/h"}, "/h/.cache/vidrase"),
+    "a relative home": ({"HOME": "h"}, None),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other places")
+@pytest.mark.parametrize("name", PLACES)
+def test_the_cache_lies_nowhere_by_chance(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, folder = PLACES[name]
+    for variable in ("VIDRASE_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    assert cache_dir() == (None if folder is None else Path(folder))
+
+
+def test_a_cache_that_cannot_be_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VIDRASE_CACHE_DIR", str(tmp_path / "file"))
+    monkeypatch.delenv("VIDRASE_MODEL_DIR", raising=False)
+    assert weights.find_flow() is None
+    assert weights.table()
+    with pytest.raises(ModelError, match="nothing can be kept in"):
+        weights.pull("yolov8n-seg", say=lambda _: None)
 
 
 def test_a_failed_pull_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,11 +29,11 @@ def check_address(text: str) -> None:
     """Raise RefusedSource for what FFmpeg would take for a protocol, other than files, the web and the kinds of streams known."""
     found = _PSEUDO.match(text)
     try:
-        scheme = urlsplit(text).scheme.lower() if "://" in text and found and text[found.end() - 1] == ":" else ""
+        parts = urlsplit(text) if "://" in text else None
+        _ = parts and parts.port  # read only now
+        scheme = parts.scheme.lower() if parts and found and text[found.end() - 1] == ":" else ""
     except ValueError as error:
-        raise RefusedSource(
-            f"{text} is no address that can be read ({error}); expected one like http://host/clip.mp4"
-        ) from error
+        raise RefusedSource(f"{text} is no address ({error}); expected one like http://host/clip.mp4") from error
     if scheme in (*SCHEMES, "file"):
         if scheme in ("tcp", "http", "https", "rtmp", "rtmps", "rtsp", "rtsps") and _LISTEN.search(text):
             raise RefusedSource(

@@ -73,7 +73,7 @@ def _begun(called: str, path: Path | None, options: Options, stack: ExitStack) -
     if path is None:
         return None
     paths.refuse_existing(called, path, overwrite=options.sink.overwrite)
-    part = Part(path)
+    part = Part(path, overwrite=options.sink.overwrite)
     stack.callback(part.drop)
     return part
 

@@ -9,12 +9,15 @@ from fractions import Fraction
 
 JUMP_SECONDS = 1  # a step back by more than this is a clock that was set back, not something in a wrong order
 
+LEAP_SECONDS = 86400  # a step ahead by more than this is one of a damaged clock: no film waits for a day
+
 
 class Clock:
     """Places stamp after stamp, each after the one before; counts what it had to move.
 
     A stamp that lies back by less than one step goes to the next tick. From one step on, what follows goes on from here:
-    a clock that was set back stays so. Where the stamps themselves are soon ahead again, it was only a few in a wrong order.
+    a clock that was set back stays so, and so does one that leapt ahead by more than a day. Where the
+    stamps themselves are soon ahead again, it was only a few in a wrong order.
     """
 
     def __init__(self, time_base: Fraction) -> None:
@@ -24,8 +27,10 @@ class Clock:
         """Stamps that came before their predecessors, not counting those after a clock that was set back."""
         self.set_back = 0
         """How often the clock was set back."""
+        self.leapt = 0
+        """How often the clock leapt ahead by more than a day."""
         self._time_base = time_base
-        self._offset = 0  # of clocks set back for good
+        self._offset = 0  # of clocks set back or ahead for good
         self._slip = 0  # of a small step back, for as long as the stamps are not ahead again
         self._slipped = 0  # stamps placed with it
 
@@ -50,6 +55,10 @@ class Clock:
                     self.set_back += not self._slip
                     self._slip += behind + step
                 chosen = last + step
+        elif last is not None and (chosen - last) * self._time_base > LEAP_SECONDS:
+            self._offset -= chosen - last - step
+            self.leapt += 1
+            chosen = last + step
         self._slipped += bool(self._slip)
         self.last = chosen
         return chosen

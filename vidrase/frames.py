@@ -80,6 +80,8 @@ class SourceInfo:
     has_audio: bool = False
     references: bool = False
     """Whether it may lead to other files and addresses (a list that its user trusts)."""
+    strict: bool = False
+    """Whether damage is an error, also of the tracks that are only copied."""
     rereadable: bool = True
     """False for pipes and other sources that can be read only once."""
     colour: dict[str, str] = field(default_factory=dict)

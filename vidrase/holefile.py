@@ -216,7 +216,7 @@ class MaskWriter:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SinkError(f"masks cannot be written to {path}: {error.strerror or error}") from error
-        self._part = Part(self._path, folder=self._kind == "folder")
+        self._part = Part(self._path, folder=self._kind == "folder", overwrite=overwrite)
         try:
             if self._kind == "video":
                 self._video = _MaskVideo(self._part.path, suffix, info)

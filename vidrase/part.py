@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
@@ -30,16 +31,23 @@ class Part:
     One result has one name for its part, which is locked: a second run to the same name ends at its start. The system lets go of
     the lock with the process, however that ends, and what a killed one left is used again.
 
+    A name that was free when the work began is not taken from who took it meanwhile: then the result gets another one, and the
+    run ends with an error that names it.
+
     One that nobody kept goes when the last reference to it does, or at the end of the process: a Ctrl-C can hit between
     any two steps, and what comes after it in a constructor or before a `with` is never run.
     """
 
-    def __init__(self, to: Path, *, folder: bool = False) -> None:
-        """A link is followed: what it leads to is written. Raises SinkError when there is no such folder, it cannot be
-        written to, or somebody else is writing the same."""
+    def __init__(self, to: Path, *, folder: bool = False, overwrite: bool = False) -> None:
+        """A link is followed: what it leads to is written. overwrite: whatever has the name at the end is replaced.
+
+        Raises SinkError when there is no such folder, it cannot be written to, or somebody else is writing the same.
+        """
         self.to = to
         self._real = Path(os.path.realpath(to)) if to.is_symlink() else to
         need_folder(self._real)
+        self._was = _held(self._real)
+        self._free = not overwrite and not self._was
         self._claim = _Claim()
         self._undo = weakref.finalize(self, self._claim.remove)  # before it is there: no moment without an owner
         try:
@@ -53,21 +61,45 @@ class Part:
         """What to write into."""
 
     def keep(self) -> None:
-        """Give it its name, replacing what is there, whose permissions it takes over. Raises SinkError."""
+        """Give it its name, replacing what was there, whose permissions it takes over.
+
+        Raises SinkError; also when somebody took the name, and the result has another one.
+        """
         try:
-            with suppress(FileNotFoundError):
-                self.path.chmod(stat.S_IMODE(self._real.stat().st_mode))
-            if self.path.is_dir() and self._real.is_dir():
-                old = self.path.with_name(self.path.name + ".old")
-                self._real.rename(old)
-                self.path.rename(self._real)
-                shutil.rmtree(old)
+            if self._free:
+                self._keep_beside()
             else:
-                self.path.replace(self._real)
+                self._keep_in_its_place()
         except OSError as error:
-            self.drop()
             raise SinkError(f"cannot write {self.to}: {error.strerror or error}") from error
-        self.drop()
+        finally:
+            self.drop()
+
+    def _keep_in_its_place(self) -> None:
+        with suppress(FileNotFoundError):
+            self.path.chmod(stat.S_IMODE(self._real.stat().st_mode))
+        if not (self.path.is_dir() and self._real.is_dir()):
+            self.path.replace(self._real)
+            return
+        old = self.path.with_name(self.path.name + ".old")
+        self._real.rename(old)
+        for stranger in _held(old) - self._was - _held(self.path):  # came meanwhile
+            (old / stranger).rename(self.path / stranger)
+        self.path.rename(self._real)
+        shutil.rmtree(old)
+
+    def _keep_beside(self) -> None:
+        """Under its name if that is still free, else under the next that is."""
+        names = (self._real.with_name(f"{self._real.stem}_{n}{self._real.suffix}") for n in itertools.count(2))
+        for name in itertools.chain([self._real], names):
+            if _renamed_if_free(self.path, name):
+                break
+        if name != self._real:
+            beside = self.to.with_name(name.name) if self._real == self.to else name
+            raise SinkError(
+                f"{self.to} appeared while this ran and was left alone: the result is {beside}"
+                " (with -y it would have been replaced)"
+            )
 
     def write(self, data: bytes) -> None:
         """Make it of `data` and keep it. Raises SinkError."""
@@ -81,6 +113,35 @@ class Part:
     def drop(self) -> None:
         """Leave nothing; may be called again, also after `keep`."""
         self._undo()
+
+
+def _held(path: Path) -> frozenset[str]:
+    """Names in a folder, the name of anything else that is there; nothing for an empty folder."""
+    if path.is_dir():
+        return frozenset(os.listdir(path))  # noqa: PTH208 - names
+    return frozenset([path.name] if os.path.lexists(path) else [])
+
+
+def _renamed_if_free(path: Path, to: Path) -> bool:
+    """Give `path` another name, unless something has it, an empty folder excepted. Raises OSError."""
+    if path.is_dir():
+        if _held(to):
+            return False
+        with suppress(FileNotFoundError):
+            to.rmdir()
+        path.rename(to)
+        return True
+    try:
+        os.link(path, to)  # the one way that never replaces
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if os.path.lexists(to):
+            return False
+        path.replace(to)
+        return True
+    path.unlink()
+    return True
 
 
 def need_folder(to: Path) -> None:

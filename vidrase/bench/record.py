@@ -41,7 +41,7 @@ def make_record(suite: str, rows: Sequence[Row], results: Results, settings: dic
         "versions": {"python": platform.python_version(), **_versions()},
         "settings": settings,
         "seconds": round(results.seconds.get(suite, 0.0), 1),
-        "rows": [_strict(asdict(row)) for row in rows],
+        "rows": [_plain(row) for row in rows],
         "failures": [failure for failure in results.failures if failure["suite"] == suite],
         "skipped": list(results.skipped),
     }
@@ -141,6 +141,11 @@ def _memory_gib() -> float:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (ValueError, OSError, AttributeError):
         return 0.0
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    held = _strict({name: _strict(value) for name, value in asdict(row).items()})
+    return held if row.texts else {name: value for name, value in held.items() if name != "texts"}
 
 
 def _strict(value: Any) -> Any:

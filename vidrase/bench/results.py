@@ -25,6 +25,8 @@ class Row:
     iqr: dict[str, float] = field(default_factory=dict)
     """For numbers that are medians of several runs: the interquartile range. The others are exact on repetition."""
     runs: int = 1
+    texts: dict[str, str] = field(default_factory=dict)
+    """What is no number: of the suite `inputs` the command, what it has to come to and what it came to."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from vidrase.bench import speed
 from vidrase.bench.case import CaseRef
 from vidrase.bench.completion import completion_cases, spread
 from vidrase.bench.folders import chosen, data_root
+from vidrase.bench.inputs.measure import inputs_report
 from vidrase.bench.page import save_page
 from vidrase.bench.peers import Peer, missing, ours, peers
 from vidrase.bench.quality import run_cases
@@ -27,7 +28,7 @@ from vidrase.errors import OptionError, SinkError, VidraseError
 from vidrase.report import Note
 from vidrase.segment.device import choose_device
 
-SUITES = ("quality", "stills", "removal", "masks", "speed", "memory", "live")
+SUITES = ("quality", "stills", "removal", "masks", "speed", "memory", "live", "inputs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class BenchOptions:
     frames: int = 24
     """Of each case of an ablation."""
     jobs: int = 1
-    """Cases of an ablation that run side by side."""
+    """Cases of an ablation, or of the inputs, that run side by side."""
     minutes: float | None = None
     """Of the live soak; None: 10, or half a minute when quick."""
     device: str = "auto"
@@ -117,6 +118,12 @@ def write(results: Results, options: BenchOptions) -> list[Path]:
         return []
     paths = [save(record, options.output) for record in records]
     if options.ablate:
+        return paths
+    for record, path in zip(records, list(paths), strict=True):
+        if record["suite"] == "inputs":
+            paths.append(path.with_suffix(".md"))
+            paths[-1].write_text(inputs_report(record), encoding="utf-8")
+    if options.suite == "inputs":
         return paths
     name = options.suite if options.suite == "all" else records[0]["suite"]
     page = paths[0].with_name(f"{name}--{paths[0].stem.split('--', 1)[1]}.html")
@@ -258,6 +265,12 @@ def _live(options: BenchOptions, data: Path | None, results: Results) -> None:
         results.skip("live against clean plates: no --data and no VIDRASE_DATA")
 
 
+def _inputs(options: BenchOptions, _: Path | None, results: Results) -> None:
+    from vidrase.bench.inputs.measure import run_inputs
+
+    run_inputs(results, options.cases, options.jobs, quick=options.quick)
+
+
 _RUNNERS: dict[str, Callable[[BenchOptions, Path | None, Results], None]] = {
     "quality": _quality,
     "stills": _stills,
@@ -266,6 +279,7 @@ _RUNNERS: dict[str, Callable[[BenchOptions, Path | None, Results], None]] = {
     "speed": _speed,
     "memory": _memory,
     "live": _live,
+    "inputs": _inputs,
 }
 
 

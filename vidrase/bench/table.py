@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vidrase.bench.evaluation import MEASURES
+from vidrase.bench.inputs.measure import inputs_table
 from vidrase.bench.masks import MASK_MEASURES
 from vidrase.bench.peers import OURS
 from vidrase.bench.ratios import RATIOS
@@ -109,6 +110,8 @@ def _suite(suite: str, rows: Sequence[Row]) -> str:
         return _measured(suite, rows)
     if suite == "live":
         return "\n  ".join(["live: one run", *live_lines(rows)])
+    if suite == "inputs":
+        return "\n  ".join(["inputs: every case through the command line", *inputs_table(rows)])
     heads = HEADINGS[suite]
     names = [name for name in COLUMNS[suite] if any(name in row.numbers for row in rows)]
     lines = [f"{suite}: means over cases ({'/'.join('·↑↓'[heads[n][2]] for n in names)} is better)"]

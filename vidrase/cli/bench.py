@@ -15,7 +15,7 @@ from vidrase.cli.parse import Number
     default="all",
     show_default=True,
     metavar="NAME",
-    help="quality, stills, removal, masks, speed, memory, live or all.",
+    help="quality, stills, removal, masks, speed, memory, live, inputs or all.",
 )
 @click.option(
     "--cases", default="", metavar="WORDS", help="Only cases whose names contain one of these, comma-separated."
@@ -33,7 +33,11 @@ from vidrase.cli.parse import Number
 )
 @click.option("--frames", type=click.IntRange(min=4), default=24, show_default=True, help="Of each case of --ablate.")
 @click.option(
-    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cases of --ablate side by side."
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Cases of --ablate, or of inputs, side by side.",
 )
 @click.option("--all-pictures", is_flag=True, help="Put pictures on the page that may not be published.")
 @click.option(

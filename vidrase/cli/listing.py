@@ -70,7 +70,7 @@ def _reserved(sources: Sequence[str], options: Options, thumbnails: Path | None,
     read = [Named("the input", Path(source)) for source in sources if "://" not in source]
     paths.compare(read + inputs(None, options), [Named("--preview", thumbnails)], pictures=PICTURES)
     paths.refuse_existing("--preview", thumbnails, overwrite=options.sink.overwrite)
-    part = Part(thumbnails)
+    part = Part(thumbnails, overwrite=options.sink.overwrite)
     stack.callback(part.drop)
     return part
 

@@ -176,7 +176,7 @@ def _reserved(source: str, given: dict[str, Any]) -> Part | None:
     if given["report_path"] is None:
         return None
     paths.refuse_existing("--report", given["report_path"], overwrite=given["overwrite"])
-    return Part(given["report_path"])
+    return Part(given["report_path"], overwrite=given["overwrite"])
 
 
 def _outputs(

@@ -24,6 +24,7 @@ from vidrase.options import ModelOptions
 from vidrase.pickled import read_tensors
 from vidrase.segment.device import choose_device
 from vidrase.torchvision_ops import import_torchvision
+from vidrase.weights.places import expanded
 
 PUBLISHED = "https://download.pytorch.org/models/maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth"
 CONF = 0.5  # it is surer of itself than YOLO is: below this lie double finds
@@ -58,10 +59,10 @@ def load_maskrcnn(options: ModelOptions) -> MaskRcnnSegmenter:
         raise OptionError(
             f"precision {options.precision} is not for Mask R-CNN, which computes its boxes in it; use fp32 or auto"
         )
-    if options.model is None or not Path(options.model).expanduser().is_file():
+    if options.model is None or not expanded(options.model).is_file():
         lacking = "Mask R-CNN has no weights of its own" if options.model is None else f"no weights at {options.model}"
         raise WeightsMissing(f"{lacking}; fetch {PUBLISHED} and name the file: --segmenter maskrcnn --model FILE.pth")
-    path = Path(options.model).expanduser()
+    path = expanded(options.model)
     network = load_network(path)
     found = weights.find(str(path.absolute()))
     return MaskRcnnSegmenter(

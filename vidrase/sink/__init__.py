@@ -84,7 +84,7 @@ def open_sink(to: Path, info: SourceInfo, options: SinkOptions, *, note: Note) -
             )
         return VideoSink(to, info, options, note)
     if suffix in FORMATS and info.kind == "image":
-        return ImageSink(to, info, note)
+        return ImageSink(to, info, options, note)
     if suffix in ANIMATED:
         return AnimationSink(to, info, options, note)
     if suffix in FORMATS:
@@ -92,7 +92,7 @@ def open_sink(to: Path, info: SourceInfo, options: SinkOptions, *, note: Note) -
     if to.is_file() and not suffix:
         raise OptionError(f"{to} is a file, and a name without a suffix means a folder of pictures; give another name")
     if to.is_dir() or not suffix:
-        return FolderSink(to, info, note)
+        return FolderSink(to, info, options, note)
     known = " ".join(sorted({*CONTAINERS, *FORMATS}))
     raise OptionError(f"do not know how to write '{suffix}'; expected one of {known}, or a folder")
 

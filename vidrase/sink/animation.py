@@ -59,7 +59,7 @@ class AnimationSink:
             note(f"AVIF is written to repeat for ever, not {info.loops}x")
         self._lossless = options.lossless
         self.encoder = self._kind
-        self._part = Part(to)
+        self._part = Part(to, overwrite=options.overwrite)
         self._first: ImageNative | None = None
         self._turned = False
         self._starts: list[Fraction] = []

@@ -10,6 +10,7 @@ from typing import Self
 from vidrase.errors import OptionError, SinkError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.imagemeta import ImageNative
+from vidrase.options import SinkOptions
 from vidrase.part import Part
 from vidrase.sink.images import FORMATS, check_image, save_image
 
@@ -21,7 +22,7 @@ class FolderSink:
 
     encoder = "pictures"
 
-    def __init__(self, to: Path, info: SourceInfo, note: Note) -> None:
+    def __init__(self, to: Path, info: SourceInfo, options: SinkOptions, note: Note) -> None:
         self._tell, self._said = note, set[str]()
         # of a pattern over several folders it is not known where a frame came from
         whole = info.kind == "frames" and info.path in (Path(info.url), Path(info.url).parent)
@@ -32,7 +33,7 @@ class FolderSink:
         if info.kind == "video" and (info.sample_aspect_ratio or 1) != 1:
             note("pictures hold no aspect ratio of pixels: they will look squeezed or stretched")
         check_image(".png", info, note)
-        self._part = Part(to, folder=True)
+        self._part = Part(to, folder=True, overwrite=options.overwrite)
         self._names: set[str] = set()
 
     def write(self, frame: Frame) -> None:

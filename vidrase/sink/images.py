@@ -23,6 +23,7 @@ from vidrase.colour import PixelLayout, to_rgb, to_rgb8
 from vidrase.errors import OptionError, SinkError
 from vidrase.frames import Frame, SourceInfo
 from vidrase.imagemeta import ImageNative
+from vidrase.options import SinkOptions
 from vidrase.part import Part
 from vidrase.sink.exif import upright, without_pictures, xmp_without_pictures
 from vidrase.sink.tiff import tiff16
@@ -56,12 +57,12 @@ _JPEG_QUALITY = 95  # when the source was no JPEG: artefacts below what an eye f
 class ImageSink:
     """Writes the one frame that it gets. A context manager like every sink."""
 
-    def __init__(self, to: Path, info: SourceInfo, note: Note) -> None:
+    def __init__(self, to: Path, info: SourceInfo, options: SinkOptions, note: Note) -> None:
         self._suffix = to.suffix.lower()
         check_image(self._suffix, info, note)
         self.encoder = FORMATS[self._suffix]
         self._source = info.path
-        self._part, self._note, self._written = Part(to), note, 0
+        self._part, self._note, self._written = Part(to, overwrite=options.overwrite), note, 0
 
     def write(self, frame: Frame) -> None:
         """The picture; a second one is an error."""

@@ -55,6 +55,8 @@ class _Track:
         self._remade_ends = muxer in ("mp4", "mov") and codec_name(stream) == "mov_text"
         self._step = 1
         self._muxed: int | None = None  # dts of the last packet, ticks of the result
+        self.refused = 0
+        """Packets that are damaged, so that the muxer does not take them."""
 
     @property
     def repaired(self) -> int:
@@ -65,6 +67,11 @@ class _Track:
     def set_back(self) -> int:
         """How often its clock was set back."""
         return self._clock.set_back
+
+    @property
+    def leapt(self) -> int:
+        """How often its clock leapt ahead."""
+        return self._clock.leapt
 
     def wanted(self, packet: Packet) -> bool:
         """False for packets that flush decoders, and for those that the muxer makes by itself."""
@@ -116,7 +123,7 @@ class Remux:
         self._source: InputContainer | None = None
         self._waiting: Packet | None = None
         self._tracks: dict[int, _Track] = {}
-        self._result, self._note = result, note
+        self._result, self._note, self._called, self._strict = result, note, info.url, info.strict
         self._muxer = muxer or result.format.name.split(",")[0]
         self._packets: Iterator[Packet] = iter(())
         if info.kind != "video" or info.container in ("WEBP", "AVIF"):  # pictures, which hold no tracks
@@ -189,16 +196,29 @@ class Remux:
                 return
             self._waiting = None
             track.into(packet)
-            self._result.mux_one(packet)
+            try:
+                self._result.mux_one(packet)
+            except av.InvalidDataError:  # a damaged header, which a filter of the muxer could not make another one of
+                track.refused += 1
 
     def rest(self) -> None:
         """Write what is left: sound may last longer than the picture."""
         self.up_to(Fraction(10**12))
         for track in self._tracks.values():
+            if track.refused:
+                self._damaged(f"{track.refused} packet{'s' * (track.refused > 1)} of {track.called} cannot be copied")
             if track.repaired:
                 self._note(f"{track.called}: {track.repaired} packets came before their predecessors and were moved on")
             if track.set_back:
                 self._note(f"{track.called}: its clock was set back {track.set_back}x; its times go on from there")
+            if track.leapt:
+                self._note(f"{track.called}: its clock leapt by more than a day {track.leapt}x; its times go on")
+
+    def _damaged(self, what: str) -> None:
+        text = f"{self._called} is damaged: {what}"
+        if self._strict:
+            raise SinkError(f"{text}; without --strict what is left is used")
+        self._note(f"{text}; what is left is used (--strict makes this an error)")
 
     def close(self) -> None:
         """Close the second opening of the source."""
@@ -213,6 +233,8 @@ class Remux:
                 if track.wanted(packet):
                     track.place(packet)
                     return packet
+        except IndexError:  # PyAV's own, at the end, where damage looked like one more track
+            self._packets = iter(())
         except av.FFmpegError as error:
             self._note(f"sound and other tracks end early: the source breaks off ({error.strerror or error})")
             self._packets = iter(())

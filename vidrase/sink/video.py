@@ -59,7 +59,7 @@ class VideoSink:
         for text in self._choice.notes:
             note(text)
         self.encoder = str(self._choice)
-        self._part = Part(to)
+        self._part = Part(to, overwrite=options.overwrite)
         self._result: av.container.OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._remux: Remux | None = None
@@ -258,8 +258,9 @@ class VideoSink:
         assert self._remux is not None
         if packet.pts is not None:
             ahead = None if packet.dts is None else (packet.pts - packet.dts) * packet.time_base
-            if ahead is None or not 0 <= ahead < _ABSURD_SECONDS:
-                packet.dts = packet.pts  # libx265 makes them up when a clip has only one or two frames
+            made_up = ahead is not None and ahead >= _ABSURD_SECONDS and self._choice.encoder == "libx265"
+            if ahead is None or ahead < 0 or made_up:  # of a clip of only one or two frames
+                packet.dts = packet.pts
         self._result.start_encoding()  # the header: from here on the ticks of the tracks are known
         if packet.dts is not None:
             self._remux.up_to(Fraction(packet.dts) * Fraction(packet.time_base))

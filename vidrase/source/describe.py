@@ -140,6 +140,8 @@ def claimed_seconds(container: av.container.InputContainer, stream: av.VideoStre
     """How long the header says that the video lasts; None where it does not, and FFmpeg guesses from the bit rate."""
     if not _LENGTH_IS_WRITTEN & set(container.format.name.split(",")):
         return None
+    if container.format.name == "avi" and stream.frames and stream.average_rate:  # its length is that of what is there
+        return float(stream.frames / stream.average_rate)
     return _duration(container, stream) if len(container.streams) == 1 else _own_duration(container, stream)
 
 

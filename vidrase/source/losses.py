@@ -16,7 +16,7 @@ from fractions import Fraction
 
 import av
 
-from vidrase.clock import JUMP_SECONDS
+from vidrase.clock import JUMP_SECONDS, LEAP_SECONDS
 
 MANY = 1.5  # usual steps: more than rounding to milliseconds makes of one
 SMALL = 8  # bytes: a packet that only says "as before" gives no frame and is none that was lost
@@ -24,6 +24,7 @@ QUIET = 0.1  # s of sound missing that are more than a codec's delay
 REGULAR_STEPS = 24  # enough of one length to call a clip regular
 REGULAR_GAPS = 3  # and more gaps than that make it irregular again
 REGULAR_LOST = 5  # frames: a shorter gap in a regular clip may be pictures that a recorder dropped
+UNREAD_BYTES, UNREAD_SHARE = 1024, 0.3  # of a file: more at its end than an index and remarks
 SHOWN = 3  # places named in the line
 
 
@@ -93,6 +94,8 @@ class Losses:
         self._base = stream.time_base or Fraction(1, 90000)
         kinds = set(container.split(","))
         self._indexed = bool(kinds & {"mov", "mp4"})  # holds sizes and durations apart; its bytes lie in any order
+        self._in_order = bool(kinds & {"matroska", "webm", "flv", "mpegts", "avi"})  # of bytes
+        self._counted = "avi" in kinds  # its times are those of numbered frames: one that is lost leaves no gap
         # bytes between pictures that headers and padding take, and those that tables and clocks take in a second
         self._spare, self._tables = (4096, 20_000) if kinds & {"mpegts", "mpeg"} else (256, 0)
         self._fed: list[int] = []
@@ -114,6 +117,9 @@ class Losses:
         self._faulty: list[int] = []
         self._undecoded = 0
         self._failed_last = False
+        self._cut = False  # in the middle of the packet that was read last
+        self._count = 0  # packets of the stream
+        self._end = 0  # byte of the file up to which packets were read
 
     # what comes in
 
@@ -121,9 +127,13 @@ class Losses:
         """A packet of any track, as it comes out of the file."""
         if not packet.size:
             return
+        self._cut = packet.is_corrupt
+        if packet.pos is not None:
+            self._end = max(self._end, packet.pos + packet.size)
         if packet.stream is not self._stream:
             self._other(packet)
             return
+        self._count += 1
         before, self._newest = self._newest, packet.pts if self._newest is None else max(packet.pts or 0, self._newest)
         self._begun |= bool(packet.is_keyframe)
         if packet.pts is None:
@@ -168,16 +178,21 @@ class Losses:
     def stop(self) -> None:
         """Nothing more is read: what the decoder still holds is no loss."""
         self._fed.clear()
+        self._cut = self._in_order = False
 
     # what it comes to
 
-    def damage(self, *, claimed: float | None, exact: bool) -> Damage:
+    def damage(self, *, claimed: float | None, exact: bool, size: int = 0) -> Damage:
         """What was lost, now that all is read.
 
+        size: bytes of the file, 0 where nobody knows.
         claimed: seconds that the header promises, None where it does not; exact: whether that is more than a guess.
         """
+        broken = self.broken or ("it breaks off in the middle of a packet" if self._cut else "")
+        if not broken and self._in_order and size - self._end > max(UNREAD_BYTES, UNREAD_SHARE * size):
+            broken = f"no picture or sound in its last {size - self._end} bytes"
         if self._first is None or self._last is None:
-            return Damage(undecoded=self._undecoded, broken=self.broken)
+            return Damage(undecoded=self._undecoded, broken=broken)
         gaps = list(self._missing())
         end = self._last + max(self._duration, self.step)
         if self._fed and (self._failed_last or len(self._fed) > 2):  # fed, but nothing came of it
@@ -189,8 +204,12 @@ class Losses:
             spare = [0.1, 2.5 * self.step * self._base, self._longest * self._base] if exact else [0.5, 0.02 * claimed]
             if lasted < claimed - max(map(float, spare)):
                 early = Gap(lasted, claimed, max(round((claimed - lasted) / float(self.step * self._base)), 1))
+        promised = self._stream.frames if self._counted else 0
+        if promised > self._count and not gaps and early is None and self._suspects:
+            lo, hi = self._suspects[0]
+            gaps.append(Gap(self._since(lo), self._since(hi), promised - self._count))
         faulty = tuple(self._since(pts) for pts in self._faulty)
-        return Damage(tuple(gaps), faulty, self._undecoded, self.broken, early)
+        return Damage(tuple(gaps), faulty, self._undecoded, broken, early)
 
     def _missing(self) -> Iterator[Gap]:
         few = len(self._steps) <= REGULAR_GAPS and not self._irregular and self._regular >= REGULAR_STEPS
@@ -203,6 +222,8 @@ class Losses:
 
     def _gap(self, start: int, end: int, step: float) -> None:
         long = end - start
+        if long * self._base > LEAP_SECONDS:
+            return  # no gap: a clock that went wrong
         self._longest = max(self._longest, long)
         if long > MANY * step and long * self._base > 0.0015 + step * self._base:
             self._gaps.extend((start, end))

@@ -8,6 +8,7 @@ is Pillow's.
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -300,6 +301,11 @@ def _bits(image: Image.Image, data: bytes) -> int:
     return 16 if image.mode.startswith("I") else 8
 
 
+_BROKEN = (  # what Pillow's readers raise for files that are not as they should be
+    OSError, SyntaxError, ValueError, EOFError, RuntimeError, TypeError, LookupError, ArithmeticError, struct.error
+)  # fmt: skip
+
+
 @contextmanager
 def pillow(shown: str) -> Iterator[None]:
     """Pillow with our limit of pixels; what it raises in one line."""
@@ -316,7 +322,7 @@ def pillow(shown: str) -> Iterator[None]:
             ) from error
         except UnidentifiedImageError as error:
             raise UnsupportedSource(f"{shown} is not a picture that can be read") from error
-        except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
+        except _BROKEN as error:
             raise DecodeError(f"{shown} is damaged: {str(error).splitlines()[0] if str(error) else error!r}") from error
         finally:
             Image.MAX_IMAGE_PIXELS = before

@@ -41,6 +41,8 @@ class Timeline:
             note(
                 f"the clock of the video was set back {self._clock.set_back}x: times go on from there, sound may be apart"
             )
+        if self._clock.leapt:
+            note(f"the clock of the video leapt by more than a day {self._clock.leapt}x: times go on from where it was")
 
 
 def _frames(count: int) -> str:

@@ -21,6 +21,7 @@ from vidrase.avtracks import moving
 from vidrase.closable import Closable
 from vidrase.errors import DecodeError, SourceError, SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame
+from vidrase.source import gif
 from vidrase.source.describe import claimed_seconds, codec_name, describe, readable_frame, reason
 from vidrase.source.losses import Damage, Losses
 from vidrase.source.spool import Spool
@@ -74,7 +75,7 @@ class VideoSource(Closable):
                 raise UnsupportedSource(f"{shown} holds no frame that can be decoded (codec {codec})")
             self._claimed = claimed_seconds(self._pending.container, self._pending.stream)
             info = describe(self._pending.container, self._pending.stream, first, path, shown, rereadable=not live)
-            self.info = replace(info, references=references, loops=loops)
+            self.info = replace(info, references=references, strict=strict, loops=loops)
             self._pending.losses.step = self._step()
         except BaseException:
             self._pending.close()
@@ -187,8 +188,10 @@ class VideoSource(Closable):
             return None
 
     def _tell_losses(self, decoded: Decoding, claimed: float | None) -> None:
+        if decoded.container.format.name == "gif" and self.info.path is not None and not decoded.losses.broken:
+            decoded.losses.broken = gif.fault(self.info.path)
         exact = bool(EXACT & set(decoded.container.format.name.split(",")))
-        self.damage = decoded.losses.damage(claimed=claimed, exact=exact)
+        self.damage = decoded.losses.damage(claimed=claimed, exact=exact, size=decoded.container.size)
         if not self.damage:
             return
         text = f"{self._shown} is damaged: {self.damage.text()}"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidrase.errors import ModelError, WeightsCorrupt, WeightsMissing
-from vidrase.weights.places import model_dir
+from vidrase.weights.places import expanded, model_dir
 
 EMBEDDED = Path(__file__).with_name("vidrase-seg.safetensors")
 EMBEDDED_INPAINTER = Path(__file__).with_name("vidrase-inpaint.safetensors")
@@ -93,7 +93,7 @@ def find(model: str | None = None) -> Found:
     WeightsCorrupt when a pulled file is no longer what was pulled.
     """
     if model is not None and (os.sep in model or "/" in model or Path(model).suffix):
-        path = Path(model).expanduser()
+        path = expanded(model)
         if path.is_file():
             return _found(path, "given")
         if path.name != model:
@@ -121,14 +121,14 @@ def find_flow(path: Path | None = None) -> Path | None:
     Raises WeightsMissing when `path` is no file, WeightsCorrupt when a pulled file is no longer what was pulled.
     """
     if path is not None:
-        if not path.expanduser().is_file():
+        if not expanded(path).is_file():
             raise WeightsMissing(f"no weights at {path}; --flow-weights takes a raft_….pth of torchvision")
-        return path.expanduser()
-    for folder in (*(Path(folder).expanduser() for folder in _model_dirs()), model_dir()):
+        return expanded(path)
+    for folder, place in _folders():
         for size in ("large", "small"):
             for found in (*sorted(folder.glob(f"raft_{size}*.pth")), folder / f"raft-{size}.pt"):
                 if found.is_file():
-                    if folder == model_dir():
+                    if place == "cache":
                         _check_pin(found, sha256_of(found))
                     return found
     return None
@@ -140,7 +140,7 @@ def _detectors() -> list[str]:
 
 def _places(wanted: str | None) -> list[tuple[Path, str]]:
     """Files that may hold the weights, in the order in which they are preferred."""
-    folders = [(Path(folder).expanduser(), "VIDRASE_MODEL_DIR") for folder in _model_dirs()] + [(model_dir(), "cache")]
+    folders = _folders()
     names = [DEFAULT] if wanted is None else [wanted.removesuffix(".pt").removesuffix(".safetensors")]
     spots = [
         (folder / f"{name}{end}", place)
@@ -149,14 +149,20 @@ def _places(wanted: str | None) -> list[tuple[Path, str]]:
         for end in (".pt", ".safetensors")
     ]
     if wanted is None:  # a folder that the user named for this: whatever segmenter lies in it
-        spots += [(path, place) for folder, place in folders[:-1] for path in sorted(folder.glob("*-seg.*"))]
+        spots += [
+            (path, place) for folder, place in folders if place != "cache" for path in sorted(folder.glob("*-seg.*"))
+        ]
     if wanted is None or names[0] == EMBEDDED.stem:
         spots.append((EMBEDDED, "package"))
     return [(path, place) for path, place in spots if path.suffix in (".pt", ".safetensors")]
 
 
-def _model_dirs() -> list[str]:
-    return [folder for folder in os.environ.get("VIDRASE_MODEL_DIR", "").split(os.pathsep) if folder]
+def _folders() -> list[tuple[Path, str]]:
+    """(folder, "VIDRASE_MODEL_DIR" or "cache") in the order in which they are looked into."""
+    named = [folder for folder in os.environ.get("VIDRASE_MODEL_DIR", "").split(os.pathsep) if folder]
+    found = [(expanded(folder), "VIDRASE_MODEL_DIR") for folder in named]
+    cached = model_dir()
+    return found if cached is None else [*found, (cached, "cache")]
 
 
 def _found(path: Path, place: str) -> Found:
@@ -205,11 +211,20 @@ def pull(name: str, *, say: Callable[[str], None]) -> Path:
         pullable = ", ".join(k.name for k in KNOWN.values() if k.url)
         hint = " comes with the package" if known else " is not known"
         raise ModelError(f"'{name}'{hint}; `vidrase models pull` fetches {pullable}")
-    path = model_dir() / f"{known.name}.pt"
+    folder = model_dir()
+    if folder is None:
+        raise ModelError("there is no home folder to keep weights in; name one in VIDRASE_CACHE_DIR")
+    path = folder / f"{known.name}.pt"
     say(f"fetching {known.url} ({known.megabytes:g} MB, {known.licence}) to {path}")
     part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise ModelError(
+            f"nothing can be kept in {folder} ({error.strerror or error}); name another folder in VIDRASE_CACHE_DIR"
+        ) from error
+    try:
         digest = _download(known.url, part)
         _pin(path).write_text(json.dumps({"url": known.url, "sha256": digest}, indent=2) + "\n", encoding="utf-8")
         part.replace(path)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -28,11 +30,15 @@ _ENVIRONMENT = {
 }
 
 
+_own: list[tempfile.TemporaryDirectory] = []
+
+
 @cache
 def import_ultralytics() -> ModuleType:
     """The package `ultralytics`, tamed; to be called before anything imports a part of it.
 
-    Settings are kept in vidrase's own cache folder. The environment, OpenCV's thread count and numpy's print options
+    Settings are kept in vidrase's own cache folder, if it can be written.
+    The environment, OpenCV's thread count and numpy's print options
     are as before afterwards. Raises DependencyError when it is missing.
     """
     if (
@@ -76,6 +82,13 @@ def _without_events(package: ModuleType) -> ModuleType:
 
 
 def _settings_dir() -> Path:
-    folder = cache_dir() / "ultralytics"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """A folder for settings that nobody reads again: in the cache, or one until the end of the process where that cannot be."""
+    cached = cache_dir()
+    if cached is not None:
+        folder = cached / "ultralytics"
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK | os.X_OK):
+                return folder
+    _own.append(tempfile.TemporaryDirectory(prefix="vidrase-settings-"))
+    return Path(_own[0].name)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from casetable import Case
+from vidrase.bench.inputs.case import Case
 
 RUN = ["in.mp4", "--mask", "mask.png", "-o", "out.mp4"]
 HOLD = (("--report", "r.json"), ("--preview", "s.png"), ("--save-masks", "m.mkv"))
 
 
-def there(*names: str):
+def _there(*names: str) -> Callable[[Path], None]:
     def build(folder: Path) -> None:
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -22,15 +23,15 @@ def there(*names: str):
     return build
 
 
-def is_report(folder: Path) -> None:
+def _is_report(folder: Path) -> None:
     assert json.loads((folder / "r.json").read_text())["frames"] == 6
 
 
-def linked(folder: Path) -> None:
+def _linked(folder: Path) -> None:
     (folder / "l.json").symlink_to("in.mp4")
 
 
-def folder_of_frames(folder: Path) -> None:
+def _folder_of_frames(folder: Path) -> None:
     (folder / "frames").mkdir()
     for number in range(2):
         shutil.copy(folder / "mask.png", folder / "frames" / f"{number}.png")
@@ -54,7 +55,7 @@ CASES = [
         Case(
             f"{option} where something is",
             [*RUN, option, name],
-            there(name),
+            _there(name),
             code=1 if "masks" in option else 2,
             says="exists already",
         )
@@ -65,7 +66,7 @@ CASES = [
         for option, name in HOLD[:2]
     ),
     *(
-        Case(f"{option} to a folder", [*RUN, option, name, "-y"], there(f"{name}/x"), code=2, says="is a folder")
+        Case(f"{option} to a folder", [*RUN, option, name, "-y"], _there(f"{name}/x"), code=2, says="is a folder")
         for option, name in HOLD[:2]
     ),
     *(Case(f"{option} below a file", [*RUN, option, f"mask.png/{name}", "-y"], code=1) for option, name in HOLD),
@@ -82,15 +83,15 @@ CASES = [
     Case(
         "--report with -y",
         [*RUN, "--report", "r.json", "-y"],
-        there("r.json"),
+        _there("r.json"),
         makes=("out.mp4",),
         replaces=("r.json",),
-        check=is_report,
+        check=_is_report,
     ),
     Case(
         "--report by a link to the input",
         [*RUN, "--report", "l.json", "-y"],
-        linked,
+        _linked,
         code=2,
         says="is the input itself",
     ),
@@ -109,47 +110,51 @@ CASES = [
     Case(
         "--preview alone where something is",
         ["in.mp4", "--mask", "mask.png", "--preview", "s.png"],
-        there("s.png"),
+        _there("s.png"),
         code=2,
         says="exists already",
     ),
     Case(
         "--save-masks round the input",
         ["frames/0.png", "--mask", "frames/1.png", "-o", "o.png", "--save-masks", "frames", "-y"],
-        folder_of_frames,
+        _folder_of_frames,
         code=2,
         says="would be lost",
     ),
     Case(
         "a result round the input",
         ["frames/0.png", "--mask", "mask.png", "-o", "frames", "-y"],
-        folder_of_frames,
+        _folder_of_frames,
         code=2,
         says="would be lost",
     ),
     Case(
         "a result round the mask",
         ["mask.png", "--mask", "frames/0.png", "-o", "frames", "-y"],
-        folder_of_frames,
+        _folder_of_frames,
         code=2,
         says="would be lost",
     ),
     Case(
         "--preview onto a frame",
         [*FRAMES, "--preview", "frames/1.png", "-o", "out", "-y"],
-        folder_of_frames,
+        _folder_of_frames,
         code=2,
         says="one of the pictures",
     ),
     Case(
         "masks within the result",
         [*FRAMES, "-o", "out", "--save-masks", "out/m"],
-        folder_of_frames,
+        _folder_of_frames,
         code=2,
         says="lies in the other",
     ),
     Case(
-        "frames onto themselves", [*FRAMES, "-o", "frames/", "-y"], folder_of_frames, code=2, says="is the input itself"
+        "frames onto themselves",
+        [*FRAMES, "-o", "frames/", "-y"],
+        _folder_of_frames,
+        code=2,
+        says="is the input itself",
     ),
     Case(
         "--list with --report",
@@ -172,35 +177,35 @@ CASES = [
     Case(
         "live: a source named like a piece",
         ["live", "r-001.mkv", "--remove", "person", "-o", "r.mkv", "-y"],
-        there("r-001.mkv"),
+        _there("r-001.mkv"),
         code=2,
         says="like a piece of the recording",
     ),
     Case(
         "train: the output onto the teacher",
         ["train", "segmenter", "in.mp4", "--teacher", "t.pt", "-o", "t.pt", "-y"],
-        there("t.pt"),
+        _there("t.pt"),
         code=2,
         says="is an input itself",
     ),
     Case(
         "train: the output where something is",
         ["train", "inpainter", "in.mp4", "-o", "o.safetensors"],
-        there("o.safetensors"),
+        _there("o.safetensors"),
         code=2,
         says="exists already",
     ),
     Case(
         "train: the run of another",
         ["train", "inpainter", "in.mp4", "-o", "o.safetensors", "--run", "r"],
-        there("r/last.pt"),
+        _there("r/last.pt"),
         code=2,
         says="the checkpoint of another run",
     ),
     Case(
         "pick: --sheets where something is",
         ["pick", "in.mp4", "--sheets", "s"],
-        there("s/objects.png"),
+        _there("s/objects.png"),
         code=2,
         says="exists already",
     ),

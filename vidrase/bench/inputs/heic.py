@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
-from clips import to_av
 from numpy.typing import NDArray
+
+from vidrase.bench.inputs.clips import to_av
 
 
 def write_grid(path: Path, picture: NDArray[np.uint8], rows: int, columns: int) -> None:
@@ -56,7 +58,7 @@ def _encoded(tiles: list[NDArray[np.uint8]]) -> tuple[bytes, list[bytes]]:
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as out:
         options = {"x265-params": "keyint=1:info=0:log-level=none", "crf": "8", "preset": "ultrafast"}
-        stream = out.add_stream("libx265", rate=1, options=options)
+        stream: Any = out.add_stream("libx265", rate=1, options=options)
         stream.height, stream.width = tiles[0].shape[:2]
         stream.pix_fmt, stream.codec_context.codec_tag = "yuv420p", "hvc1"
         for number, tile in enumerate(tiles):
@@ -64,7 +66,7 @@ def _encoded(tiles: list[NDArray[np.uint8]]) -> tuple[bytes, list[bytes]]:
             frame.pts = number
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
-    with av.open(io.BytesIO(file.getvalue())) as back:
+    with av.open(io.BytesIO(file.getvalue()), "r") as back:
         config = bytes(back.streams.video[0].codec_context.extradata or b"")
         return config, [bytes(packet) for packet in back.demux(video=0) if packet.size]
 

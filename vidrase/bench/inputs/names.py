@@ -1,21 +1,21 @@
-"""Names: marks of patterns, colons, bytes that are no text, too many of them, links, folders."""
+"""Names: marks of patterns, colons, bytes that are no text, too many of them, _links, folders."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
-from casetable import Case, clip_bytes
-
+from vidrase.bench.inputs.case import Case, clip_bytes
 from vidrase.source import open_source
 
 MASK = ["--mask", "mask.png"]
 ODD = os.fsdecode(b"caf\xe9.mp4")
 
 
-def called(*names: str):
+def _called(*names: str) -> Callable[[Path], None]:
     def build(folder: Path) -> None:
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -24,7 +24,7 @@ def called(*names: str):
     return build
 
 
-def frames(name: str):
+def _frames(name: str) -> Callable[[Path], None]:
     def check(folder: Path) -> None:
         with open_source(folder / name) as source:
             assert source.info.has_audio
@@ -33,51 +33,51 @@ def frames(name: str):
     return check
 
 
-def named(name: str) -> Case:
+def _named(name: str) -> Case:
     made = f"{name[: name.rindex('.')].removeprefix('./')}_erased.mp4"
-    return Case(f"called {name!a}", [name, *MASK], called(name), makes=(made,), check=frames(made))
+    return Case(f"called {name!a}", [name, *MASK], _called(name), makes=(made,), check=_frames(made))
 
 
-def links(folder: Path) -> None:
+def _links(folder: Path) -> None:
     (folder / "real").mkdir()
     (folder / "real" / "there.mp4").write_bytes(b"old")
     (folder / "out.mp4").symlink_to("real/there.mp4")
     (folder / "away.mp4").symlink_to("real/new.mp4")
 
 
-def private(folder: Path) -> None:
+def _private(folder: Path) -> None:
     (folder / "out.mp4").write_bytes(b"old")
     (folder / "out.mp4").chmod(0o600)
 
 
-def is_private(folder: Path) -> None:
+def _is_private(folder: Path) -> None:
     assert stat.S_IMODE((folder / "out.mp4").stat().st_mode) == 0o600
-    frames("out.mp4")(folder)
+    _frames("out.mp4")(folder)
 
 
-def bracketed_frames(folder: Path) -> None:
+def _bracketed_frames(folder: Path) -> None:
     inside = folder / "walk [x]"
     inside.mkdir()
     for number in range(3):
         shutil.copy(folder / "mask.png", inside / f"f[a]_{number}.png")
 
 
-TWO = called("one/a.mp4", "two/a.mp4", "out/keep.txt")
+TWO = _called("one/a.mp4", "two/a.mp4", "out/keep.txt")
 LONG = "x" * 245 + ".mp4"
 CASES = [
-    named("walk [dQw4w9WgXcQ].mp4"),
-    named("100% fun.mp4"),
-    named("what?.mp4"),
-    named("a*b.mp4"),
-    named("%03d.mp4"),
-    named("23:50.mp4"),
-    named(ODD),
-    named("./-- dash.mp4"),
-    named("two\nlines.mp4"),
+    _named("walk [dQw4w9WgXcQ].mp4"),
+    _named("100% fun.mp4"),
+    _named("what?.mp4"),
+    _named("a*b.mp4"),
+    _named("%03d.mp4"),
+    _named("23:50.mp4"),
+    _named(ODD),
+    _named("./-- dash.mp4"),
+    _named("two\nlines.mp4"),
     Case(
         "frames in a folder with brackets",
         ["walk [x]/f[a]_%d.png", *MASK],
-        bracketed_frames,
+        _bracketed_frames,
         makes=("walk [x]_erased", *(f"walk [x]_erased/f[a]_{number}.png" for number in range(3))),
     ),
     Case(
@@ -86,12 +86,12 @@ CASES = [
         lambda f: shutil.copy(f / "mask.png", f / "m[1].png"),
         makes=("in_erased.mp4",),
     ),
-    Case("a mask with a colon", ["in.mp4", "--mask", "1:2.mp4"], called("1:2.mp4"), makes=("in_erased.mp4",)),
+    Case("a mask with a colon", ["in.mp4", "--mask", "1:2.mp4"], _called("1:2.mp4"), makes=("in_erased.mp4",)),
     Case(
-        "a result with a colon", ["in.mp4", *MASK, "-o", "12:00.mp4"], makes=("12:00.mp4",), check=frames("12:00.mp4")
+        "a result with a colon", ["in.mp4", *MASK, "-o", "12:00.mp4"], makes=("12:00.mp4",), check=_frames("12:00.mp4")
     ),
     Case("masks with a colon", ["in.mp4", *MASK, "--save-masks", "12:00.mkv"], makes=("12:00.mkv", "in_erased.mp4")),
-    Case("a default name that is too long", [LONG, *MASK], called(LONG), code=2, says="too long (256 bytes"),
+    Case("a default name that is too long", [LONG, *MASK], _called(LONG), code=2, says="too long (256 bytes"),
     Case("a name that is too long", ["in.mp4", *MASK, "-o", "y" * 300 + ".mp4"], code=2, says="too long"),
     Case("a report that is too long", ["in.mp4", *MASK, "--report", "y" * 300], code=2, says="too long"),
     Case("an input that is too long", ["y" * 300 + ".mp4", *MASK], code=1, says="cannot be reached"),
@@ -122,39 +122,39 @@ CASES = [
     Case(
         "one would be the other's result",
         ["in.mp4", "in_erased.mp4", *MASK, "-y"],
-        called("in_erased.mp4"),
+        _called("in_erased.mp4"),
         code=2,
         says="is the input itself",
     ),
     Case(
         "one of two would overwrite the mask",
         ["in.mp4", "a.mp4", "--mask", "in_erased.mp4", "-y"],
-        called("a.mp4", "in_erased.mp4"),
+        _called("a.mp4", "in_erased.mp4"),
         code=2,
         says="is --mask itself",
     ),
     Case(
         "through a link",
         ["in.mp4", *MASK, "-o", "out.mp4", "-y"],
-        links,
+        _links,
         says="is a link",
         replaces=("real/there.mp4",),
-        check=frames("real/there.mp4"),
+        check=_frames("real/there.mp4"),
     ),
     Case(
         "through a link to nothing",
         ["in.mp4", *MASK, "-o", "away.mp4", "-y"],
-        links,
+        _links,
         says="is a link",
         makes=("real/new.mp4",),
     ),
-    Case("a link needs -y too", ["in.mp4", *MASK, "-o", "away.mp4"], links, code=2, says="exists already"),
+    Case("a link needs -y too", ["in.mp4", *MASK, "-o", "away.mp4"], _links, code=2, says="exists already"),
     Case(
         "a private result stays private",
         ["in.mp4", *MASK, "-o", "out.mp4", "-y"],
-        private,
+        _private,
         replaces=("out.mp4",),
-        check=is_private,
+        check=_is_private,
     ),
     Case(
         "a link to the input",
