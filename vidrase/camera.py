@@ -39,11 +39,12 @@ class CameraMotion:
 
     def points(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The points (x, y), float32 [N] px each, mapped by the homography."""
-        h = self.homography
-        w = h[2, 0] * x + h[2, 1] * y + h[2, 2]
-        w = np.where(np.abs(w) < 1e-6, 1e-6, w)
-        moved_x, moved_y = (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / w, (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / w
-        return moved_x.astype(np.float32), moved_y.astype(np.float32)
+        h = self.homography.tolist()  # Python's numbers: numpy's would make every array double
+        w = h[2][0] * x + h[2][1] * y + h[2][2]
+        if abs(h[2][0]) + abs(h[2][1]) > 0:
+            w = np.where(np.abs(w) < 1e-6, np.float32(1e-6), w)
+        moved_x, moved_y = (h[0][0] * x + h[0][1] * y + h[0][2]) / w, (h[1][0] * x + h[1][1] * y + h[1][2]) / w
+        return moved_x.astype(np.float32, copy=False), moved_y.astype(np.float32, copy=False)
 
     def after(self, first: CameraMotion) -> CameraMotion:
         """The composition: `first`, then this motion."""

@@ -7,8 +7,8 @@ and every other name is refused. torch's own `weights_only` had a hole up to 2.5
 
 from __future__ import annotations
 
-import math
 import io
+import math
 import pickle
 import tarfile
 import zipfile

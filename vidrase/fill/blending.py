@@ -91,24 +91,25 @@ def sample_sources(
     grid: WorkGrid,
     picture_of: Callable[[int], SourcePlanes],
 ) -> Candidate:
-    """Sample the `planes` of the sources in `origins` at `sites`.
+    """Sample the `planes` of the sources in `source_map` at `sites`.
 
-    points: the sites within the box of `origins`, see `SampleSites.between`. picture_of: the planes of a source by its number.
+    points: the sites within the box of `source_map`, see `SampleSites.between`. picture_of: the planes of a source by its number.
     """
     source, dx, dy = interpolate(source_map, points)
-    x, y = sites.x + dx / np.float32(grid.scale_x), sites.y + dy / np.float32(grid.scale_y)
-    values = np.zeros((len(x), len(planes)), np.float32)
     # int16 sorts several times as fast
     order = np.argsort(source.astype(np.int16) if source.max(initial=0) < 1 << 15 else source, kind="stable")
-    sources, starts = np.unique(source[order], return_index=True)
-    ends = np.append(starts[1:], len(order))
-    for number, start, end in zip(sources.tolist(), starts.tolist(), ends.tolist(), strict=True):
-        if number < 0:
-            continue
-        chosen = order[start:end]
-        hole = sites.hole
-        values[chosen] = picture_of(number).at(planes, x[chosen], y[chosen], hole.shift_y, hole.shift_x)
-    return Candidate(source, [np.ascontiguousarray(values[:, k]) for k in range(len(planes))])
+    by_source = source.take(order)
+    x = (sites.x + dx / np.float32(grid.scale_x)).take(order)
+    y = (sites.y + dy / np.float32(grid.scale_y)).take(order)
+    starts = np.flatnonzero(np.diff(by_source, prepend=by_source[:1] - 1)) if len(order) else np.zeros(0, np.intp)
+    values = np.zeros((len(order), len(planes)), np.float32)
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True):
+        if by_source[start] >= 0:
+            picture = picture_of(int(by_source[start]))
+            values[start:end] = picture.at(planes, x[start:end], y[start:end], sites.hole.shift_y, sites.hole.shift_x)
+    samples = np.empty((len(planes), len(order)), np.float32)
+    samples[:, order] = values.T
+    return Candidate(source, list(samples))
 
 
 LIGHT_REACH = 24 / 255

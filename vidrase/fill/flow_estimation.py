@@ -21,7 +21,7 @@ from vidrase.fill.flow_completion import (
     split_flow,
 )
 from vidrase.fill.membrane import membrane
-from vidrase.fill.window_frame import WindowFrame
+from vidrase.fill.window_frame import Box, WindowFrame
 from vidrase.flow import FlowModel
 
 MEASURED_MARGIN = 0.15
@@ -93,11 +93,10 @@ class FlowEstimator:
 
         Sets `occluder` of both frames where they have protected objects.
         """
-        margin = max(round(FLOW_MARGIN * now.luma.shape[0]), 3) if rules.enabled("flow.margin") else 0
+        margin = _margin(now.luma.shape)
         boxes = [frame.box for frame in (before, now) if frame.box is not None]
         box = boxes[0].joined(boxes[-1]).wider(2 * margin, now.luma.shape)
-        # the camera fit and the completion need the surroundings, not the whole frame
-        wide = box.wider(max(round(MEASURED_MARGIN * now.luma.shape[0]), 32), now.luma.shape)
+        wide = measured_region(boxes[0].joined(boxes[-1]), now.luma.shape)
         near_hole = [
             np.zeros(wide.shape, bool) if frame.dilated_hole is None else dilate(frame.dilated_hole[wide.span], margin)
             for frame in (before, now)
@@ -194,6 +193,19 @@ class FlowEstimator:
         )
         x, y = camera.points(columns + residual[..., 0] + origin[1], rows + residual[..., 1] + origin[0])
         return np.dstack([x - columns - origin[1], y - rows - origin[0]]).astype(np.float32)
+
+
+def _margin(size: tuple[int, ...]) -> int:
+    """px around a hole in which measured flow is not trusted, in a frame of `size`."""
+    return max(round(FLOW_MARGIN * size[0]), 3) if rules.enabled("flow.margin") else 0
+
+
+def measured_region(box: Box, size: tuple[int, ...]) -> Box:
+    """Where flow is measured around holes in `box`: the camera fit and the completion need the surroundings, not the whole frame
+    of `size`."""
+    height, width = size
+    outer = box.wider(2 * _margin(size), (height, width))
+    return outer.wider(max(round(MEASURED_MARGIN * height), 32), (height, width))
 
 
 def complete_from_future(frames: Sequence[WindowFrame]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vidrase import rules
 from vidrase.camera import CameraMotion
 from vidrase.fill.flow_completion import dilate
-from vidrase.fill.flow_estimation import FlowEstimator
+from vidrase.fill.flow_estimation import FlowEstimator, measured_region
 from vidrase.fill.registration_quality import SIGMAS, RegistrationQuality
 from vidrase.fill.residual import residual_of_key_frame
 from vidrase.fill.source_planes import SourcePlanes
@@ -239,18 +239,20 @@ class ReferenceFrames:
         """
         assert here.box is not None
         reference = self._reference(number)
+        region = measured_region(here.box, here.luma.shape)
         columns, rows = np.meshgrid(
-            np.arange(here.luma.shape[1], dtype=np.float32), np.arange(here.luma.shape[0], dtype=np.float32)
+            np.arange(region.left, region.right, dtype=np.float32),
+            np.arange(region.top, region.bottom, dtype=np.float32),
         )
         x, y = camera.points(columns, rows)
         self._registered += 1
-        registered = WindowFrame(
-            -self._registered, here.frame, here.hole, here.shot, cv2.remap(reference.luma, x, y, cv2.INTER_LINEAR)
-        )
-        hidden = cv2.remap(reference.hidden.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderValue=1) > 0
+        luma, sharp, hidden = (np.zeros(here.luma.shape, dtype) for dtype in (np.uint8, np.uint8, bool))
+        luma[region.span] = cv2.remap(reference.luma, x, y, cv2.INTER_LINEAR)
+        sharp[region.span] = cv2.remap(reference.luma, x, y, cv2.INTER_CUBIC)
+        hidden[region.span] = cv2.remap(reference.hidden.view(np.uint8), x, y, cv2.INTER_NEAREST, borderValue=1) > 0
+        registered = WindowFrame(-self._registered, here.frame, here.hole, here.shot, luma)
         registered.dilated_hole, registered.area, registered.box = hidden, hidden, here.box
         registration = self._estimator.register(replace(here, occluder=None), registered)
-        sharp = cv2.remap(reference.luma, x, y, cv2.INTER_CUBIC)
         quality = (
             RegistrationQuality.of(here, registered, sharp, registration)
             if registration.camera.support >= MIN_SUPPORT

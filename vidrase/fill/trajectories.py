@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
+from vidrase.fill.flow_completion import FlowPair
 from vidrase.fill.sampling import at
 from vidrase.fill.window_frame import Box, SourceMap, WindowFrame
 
@@ -56,28 +57,27 @@ def trace_trajectories(
             camera_x, camera_y = camera.points(x[occluded], y[occluded])
             moved_x[occluded], moved_y[occluded] = camera_x - x[occluded], camera_y - y[occluded]
         x, y = x + moved_x, y + moved_y
-        back_x, back_y = pair.flow(-step, x, y).T
-        disagreement = _length(moved_x + back_x, moved_y + back_y)
-        consistent = disagreement < MAX_DISAGREEMENT + MAX_DISAGREEMENT_SHARE * _length(moved_x, moved_y)
-        if not rules.enabled("sources.occlusion"):
-            consistent[:] = True
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
         if not inside.all():
-            x, y, active, occluded, consistent = (a[inside] for a in (x, y, active, occluded, consistent))
+            x, y, active, occluded = x[inside], y[inside], active[inside], occluded[inside]
+            moved_x, moved_y = moved_x[inside], moved_y[inside]
         if hop >= min_hops:
             visible = there.samples_known(x, y)
             if there.occluder is not None:
                 # an occluder hides the background as the hole does, but the query pixel may belong to the occluder
                 on_occluder = there.occluder[np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)]
                 visible &= ~on_occluder if may_be_occluder is None else may_be_occluder[active] | ~on_occluder
-            landed = np.flatnonzero(visible & (consistent | ~occluded))
+            shown = np.flatnonzero(visible)
+            consistent = np.zeros(len(x), bool)
+            consistent[shown] = _is_consistent(pair, step, x[shown], y[shown], moved_x[shown], moved_y[shown])
+            landed = shown[consistent[shown] | ~occluded[shown]]
             ended = active[landed]
             at_rows, at_columns = rows[ended], columns[ended]
             out.source[at_rows, at_columns] = there.number
             out.dx[at_rows, at_columns] = x[landed] - x0[ended]
             out.dy[at_rows, at_columns] = y[landed] - y0[ended]
             occluded |= visible
-            remaining = np.flatnonzero(~(visible & consistent))
+            remaining = np.flatnonzero(~consistent)
             if len(remaining) < len(active):
                 x, y, active, occluded = (
                     x.take(remaining),
@@ -89,6 +89,18 @@ def trace_trajectories(
         if not len(active):
             break
     return out
+
+
+def _is_consistent(
+    pair: FlowPair, step: int, x: Points, y: Points, moved_x: Points, moved_y: Points
+) -> NDArray[np.bool_]:
+    """bool [N]: whether the flow back from the points (x, y) agrees with the flow (moved_x, moved_y) that led to them."""
+    if not rules.enabled("sources.occlusion"):
+        return np.ones(len(x), bool)
+    back_x, back_y = pair.flow(-step, x, y).T
+    disagreement = _length(moved_x + back_x, moved_y + back_y)
+    limit = MAX_DISAGREEMENT + MAX_DISAGREEMENT_SHARE * _length(moved_x, moved_y)
+    return np.asarray(disagreement < limit, bool)
 
 
 def _length(x: Points, y: Points) -> Points:

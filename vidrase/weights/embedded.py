@@ -26,7 +26,9 @@ from vidrase.weights.quiet import import_ultralytics
 
 _KEY = "vidrase"  # the one metadata entry, JSON
 _KIND = "yolo-segment"
-SHRINK = 4  # of the picture with which a network measures its strides while it is built; twice its largest stride is left
+SHRINK = (
+    4  # of the picture with which a network measures its strides while it is built; twice its largest stride is left
+)
 
 
 __all__ = ["EMBEDDED", "build_segmenter", "load_embedded", "read_card", "save_embedded"]
@@ -47,9 +49,7 @@ def build_segmenter(layout: Mapping[str, Any], names: Mapping[int, str], *, clas
         modules.Conv.default_act
     )  # of the whole process: a layout with another one changes it, for good when it fails
     try:
-        network: Any = _quick_to_build(kind)(
-            safe, ch=3, nc=len(names) if classes is None else classes, verbose=False
-        )
+        network: Any = _quick_to_build(kind)(safe, ch=3, nc=len(names) if classes is None else classes, verbose=False)
     finally:
         modules.Conv.default_act = activation
     network.__class__ = kind
