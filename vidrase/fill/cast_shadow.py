@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vidrase import rules
 from vidrase.fill.background_bounds import BackgroundBounds, luma_of
+from vidrase.fill.components import touching
 from vidrase.fill.flow_completion import dilate
 
 HOLE_MARGIN = 2
@@ -111,8 +112,7 @@ class ShadowTemplate:
             wider = _connected_region(core, dark_enough & dilate(on, GROWTH))
             if np.count_nonzero(wider) < MAX_GROWTH_AREA * np.count_nonzero(on):
                 core = wider
-            _, labels = cv2.connectedComponents(core.astype(np.uint8))
-            core &= np.isin(labels, labels[base])
+            core = touching(core, base)
             if core.any() and (best is None or np.count_nonzero(core) > np.count_nonzero(best.core)):
                 best = ExpectedShadow(core, placed & area, self.dark)
         return best
@@ -157,11 +157,9 @@ def detect_cast_shadow(
     rgb: float32 [h, w, 3] the region in this frame, grey levels. visible: bool [h, w] outside the hole and its margin.
     expected: the shadow predicted from an earlier frame.
     """
-    shares = cv2.split(rgb / np.maximum(bounds.rgb, 1))
-    mean = (shares[0] + shares[1] + shares[2]) / 3
-    tint = np.maximum(np.maximum(shares[0], shares[1]), shares[2]) - np.minimum(
-        np.minimum(shares[0], shares[1]), shares[2]
-    )
+    red, green, blue = cv2.split(rgb / np.maximum(bounds.rgb, 1))
+    mean = (red + green + blue) / 3
+    tint = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
     gap = luma_of(bounds.rgb) - luma_of(rgb)
     candidate = bounds.known & visible & (mean > MIN_SHARE) & (tint < MAX_TINT) & (bounds.spread < MAX_SPREAD * gap)
     base, middle_row = shadow_base(~visible)
@@ -205,17 +203,16 @@ def _hysteresis(
     Weak pixels: `dark` with a share below `edge`, near strong ones. Strong pixels: `core` with a share below `middle`.
     """
     core = core & (share < middle)
-    near = (dark & (share < edge) & dilate(core, EDGE_WIDTH)).astype(np.uint8)
-    _, labels = cv2.connectedComponents(cv2.morphologyEx(near, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
-    touching = np.intersect1d(labels[seeds], labels[core])
-    return np.isin(labels, touching[touching > 0])
+    if not core.any():
+        return core
+    near = dark & (share < edge) & dilate(core, EDGE_WIDTH)
+    return touching(cv2.morphologyEx(near.view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0, seeds, core)
 
 
 def _connected_region(start: NDArray[np.bool_], below: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """bool [h, w]: `start`, and the components of `below`, after opening, that touch it."""
-    solid = cv2.morphologyEx(below.astype(np.uint8), cv2.MORPH_OPEN, np.ones((OPENING, OPENING), np.uint8))
-    _, labels = cv2.connectedComponents(solid)
-    return start | np.isin(labels, np.setdiff1d(labels[start], [0]))
+    solid = cv2.morphologyEx(below.view(np.uint8), cv2.MORPH_OPEN, np.ones((OPENING, OPENING), np.uint8))
+    return start | touching(solid > 0, start)
 
 
 def shadow_base(objects: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
