@@ -17,7 +17,7 @@ from vidrase.colour import reduced_planes, to_rgb8
 from vidrase.fill.background_bounds import BackgroundBounds
 from vidrase.fill.components import any_in_cells, touching, within
 from vidrase.fill.flow_completion import dilate
-from vidrase.fill.static_shadow import MIN_OBJECT_SHARE, SHADOW_REACH, detect_static_shadow
+from vidrase.fill.static_shadow import MIN_OBJECT_SHARE, SHADOW_REACH, detect_static_shadow, median_colour, quantiles
 from vidrase.frames import Frame, Hole
 
 SIDE = 480  # px: long side of the reduced frame in which contact and static shadows are detected
@@ -119,11 +119,9 @@ class ContactRegion:
             near_base, surroundings = within(labels[window] == label, reach, 2 * reach)
             ground = surroundings & ~near_base & ~self.area[window]
             if ground.any():
-                dark, median = np.quantile(luma[ground], (DARK_GROUND_SHARE, 0.5))
-                if dark > MAX_SHARE * median:
-                    lit_part[(cv2.max(*cv2.split(lit_part)[:2]) | lit_part[..., 2]) == 0] = np.median(
-                        rgb[ground], axis=0
-                    )
+                dark_ground, median = quantiles(luma[ground], DARK_GROUND_SHARE, 0.5)
+                if dark_ground > MAX_SHARE * median:
+                    lit_part[(lit_part == 0).all(2)] = median_colour(rgb, ground)
             lit_luma = cv2.cvtColor(lit_part, cv2.COLOR_RGB2GRAY).astype(np.float32)
             dark = near_base & (luma < np.minimum(MAX_SHARE * lit_luma, lit_luma - MIN_GAP))
             shares = rgb[dark] / np.maximum(lit_part[dark], 1)

@@ -222,9 +222,7 @@ class _ResidualDetector:
         core = np.zeros(visible.shape, bool) if detected_shadow is None else detected_shadow.core
         complete = np.count_nonzero(core) >= MIN_TEMPLATE_SHARE * np.count_nonzero(expected_core)
         if detected_shadow is not None and detected_shadow.dark and complete:
-            whole = _pasted(core, region, size)
-            whole = whole if expected_shadow is None else whole | expected_shadow.under
-            current.template = ShadowTemplate(current.area, whole, detected_shadow.dark)
+            current.template = ShadowTemplate.of(current.area, region, detected_shadow, expected_shadow)
         return _pasted(close_shadow_gaps(core | expected_core, visible), region, size)
 
     def _protected(self, current: ReducedFrame) -> NDArray[np.bool_] | None:

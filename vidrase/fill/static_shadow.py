@@ -86,13 +86,13 @@ def _shadow_of_object(
     ground = surroundings & ~near & ~dilate(hidden, RIM_INNER)
     if np.count_nonzero(ground) < MIN_GROUND:
         return out
-    ground_luma, bright = (float(value) for value in np.quantile(luma[ground], (0.5, 0.9)))
+    ground_luma, bright = quantiles(luma[ground], 0.5, 0.9)
     unevenness = (bright - ground_luma) / max(ground_luma, 1.0)
     if unevenness > MAX_UNEVENNESS:
         return out
     limit = min(MAX_SHARE, 1 - UNEVENNESS_FACTOR * unevenness) * ground_luma
     dark = (luma < limit) & ~hidden & ~has_evidence
-    shares = colour[dark] / np.maximum(np.median(np.ascontiguousarray(colour[ground].T), axis=1), 1)
+    shares = colour[dark] / np.maximum(median_colour(colour, ground), 1)
     dark[dark] = shares.max(1, initial=0) - shares.min(1, initial=np.inf) < MAX_TINT
     opened = cv2.morphologyEx(dark.view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
@@ -106,11 +106,22 @@ def _shadow_of_object(
         ]
         patch = labels[box] == label
         rim = dilate(patch, RIM_OUTER) & ~dilate(patch, RIM_INNER) & ~hidden[box]
-        low, middle, high = np.quantile(luma[box][patch], (0.1, 0.5, 0.9))
+        low, middle, high = quantiles(luma[box][patch], 0.1, 0.5, 0.9)
         even = high - low < MAX_PATTERN * middle
-        has_end = not rim.any() or np.quantile(luma[box][rim], MAX_DARK_RIM) >= limit
+        has_end = not rim.any() or quantiles(luma[box][rim], MAX_DARK_RIM)[0] >= limit
         # a patch that rises beside an object is a wall
         on_ground = box[0].start + np.median(np.nonzero(patch)[0]) >= round((BASE_HEIGHT - SHADOW_HEIGHT) * height)
         if even and has_end and on_ground:
             out[box] |= patch
     return out
+
+
+def quantiles(values: NDArray[np.uint8], *shares: float) -> list[int]:
+    """The quantiles of `values`, uint8 [N], one for each of the `shares` in [0, 1]; N > 0."""
+    below = np.cumsum(np.bincount(values, minlength=256))
+    return [int(np.searchsorted(below, share * (len(values) - 1), side="right")) for share in shares]
+
+
+def median_colour(rgb: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """float64 [3]: the median of each channel of `rgb`, uint8 [h, w, 3], over the pixels `where`, bool [h, w]; not empty."""
+    return np.array([quantiles(channel[where], 0.5)[0] for channel in cv2.split(rgb)], np.float64)
