@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 def touching(mask: NDArray[np.bool_], *seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """bool [h, w]: the components of `mask`, bool [h, w], that touch each of the `seeds`, bool [h, w]."""
-    count, labels = cv2.connectedComponents(mask.view(np.uint8))
-    kept = np.ones(count, bool)
-    for seed in seeds:
-        touched = np.zeros(count, bool)
-        touched[labels[seed]] = True
-        kept &= touched
-    kept[0] = False
-    return np.asarray(kept[labels]) if kept.any() else np.zeros(mask.shape, bool)
+    found, pixels = np.zeros(mask.shape, bool), np.flatnonzero(mask)
+    if len(pixels):
+        count, labels = cv2.connectedComponents(mask.view(np.uint8))
+        numbers, kept = labels.ravel()[pixels], np.ones(count, bool)
+        for seed in seeds:
+            touched = np.zeros(count, bool)
+            touched[numbers[seed.ravel()[pixels]]] = True
+            kept &= touched
+        found.ravel()[pixels[kept[numbers]]] = True
+    return found
 
 
 def within(mask: NDArray[np.bool_], *distances: float) -> list[NDArray[np.bool_]]:
