@@ -24,8 +24,8 @@ def test_what_lies_within_a_distance() -> None:
     mask[20, 20] = True
     rows, columns = np.mgrid[:41, :41] - 20
     for distance, found in zip((4, 15), within(mask, 4, 15), strict=True):
-        assert found[np.hypot(rows, columns) < 0.97 * distance].all()
-        assert not found[np.hypot(rows, columns) > 1.03 * distance].any()
+        assert found[np.hypot(rows, columns) < 0.95 * distance].all()
+        assert not found[np.hypot(rows, columns) > 1.05 * distance].any()
     assert not within(np.zeros_like(mask), 5)[0].any()
 
 

@@ -115,10 +115,11 @@ class RankFilter:
             return
         matched = cv2.LUT(rgb, table)
         candidate = np.stack([cv2.bitwise_and(matched, matched, mask=valid), cv2.bitwise_not(matched, mask=valid)])
+        displaced = np.empty_like(candidate)
         for rank in self.ranks:
-            displaced = np.minimum(rank, candidate)
+            np.minimum(rank, candidate, out=displaced)
             np.maximum(rank, candidate, out=rank)
-            candidate = displaced
+            candidate, displaced = displaced, candidate
         far = _all_free(warp_region(observation.unshaded, homography, corner, size))
         for counter, mask in ((self.count, valid), (self.unshaded, far)):
             cv2.add(counter, 1, dst=counter, mask=mask)

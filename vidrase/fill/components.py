@@ -22,10 +22,10 @@ def touching(mask: NDArray[np.bool_], *seeds: NDArray[np.bool_]) -> NDArray[np.b
 
 
 def within(mask: NDArray[np.bool_], *distances: float) -> list[NDArray[np.bool_]]:
-    """bool [h, w] for each of the `distances`, px: pixels at most so far from `mask`, bool [h, w]."""
+    """bool [h, w] for each of the `distances`, px: pixels at most so far from `mask`, bool [h, w]; to 5 %."""
     if not mask.any():
         return [mask for _ in distances]
-    away = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    away = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
     return [np.asarray(away <= distance) for distance in distances]
 
 

@@ -17,7 +17,15 @@ from vidrase.colour import reduced_planes, to_rgb8
 from vidrase.fill.background_bounds import BackgroundBounds
 from vidrase.fill.components import any_in_cells, touching, within
 from vidrase.fill.flow_completion import dilate
-from vidrase.fill.static_shadow import MIN_OBJECT_SHARE, SHADOW_REACH, detect_static_shadow, median_colour, quantiles
+from vidrase.fill.static_shadow import (
+    MIN_OBJECT_SHARE,
+    SHADOW_REACH,
+    Objects,
+    detect_static_shadow,
+    median_colour,
+    objects_of,
+    quantiles,
+)
 from vidrase.frames import Frame, Hole
 
 SIDE = 480  # px: long side of the reduced frame in which contact and static shadows are detected
@@ -34,7 +42,7 @@ OPENING = 3  # px: narrower parts are removed (gaps between stones)
 EDGE_WIDTH = 2  # px: soft edge of the shadow, and of the object
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ContactRegion:
     """An object and its surroundings in one frame, at `SIDE` px, as displayed."""
 
@@ -51,6 +59,7 @@ class ContactRegion:
     """[h, w] scenery (furniture); None: there is none."""
     protected: NDArray[np.bool_] | None = None
     """[h, w] protected objects; None: there are none."""
+    _objects: Objects | None = None
 
     @classmethod
     def of(
@@ -89,7 +98,7 @@ class ContactRegion:
                 )
                 crop = np.ascontiguousarray(to_display(mask)[span])
             crops.append(crop)
-        return cls(area.shape, top, left, rgb, part, *crops)
+        return cls(area.shape, top, left, rgb, part, crops[0], crops[1])
 
     def dark(
         self, bounds: BackgroundBounds | None, region: tuple[slice, slice], size: tuple[int, ...]
@@ -105,7 +114,7 @@ class ContactRegion:
         lit = np.where(bounds.known[..., None], bounds.rgb, 255).astype(np.uint8)
         lit = cv2.erode(lit, np.ones((BLUR_SIZE, BLUR_SIZE), np.uint8)) * bounds.known[..., None]
         shadow = np.zeros_like(self.area)
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(self.area.view(np.uint8))
+        labels, stats = self._found_objects()
         largest = stats[1:, cv2.CC_STAT_AREA].max(initial=0)
         for label in range(1, len(stats)):
             left, top, width, height, pixels = stats[label].tolist()
@@ -146,10 +155,15 @@ class ContactRegion:
             return None
         whole = np.s_[0 : self.area.shape[0], 0 : self.area.shape[1]]
         has_evidence = self._enlarged(bounds.has_evidence, region, size, whole)
-        found = detect_static_shadow(
-            self.rgb, self.area, has_evidence if self.scenery is None else has_evidence | self.scenery, self.protected
-        )
+        left_out = has_evidence if self.scenery is None else has_evidence | self.scenery
+        found = detect_static_shadow(self.rgb, self.area, left_out, self.protected, self._found_objects())
         return None if found is None else self._full_size(found)
+
+    def _found_objects(self) -> Objects:
+        """The objects in `area`."""
+        if self._objects is None:
+            self._objects = objects_of(self.area)
+        return self._objects
 
     def _enlarged(
         self, image: NDArray, region: tuple[slice, slice], size: tuple[int, ...], window: tuple[slice, slice]

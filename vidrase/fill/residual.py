@@ -41,6 +41,8 @@ TO_PADDED = np.array([[1.0, 0, MARGIN], [0, 1, MARGIN], [0, 0, 1]])
 PROPAGATE_BACK = 12
 """Frames: the first shadow of a shot is propagated back at most this far, to frames without evidence."""
 MIN_TEMPLATE_SHARE = 0.7  # of the expected area: a smaller shadow does not become the template for the next frames
+VOTE_MARGIN = 48
+"""Px at the size of static shadows: a neighbour's shadow is compared where it lies no further than this from where it was."""
 PROTECT_WINDOW = 3
 """Frames to either side whose protected masks are united with those of a frame: detections are missed at times."""
 PROTECT_MARGIN = 2  # px of the reduced frame: margin around protected objects
@@ -144,16 +146,25 @@ class _ResidualDetector:
 
     def _static_vote(self, current: ReducedFrame) -> NDArray[np.bool_] | None:
         """bool [H, W] static shadow of `current`, voted on by its neighbours; a miss in one frame is filled. None: none."""
+        registered = [next(self._window.registered(current, step), None) for step in (-1, 1)]
+        neighbours = [pair for pair in registered if pair is not None and pair[0].static_shadow is not None]
+        if not neighbours or (current.static_shadow is None and len(neighbours) < 2):
+            return None
+        shadows = [frame.static_shadow for frame in (current, *(frame for frame, _ in neighbours))]
+        shown = np.logical_or.reduce([shadow for shadow in shadows if shadow is not None])
+        rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
+        top, left = max(int(rows[0]) - VOTE_MARGIN, 0), max(int(columns[0]) - VOTE_MARGIN, 0)
+        box = np.s_[top : int(rows[-1]) + 1 + VOTE_MARGIN, left : int(columns[-1]) + 1 + VOTE_MARGIN]
+        scale = np.diag([shown.shape[1] / current.area.shape[1], shown.shape[0] / current.area.shape[0], 1.0])
         votes = []
-        for step in (-1, 1):
-            neighbour, homography = next(self._window.registered(current, step), (None, None))
-            if neighbour is not None and neighbour.static_shadow is not None:
-                size = neighbour.static_shadow.shape
-                scale = np.diag([size[1] / current.area.shape[1], size[0] / current.area.shape[0], 1.0])
-                masks = [neighbour.static_shadow, resized(neighbour.area, size)]
-                image = cv2.merge([mask.view(np.uint8) * np.uint8(255) for mask in masks])
-                votes.append(warp_region(image, scale @ homography @ np.linalg.inv(scale), (0, 0), size) > 127)
-        return static_shadow_vote(current.static_shadow, votes)
+        for neighbour, homography in neighbours:
+            assert neighbour.static_shadow is not None
+            masks = [neighbour.static_shadow, resized(neighbour.area, shown.shape)]
+            image = cv2.merge([mask.view(np.uint8) * np.uint8(255) for mask in masks])
+            to_neighbour = scale @ homography @ np.linalg.inv(scale)
+            votes.append(warp_region(image, to_neighbour, (top, left), shown[box].shape) > 127)
+        found = static_shadow_vote(None if current.static_shadow is None else current.static_shadow[box], votes)
+        return None if found is None else _pasted(found, box, shown.shape)
 
     def _detected(self, current: ReducedFrame, step: int, mosaic: KeyframeMosaic | None) -> ReducedFrame | None:
         """The frame `step` frames after `current`, after detection; None: it is not in the window or of another shot."""

@@ -39,21 +39,32 @@ MAX_DARK_RIM = 0.2  # share of the rim that may be dark
 MAX_PATTERN = 0.35  # of its median luma: a patch whose 0.1 to 0.9 quantiles differ by more is patterned, no shadow
 
 
+Objects = tuple[NDArray[np.int32], NDArray[np.int32]]
+"""Labels [h, w] of the objects, 0: none; and for each label left, top, width, height, area, as OpenCV gives them."""
+
+
+def objects_of(hidden: NDArray[np.bool_]) -> Objects:
+    """The connected components of `hidden`, bool [h, w]."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(hidden.view(np.uint8))
+    return labels, stats
+
+
 def detect_static_shadow(
     rgb: NDArray[np.uint8],
     hidden: NDArray[np.bool_],
     has_evidence: NDArray[np.bool_],
     protected: NDArray[np.bool_] | None = None,
+    objects: Objects | None = None,
 ) -> NDArray[np.bool_] | None:
     """bool [h, w]: static shadows of the objects in `hidden`, bool [h, w]; None: none.
 
     rgb: uint8 [h, w, 3], long side about 480 px. has_evidence: bool [h, w] pixels that other frames show, and scenery: left out.
-    protected: bool [h, w] protected objects: a patch that touches one is its shadow.
+    protected: bool [h, w] protected objects: a patch that touches one is its shadow. objects: those of `hidden`, if known.
     """
     near_protected = dilate(protected, TOUCHING) if protected is not None else np.zeros_like(hidden)
     colour = cv2.blur(rgb, (BLUR_SIZE, BLUR_SIZE))
     out = np.zeros_like(hidden)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(hidden.view(np.uint8))
+    labels, stats = objects or objects_of(hidden)
     largest = stats[1:, cv2.CC_STAT_AREA].max(initial=0)
     for label in range(1, len(stats)):
         left, top, width, height, size = stats[label].tolist()

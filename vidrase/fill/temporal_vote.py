@@ -47,7 +47,7 @@ def static_shadow_vote(own: NDArray[np.bool_] | None, neighbours: list[NDArray[n
     shadows = [neighbour[..., 0] for neighbour in neighbours]
     out = np.logical_and.reduce(shadows) if len(shadows) > 1 else np.zeros_like(shadows[0])
     if own is not None:
-        count, labels = cv2.connectedComponents(own.view(np.uint8))
+        count, labels = cv2.connectedComponents(own.astype(np.uint8))
         inside = np.nonzero(own)
         numbers = labels[inside]
         sizes = np.bincount(numbers, minlength=count)
