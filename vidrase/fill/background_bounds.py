@@ -211,11 +211,13 @@ def ranks_from_thumbnails(
     around: int,
     rgb: NDArray[np.uint8],
     visible: NDArray[np.bool_],
+    observations: dict[int, Observation] | None = None,
 ) -> RankFilter | None:
     """Rank filter for frame `index`, padded by `MARGIN`, from thumbnails of the shot more than `around` frames away.
 
     rgb: uint8 [h, w, 3] as of `ReducedFrame`. visible: bool [h, w] where it shows the background. Both as displayed.
-    Returns None when the shot has no such thumbnails.
+    observations: of this mosaic, by frame index; those that are missing are added. Returns None when the shot has no such
+    thumbnails.
     """
     height, width = visible.shape
     stored = orientation.displayed_size(height, width)  # swapping height and width is its own inverse
@@ -230,9 +232,12 @@ def ranks_from_thumbnails(
     corner, size = (-MARGIN, -MARGIN), (height + 2 * MARGIN, width + 2 * MARGIN)
     rgb = cv2.copyMakeBorder(rgb, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT).astype(np.uint8)
     exposure, ranks = Exposure(rgb, np.pad(visible, MARGIN)), RankFilter.of(size)
+    seen = {} if observations is None else observations
     for thumbnail, homography in overlapping:
-        blurred = cv2.GaussianBlur(thumbnail.rgb, (0, 0), BLUR * thumbnail.rgb.shape[1] / stored[1]).astype(np.uint8)
-        ranks.add(Observation.of(blurred, thumbnail.known), homography, corner, exposure)
+        if thumbnail.index not in seen:
+            blurred = cv2.GaussianBlur(thumbnail.rgb, (0, 0), BLUR * thumbnail.rgb.shape[1] / stored[1])
+            seen[thumbnail.index] = Observation.of(np.asarray(blurred, np.uint8), thumbnail.known)
+        ranks.add(seen[thumbnail.index], homography, corner, exposure)
     return ranks
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vidrase import rules
 from vidrase.cuts import Shots
-from vidrase.fill.background_bounds import MARGIN, Exposure, RankFilter, ranks_from_thumbnails, warp_region
+from vidrase.fill.background_bounds import MARGIN, Exposure, Observation, RankFilter, ranks_from_thumbnails, warp_region
 from vidrase.fill.background_subtraction import subtract_background
 from vidrase.fill.cast_shadow import ShadowTemplate, close_shadow_gaps, detect_cast_shadow
 from vidrase.fill.flow_completion import dilate
@@ -36,7 +36,7 @@ BUFFER_BYTES = 128 << 20
 """Bytes of buffered frames: large frames get a shorter look-ahead."""
 OFFSETS = (3, 7, 12, 18, 25, 32, 48)  # frames: distances to the frames that a frame is compared with
 SEARCH_REACH = 0.8  # of the hole's longer side: the search region extends this far beyond the hole
-ANCHOR_FRAMES = 16  # frames: ranks from the whole shot are computed for one frame and warped to this many frames
+ANCHOR_FRAMES = 8  # frames: ranks from the whole shot are computed for one frame and warped to this many frames
 TO_PADDED = np.array([[1.0, 0, MARGIN], [0, 1, MARGIN], [0, 0, 1]])
 PROPAGATE_BACK = 12
 """Frames: the first shadow of a shot is propagated back at most this far, to frames without evidence."""
@@ -110,6 +110,7 @@ class _ResidualDetector:
     def __init__(self, flow: FlowModel, mosaic_of: Callable[[Frame], KeyframeMosaic | None]) -> None:
         self._window, self._mosaic_of = FrameWindow(flow), mosaic_of
         self._anchor: tuple[ReducedFrame, RankFilter | None] | None = None
+        self._thumbnails: dict[int, Observation] = {}  # of the anchor's shot
         self._last_with_shadow: ReducedFrame | None = None  # last frame with a shadow
         self._confirmed = 0  # number of consecutive frames with a shadow
 
@@ -256,8 +257,11 @@ class _ResidualDetector:
             near = anchor.shot == current.shot and 0 <= current.number - anchor.number < ANCHOR_FRAMES
             homography = self._window.homography_to(current, anchor) if near else None
         if homography is None or self._anchor is None:
-            identity = current.index, current.orientation
-            self._anchor = current, ranks_from_thumbnails(mosaic, *identity, max(OFFSETS), current.rgb, ~current.area)
+            if self._anchor is None or self._anchor[0].shot != current.shot:
+                self._thumbnails = {}
+            identity, pixels = (current.index, current.orientation), (current.rgb, ~current.area)
+            ranks = ranks_from_thumbnails(mosaic, *identity, max(OFFSETS), *pixels, self._thumbnails)
+            self._anchor = current, ranks
             homography = np.eye(3)
         ranks = self._anchor[1]
         return RankFilter.of(size) if ranks is None else ranks.at(TO_PADDED @ homography, corner, size)
