@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
 from vidrase.fill.background_bounds import BackgroundBounds, stored_at
-from vidrase.fill.cast_shadow import ShadowTemplate, detect_cast_shadow
+from vidrase.fill.cast_shadow import MAX_TEMPLATE_SIZE, CastShadow, ExpectedShadow, ShadowTemplate, detect_cast_shadow
 from vidrase.fill.flow_completion import dilate
 from vidrase.fill.residual import LOOK_AHEAD, add_residuals, residual_of_key_frame
 from vidrase.fill.temporal_vote import close_slits
@@ -146,7 +146,7 @@ def test_where_nobody_knows_the_ground_in_the_light_the_shadow_is_carried() -> N
 
 def test_no_shadow_no_change() -> None:
     clip, _ = _clip(1.0)
-    assert all(now is then for now, then in zip(_found(clip), clip, strict=True))
+    assert all(now.hole is then.hole and now.frame is then.frame for now, then in zip(_found(clip), clip, strict=True))
 
 
 def test_what_has_another_colour_is_no_shadow() -> None:
@@ -331,3 +331,59 @@ def test_dark_things_that_lie_a_little_otherwise_are_no_deep_shadow() -> None:
     own[60:84, 75:110], light.rgb[60:84, 75:110] = 52, 62
     light.rgb[60:84, 75:110:4], own[60:84, 75:110:4] = 150, 126
     assert detect_cast_shadow(own, ~thing, light) is None
+
+
+def test_a_template_takes_in_no_more_than_other_frames_have_shown() -> None:
+    """It is placed to within some px: what is dark beside it would join it frame after frame."""
+    _, thing, shadow = _part()
+    everything = np.s_[0 : thing.shape[0], 0 : thing.shape[1]]
+    wide = dilate(shadow, 12) & ~thing
+    assert wide.sum() > MAX_TEMPLATE_SIZE * shadow.sum()
+    expected = ExpectedShadow(wide, shadow, np.zeros_like(shadow), 100.0, float(shadow.sum()))
+    half = shadow.copy()
+    half[:, :95] = False
+    grown = ShadowTemplate.of(thing, everything, CastShadow(wide, half, 100.0), expected)
+    assert np.array_equal(grown.core, shadow)
+    proven = ShadowTemplate.of(thing, everything, CastShadow(wide, wide, 100.0), expected)
+    assert np.array_equal(proven.core, wide)
+
+
+class _NoFlow:
+    name = "none"
+
+    def __call__(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
+        raise AssertionError("flow is measured though the frames carry the camera's motion")
+
+
+@pytest.mark.parametrize("orientation", [Orientation(), Orientation(1), Orientation(3, True)])
+def test_the_cameras_motion_goes_out_with_the_frames_and_is_measured_once(orientation: Orientation) -> None:
+    shown, masks, _ = synth.clip(16, 360, 480, pan=(0.5, 3.0), step=(0, 4), size=80, seed=3)
+
+    def stored(array: NDArray) -> NDArray:
+        return np.ascontiguousarray(orientation.to_stored(array))
+
+    frames = synth.as_frames([stored(picture) for picture in shown])
+    clip = [
+        HoleFrame(replace(frame, orientation=orientation), Hole.of(stored(mask), stored(mask)))
+        for frame, mask in zip(frames, masks, strict=True)
+    ]
+    out = _found(clip)
+    assert out[-1].camera is None
+    # a point of the background in the stored picture, as displayed, moves against the pan
+    middle = np.array([clip[0].frame.width / 2, clip[0].frame.height / 2, 1.0])
+    for found in out[:-1]:
+        assert found.camera is not None
+        assert found.camera.support > 0.9
+        x, y, w = found.camera.homography @ middle
+        moved = np.zeros(clip[0].frame.size)
+        moved[round(y / w), round(x / w)] = 1
+        was = np.zeros(clip[0].frame.size)
+        was[round(middle[1]), round(middle[0])] = 1
+        step = np.argwhere(orientation.to_display(moved))[0] - np.argwhere(orientation.to_display(was))[0]
+        assert np.abs(step - (-0.5, -3.0)).max() <= 1
+    again = list(add_residuals(out, _NoFlow(), lambda _: None))
+    assert all(now.camera is then.camera for now, then in zip(again, out, strict=True))
+    second = [replace(found, camera=moved.camera) for found, moved in zip(clip, out, strict=True)]
+    for now, then in zip(add_residuals(second, _NoFlow(), lambda _: None), out, strict=True):
+        assert (now.hole is None) == (then.hole is None)
+        assert now.hole is None or np.mean(now.hole.full_area() != then.hole.full_area()) < 0.001

@@ -95,6 +95,11 @@ def _yuv_to_rgb_matrix(layout: PixelLayout) -> NDArray[np.float32]:
     return np.concatenate([scaled, offset[:, None]], axis=1).astype(np.float32)
 
 
+def reduced_planes(planes: Sequence[NDArray], layout: PixelLayout, size: tuple[int, int]) -> list[NDArray]:
+    """The colour planes, each scaled to `size` (height, width); `to_rgb8` and `to_luma8` may start from them."""
+    return [_resize(plane, *size) for plane in planes[: layout.colour_planes]]
+
+
 def to_rgb(
     planes: Sequence[NDArray], layout: PixelLayout, *, size: tuple[int, int] | None = None
 ) -> NDArray[np.float32]:

@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.colour import to_rgb8
-from vidrase.frames import Frame, Orientation
+from vidrase.frames import Orientation
 from vidrase.keyframes import KeyframeMosaic
 
 Matrix = NDArray[np.float64]
@@ -24,34 +23,14 @@ SIDE = 240  # px: long side of the reduced frames that are compared
 BLUR = 1.5  # px, standard deviation: registration is accurate to about a pixel
 MIN_FRAMES = 3  # frames that must show a pixel; with fewer its bounds are unknown
 MIN_FRAMES_SURE = 6  # frames that must show a pixel before a value outside its bounds counts as foreground
-LIT_RANK, HIGHEST_RANK = (0.3, 2), (0.1, 0)
-"""Ranks, each a share of the frames and a maximum: frames brighter than the lit value, and brighter than the highest one counted.
-
-The second serves only to measure the spread of the bright values.
-"""
+RANKS = 3  # values kept of each pixel: the third brightest counts as lit, with fewer than `MIN_FRAMES_SURE` frames the second
+EXPOSURE_SAMPLES = 1000  # pixels at which the exposure of two frames is compared, at most about
 MIN_SAMPLES = 20  # samples that both frames must show; with fewer the exposure is not matched
-SAMPLE_STEP = 4  # px between those samples
+MIN_SAMPLE_STEP = 4  # px between those samples, at least
 SHADOW_REACH = 0.8  # of an object's longer side: its shadow may lie this far from it
 MARGIN = 24  # px beyond the frame's borders: the camera moves while the bounds are in use
-
-
-def reduced_size(frame: Frame) -> tuple[int, int]:
-    """(height, width) of the reduced frame, as stored."""
-    height, width = frame.size
-    scale = min(1.0, SIDE / max(height, width))
-    return max(round(height * scale), 1), max(round(width * scale), 1)
-
-
-def reduced_rgb(frame: Frame) -> NDArray[np.float32]:
-    """RGB float32 [h, w, 3] of a frame, reduced and blurred, 0..255, as displayed."""
-    rgb = to_rgb8(frame.planes, frame.layout, size=reduced_size(frame)).astype(np.float32)
-    return np.ascontiguousarray(frame.orientation.to_display(cv2.GaussianBlur(rgb, (0, 0), BLUR)), np.float32)
-
-
-def reduced_mask(mask: NDArray[np.bool_], frame: Frame) -> NDArray[np.bool_]:
-    """bool [h, w], reduced, as displayed: True where any pixel of `mask`, bool [H, W] as stored, is."""
-    reduced = cv2.resize(mask.astype(np.uint8) * 255, reduced_size(frame)[::-1], interpolation=cv2.INTER_AREA) > 0
-    return np.ascontiguousarray(frame.orientation.to_display(reduced))
+LEVELS = np.arange(256, dtype=np.float32)[None, :, None]
+ALL_FREE = 253  # of 255: a warped mask is True from this value on; all pixels that it is interpolated from are
 
 
 def stored_at(orientation: Orientation, height: int, width: int) -> Matrix:
@@ -89,102 +68,130 @@ class BackgroundBounds:
         return BackgroundBounds(*(getattr(self, field.name)[part] for field in fields(self)))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """A reduced picture, ready to be registered to others."""
+
+    rgba: NDArray[np.uint8]
+    """[h, w, 4] RGB, 0..255, and 255 where it shows background."""
+    unshaded: NDArray[np.uint8]
+    """[h, w] 255 where it shows background and no object is near."""
+
+    @classmethod
+    def of(cls, rgb: NDArray[np.uint8], free: NDArray[np.bool_]) -> Observation:
+        """Of a picture, uint8 [h, w, 3], in which `free` pixels, bool [h, w], show background."""
+        alpha = free.astype(np.uint8) * np.uint8(255)
+        return cls(
+            cv2.merge([*cv2.split(rgb), alpha]), cv2.bitwise_and(alpha, alpha, mask=_as_bytes(~near_objects(~free)))
+        )
+
+
 @dataclass(slots=True, eq=False)
 class RankFilter:
     """The few brightest and darkest values of each pixel and channel over frames: memory does not grow with their number."""
 
-    bright: NDArray[np.uint8]
-    """[ranks, h, w, 3] brightest first."""
-    dark: NDArray[np.uint8]
-    """[ranks, h, w, 3] darkest first."""
-    count: NDArray[np.intp]
-    """[h, w] number of frames that show the pixel."""
-    unshaded: NDArray[np.intp]
+    ranks: NDArray[np.uint8]
+    """[RANKS, 2, h, w, 3] brightest first: of the values, and of 255 minus the values."""
+    count: NDArray[np.uint8]
+    """[h, w] number of frames that show the pixel, 255 at most."""
+    unshaded: NDArray[np.uint8]
     """[h, w] number of those in which no object is near it."""
 
     @classmethod
     def of(cls, size: tuple[int, ...]) -> RankFilter:
         """An empty filter for a region [h, w]."""
-        ranks = np.zeros((LIT_RANK[1] + 1, *size, 3), np.uint8)
-        return cls(ranks, ~ranks, np.zeros(size, np.intp), np.zeros(size, np.intp))
+        return cls(np.zeros((RANKS, 2, *size, 3), np.uint8), np.zeros(size, np.uint8), np.zeros(size, np.uint8))
 
-    def add(self, rgb: NDArray[np.float32], valid: NDArray[np.bool_], unshaded: NDArray[np.bool_]) -> None:
-        """Add a frame that is registered to the region and matched in exposure.
+    def add(self, observation: Observation, homography: Matrix, corner: tuple[int, int], exposure: Exposure) -> None:
+        """Add a picture, warped to the region at `corner` (y, x) and matched in exposure; nothing if that cannot be matched.
 
-        rgb: float32 [h, w, 3] grey levels. valid: bool [h, w] where it shows background.
-        unshaded: bool [h, w] where no object is near.
+        homography: from px of the frame that holds the region to px of the picture. exposure: of the region in that frame.
         """
-        candidate = np.clip(rgb, 0, 255).astype(np.uint8) * valid[..., None]
-        dark_candidate = candidate | ~valid[..., None] * np.uint8(255)
-        for rank in self.bright:
-            displaced = np.minimum(rank, candidate)
+        size = self.count.shape
+        warped = warp_region(observation.rgba, homography, corner, size)
+        rgb, valid = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB), _all_free(cv2.extractChannel(warped, 3))
+        table = exposure.table_for(rgb, valid)
+        if table is None:
+            return
+        matched = cv2.LUT(rgb, table)
+        candidate = np.stack([cv2.bitwise_and(matched, matched, mask=valid), cv2.bitwise_not(matched, mask=valid)])
+        displaced = np.empty_like(candidate)
+        for rank in self.ranks:
+            np.minimum(rank, candidate, out=displaced)
             np.maximum(rank, candidate, out=rank)
-            candidate = displaced
-        for rank in self.dark:
-            displaced = np.maximum(rank, dark_candidate)
-            np.minimum(rank, dark_candidate, out=rank)
-            dark_candidate = displaced
-        self.count += valid
-        self.unshaded += valid & unshaded
+            candidate, displaced = displaced, candidate
+        far = _all_free(warp_region(observation.unshaded, homography, corner, size))
+        for counter, mask in ((self.count, valid), (self.unshaded, far)):
+            cv2.add(counter, 1, dst=counter, mask=mask)
 
     def at(self, homography: Matrix, corner: tuple[int, int], size: tuple[int, ...]) -> RankFilter:
         """The filter warped to a region of `size` at `corner` (y, x); `homography` leads from its px to px of this region."""
-        known = self.count > 0
-        bright, dark = (
-            np.stack([warp_region(image, known, homography, corner, size)[0] for image in ranked])
-            for ranked in (self.bright, self.dark)
-        )
-        counts, valid = warp_region(
-            np.dstack([self.count, self.unshaded]).astype(np.float32), known, homography, corner, size
-        )
-        count, unshaded = cv2.split(np.where(valid[..., None], np.rint(counts), 0).astype(np.float32))
-        dark[:, ~valid] = 255
-        return RankFilter(bright, dark, count.astype(np.intp), unshaded.astype(np.intp))
+        counts = cv2.merge([self.count, self.unshaded, _as_bytes(self.count > 0)])
+        warped = warp_region(counts, homography, corner, size)
+        inside = _all_free(cv2.extractChannel(warped, 2))
+        count, unshaded = (cv2.bitwise_and(part, part, mask=inside) for part in cv2.split(warped)[:2])
+        ranks = [
+            [
+                cv2.bitwise_and(part, part, mask=inside)
+                for part in (warp_region(image, homography, corner, size) for image in pair)
+            ]
+            for pair in self.ranks
+        ]
+        return RankFilter(np.array(ranks, np.uint8), count, unshaded)
 
     def bounds(self) -> BackgroundBounds | None:
         """The bounds; None when no pixel is shown by enough frames."""
-        known = self.count >= MIN_FRAMES
+        known, sure = self.count >= MIN_FRAMES, self.count >= MIN_FRAMES_SURE
         if not known.any():
             return None
-
-        def rank(ranked: NDArray[np.uint8], share: float, maximum: int) -> NDArray[np.float32]:
-            index = np.minimum(np.rint(share * np.maximum(self.count - 1, 0)), maximum).astype(np.intp)
-            return np.take_along_axis(ranked, index[None, ..., None], 0)[0].astype(np.float32)
-
-        highest, lowest = rank(self.bright, *LIT_RANK), rank(self.dark, *LIT_RANK)
-        spread = luma_of(rank(self.bright, *HIGHEST_RANK)) - luma_of(highest)
-        return BackgroundBounds(
-            highest, lowest, spread, known, self.count >= MIN_FRAMES_SURE, self.unshaded >= MIN_FRAMES
+        lit, inverse = (
+            cv2.copyTo(self.ranks[2, side], _as_bytes(sure), self.ranks[1, side].copy()).astype(np.float32)
+            for side in (0, 1)
         )
+        spread = luma_of(self.ranks[0, 0].astype(np.float32)) - luma_of(lit)
+        return BackgroundBounds(lit, 255 - inverse, spread, known, sure, self.unshaded >= MIN_FRAMES)
 
 
-def warp_region(
-    image: NDArray, free: NDArray[np.bool_], homography: Matrix, corner: tuple[int, int], size: tuple[int, ...]
-) -> tuple[NDArray, NDArray[np.bool_]]:
-    """(image warped to the region of `size` at `corner` (y, x), bool [h, w] where it is `free`).
+def warp_region(image: NDArray, homography: Matrix, corner: tuple[int, int], size: tuple[int, ...]) -> NDArray:
+    """`image`, uint8 [h, w] or [h, w, C], warped to the region of `size` at `corner` (y, x); 0 beyond its borders.
 
-    homography: from px of the frame that holds the region to px of `image`. free: bool, of the size of `image`.
+    homography: from px of the frame that holds the region to px of `image`.
     """
     matrix = homography @ np.array([[1.0, 0, corner[1]], [0, 1, corner[0]], [0, 0, 1]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpPerspective(image, matrix, (size[1], size[0]), flags=flags)
-    valid = cv2.warpPerspective(free.astype(np.float32), matrix, (size[1], size[0]), flags=flags)
-    return warped, valid > 0.99
+    return cv2.warpPerspective(image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
-def match_exposure(
-    warped: NDArray[np.float32], valid: NDArray[np.bool_], target: NDArray[np.float32], visible: NDArray[np.bool_]
-) -> NDArray[np.float32] | None:
-    """`warped` with the exposure of `target`, float32 [h, w, 3] each; None when too few samples show the background in both.
+def _all_free(warped: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [h, w]: 255 where all pixels that a warped mask, 0..255, was interpolated from are True, else 0."""
+    return np.asarray(cv2.threshold(warped, ALL_FREE - 1, 255, cv2.THRESH_BINARY)[1], np.uint8)
 
-    The gain of each channel is the median ratio over pixels that are `valid` in `warped` and `visible` in `target`.
-    """
-    step = np.s_[::SAMPLE_STEP, ::SAMPLE_STEP]
-    shared = (valid & visible)[step]
-    if np.count_nonzero(shared) < MIN_SAMPLES:
-        return None
-    gain = np.median(target[step][shared] / np.maximum(warped[step][shared], 4), axis=0)
-    return np.asarray(warped * gain.astype(np.float32), np.float32)
+
+def _as_bytes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """uint8 [h, w]: 255 where `mask` is True, else 0."""
+    return mask.view(np.uint8) * np.uint8(255)
+
+
+class Exposure:
+    """The exposure of a region, to which that of registered pictures is matched."""
+
+    def __init__(self, rgb: NDArray[np.uint8], visible: NDArray[np.bool_]) -> None:
+        """rgb: uint8 [h, w, 3] the region. visible: bool [h, w] where it shows the background."""
+        step = max(int(np.sqrt(visible.size / EXPOSURE_SAMPLES)), MIN_SAMPLE_STEP)
+        self._grid = np.s_[::step, ::step]
+        self._rgb, self._visible = rgb[self._grid].astype(np.float32), visible[self._grid]
+
+    def table_for(self, warped: NDArray[np.uint8], valid: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """uint8 [1, 256, 3]: for each value of `warped`, uint8 [h, w, 3], its value at this exposure; None: too few samples.
+
+        valid: uint8 [h, w], 0 where `warped` does not show the background. The gain of each channel is the median ratio.
+        """
+        shared = self._visible & (valid[self._grid] > 0)
+        count = np.count_nonzero(shared)
+        if count < MIN_SAMPLES:
+            return None
+        ratios = np.sort((self._rgb[shared] / np.maximum(warped[self._grid][shared], 4)).T, axis=1)
+        gain = (ratios[:, (count - 1) // 2] + ratios[:, count // 2]) / 2
+        return cv2.convertScaleAbs(LEVELS * gain)
 
 
 def near_objects(objects: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -197,38 +204,51 @@ def near_objects(objects: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(distance < reach, bool)
 
 
-def bounds_from_thumbnails(
+def ranks_from_thumbnails(
     mosaic: KeyframeMosaic,
     index: int,
     orientation: Orientation,
     around: int,
-    rgb: NDArray[np.float32],
+    rgb: NDArray[np.uint8],
     visible: NDArray[np.bool_],
-) -> RankFilter:
+    observations: dict[int, Observation] | None = None,
+) -> RankFilter | None:
     """Rank filter for frame `index`, padded by `MARGIN`, from thumbnails of the shot more than `around` frames away.
 
-    rgb: float32 [h, w, 3] as of `reduced_rgb`. visible: bool [h, w] where it shows the background. Both as displayed.
+    rgb: uint8 [h, w, 3] as of `ReducedFrame`. visible: bool [h, w] where it shows the background. Both as displayed.
+    observations: of this mosaic, by frame index; those that are missing are added. Returns None when the shot has no such
+    thumbnails.
     """
     height, width = visible.shape
     stored = orientation.displayed_size(height, width)  # swapping height and width is its own inverse
     to_stored = stored_at(orientation, *stored)
-    corner, size = (-MARGIN, -MARGIN), (height + 2 * MARGIN, width + 2 * MARGIN)
-    rgb = cv2.copyMakeBorder(rgb, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT).astype(np.float32)
-    visible = np.pad(visible, MARGIN)
-    ranks = RankFilter.of(size)
+    overlapping = []
     for thumbnail in mosaic.thumbnails:
         homography = mosaic.homography_to(index, thumbnail, stored) if abs(thumbnail.index - index) > around else None
-        if homography is not None:
-            homography = homography @ to_stored
-            warped, valid = warp_region(thumbnail.rgb, thumbnail.known, homography, corner, size)
-            matched = match_exposure(cv2.GaussianBlur(warped.astype(np.float32), (0, 0), BLUR), valid, rgb, visible)
-            if matched is not None:
-                ranks.add(
-                    matched,
-                    valid,
-                    warp_region(thumbnail.rgb[..., 0], ~near_objects(~thumbnail.known), homography, corner, size)[1],
-                )
+        if homography is not None and _overlaps(homography @ to_stored, visible.shape, thumbnail.known.shape):
+            overlapping.append((thumbnail, homography @ to_stored))
+    if not overlapping:
+        return None
+    corner, size = (-MARGIN, -MARGIN), (height + 2 * MARGIN, width + 2 * MARGIN)
+    rgb = cv2.copyMakeBorder(rgb, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT).astype(np.uint8)
+    exposure, ranks = Exposure(rgb, np.pad(visible, MARGIN)), RankFilter.of(size)
+    seen = {} if observations is None else observations
+    for thumbnail, homography in overlapping:
+        if thumbnail.index not in seen:
+            blurred = cv2.GaussianBlur(thumbnail.rgb, (0, 0), BLUR * thumbnail.rgb.shape[1] / stored[1])
+            seen[thumbnail.index] = Observation.of(np.asarray(blurred, np.uint8), thumbnail.known)
+        ranks.add(seen[thumbnail.index], homography, corner, exposure)
     return ranks
+
+
+def _overlaps(homography: Matrix, shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether a frame of `shape` and a picture of the shape `other`, to which `homography` leads, may show the same place."""
+    height, width = shape
+    corners = homography @ np.array([[0, width, width, 0], [0, 0, height, height], [1, 1, 1, 1]])
+    if (corners[2] <= 0).any():
+        return True  # the horizon lies in the frame: the corners tell nothing
+    x, y = corners[:2] / corners[2]
+    return bool(x.max() > 0 and y.max() > 0 and x.min() < other[1] and y.min() < other[0])
 
 
 def luma_of(rgb: NDArray[np.float32]) -> NDArray[np.float32]:

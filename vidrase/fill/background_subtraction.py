@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase.fill.components import touching
 from vidrase.fill.flow_completion import dilate
 from vidrase.frames import Frame, Hole
 from vidrase.plate import Plate, light_offset
@@ -23,6 +24,7 @@ SEARCH_REACH = 0.8  # of the hole's longer side: the search region extends this 
 MAX_AREA = 1.5  # times the hole's area: more is no residual, the background itself has changed
 PROTECT_MARGIN = 4 / 480  # of the frame's height: margin around protected objects, their soft edge
 EDGE_WIDTH = 3 / 480  # of the frame's height: width of a residual's soft edge
+BLOCK_ROWS = 32  # rows that are compared at a time: larger arrays leave the cache
 
 
 def subtract_background(frame: Frame, hole: Hole, plate: Plate, protected: Hole | None = None) -> Hole:
@@ -41,32 +43,35 @@ def subtract_background(frame: Frame, hole: Hole, plate: Plate, protected: Hole 
     inner = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     area[inner], core[inner] = hole.area, hole.core
     known = plate.known[0][top:bottom, left:right]
-    static = plate.spread[0][top:bottom, left:right] < 0.5 * MIN_DIFFERENCE * full_scale
+    spread = plate.spread[0][top:bottom, left:right]
     current, background = (_smooth(planes[0][top:bottom, left:right]) for planes in (frame.planes, plate.planes))
     background += light_offset(background[::4, ::4], current[::4, ::4], (known & ~area)[::4, ::4])
-    difference = current - background
-    tint = np.zeros_like(difference)
+    tint = np.zeros((1, 1), np.float32)
     for plane in range(1, frame.layout.colour_planes):
         shift_y, shift_x = frame.layout.shifts(plane)
         crop = np.s_[top >> shift_y : -(-bottom >> shift_y), left >> shift_x : -(-right >> shift_x)]
-        change = np.abs(_smooth(frame.planes[plane][crop]) - _smooth(plate.planes[plane][crop]))
-        tint = np.maximum(tint, cv2.resize(change, difference.shape[::-1], interpolation=cv2.INTER_LINEAR))
-    share = current / np.maximum(background, 1)
-    shadow = (
-        (share > MIN_SHARE)
-        & (share < MAX_SHARE)
-        & (tint < MAX_CHROMA_CHANGE * full_scale)
-        & (difference < -2.5 * max(plate.noise[0], 1))
-    )
-    foreground = np.maximum(np.abs(difference), 2 * tint) > MIN_DIFFERENCE * full_scale
-    different = (shadow | foreground) & known & static & ~area
+        change = cv2.absdiff(_smooth(frame.planes[plane][crop]), _smooth(plate.planes[plane][crop]))
+        tint = change if tint.shape != change.shape else cv2.max(tint, change)
+    tint = cv2.resize(tint, current.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    changed, noise = MIN_DIFFERENCE * full_scale, 2.5 * max(plate.noise[0], 1)
+    different = known & (spread < 0.5 * changed) & ~area
+    for start in range(0, len(different), BLOCK_ROWS):
+        rows_ = slice(start, start + BLOCK_ROWS)
+        now, lit, colour = current[rows_], background[rows_], tint[rows_]
+        foreground = cv2.compare(cv2.max(cv2.absdiff(now, lit), 2 * colour), changed, cv2.CMP_GT)
+        at_least, at_most = (
+            MIN_SHARE * cv2.max(lit, 1.0),
+            cv2.min(MAX_SHARE * cv2.max(lit, 1.0), lit - np.float32(noise)),
+        )
+        shadow = (now > at_least) & (now < at_most) & (colour < MAX_CHROMA_CHANGE * full_scale)
+        different[rows_] &= shadow | (foreground > 0)
     if protected is not None:
         different &= ~dilate(
             protected.full_area()[top:bottom, left:right], max(round(PROTECT_MARGIN * hole.size[0]), 2)
         )
-    different = cv2.morphologyEx(different.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
-    residual = _touching(different, dilate(area, 2))
-    if not residual.any() or residual.sum() > MAX_AREA * area.sum():
+    different = cv2.morphologyEx(different.view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    residual = touching(different, dilate(area, 2))
+    if not residual.any() or np.count_nonzero(residual) > MAX_AREA * np.count_nonzero(area):
         return hole
     soft = dilate(residual, max(round(EDGE_WIDTH * hole.size[0]), 2))
     whole_core, whole_area = np.zeros(hole.size, bool), np.zeros(hole.size, bool)
@@ -78,10 +83,3 @@ def subtract_background(frame: Frame, hole: Hole, plate: Plate, protected: Hole 
 def _smooth(plane: NDArray) -> NDArray[np.float32]:
     """float32 [h, w]: a plane blurred against noise."""
     return cv2.GaussianBlur(plane.astype(np.float32), (0, 0), 1.2)
-
-
-def _touching(mask: NDArray[np.bool_], area: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """bool [h, w]: the connected components of `mask` that touch `area`."""
-    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    touched = np.unique(labels[area & mask])
-    return np.isin(labels, touched[touched > 0])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vidrase import rules
 from vidrase.fill.background_bounds import BackgroundBounds, luma_of
+from vidrase.fill.components import touching
 from vidrase.fill.flow_completion import dilate
 
 HOLE_MARGIN = 2
@@ -34,7 +35,6 @@ are moved on a bed .83 and more.
 """
 MAX_SOFT_AREA = 0.15
 """Of the hole's area: a larger soft shadow is rejected. True ones had .03 to .12; stones and sheets that move .24 and more."""
-OPENING = 5  # px of the reduced frame: narrower parts are removed (gaps between stones)
 DEPTH_QUANTILE = 0.1  # quantile of the share of the lit value that measures the depth of a shadow
 CORE_DEPTH, EDGE_DEPTH = 0.35, 0.12
 """Shares of its depth (1 - share of the lit value) that a shadow has at least in its core, and at its soft edge."""
@@ -50,10 +50,13 @@ not used at all.
 """
 CONFIRMED_SHARE = 0.15
 """Of the expected area: if detection confirms this share, the rest of the expected shadow is taken as well."""
-GROWTH = 4  # px of the reduced frame: growth of the expected shadow from frame to frame
-MAX_GROWTH_AREA = 1.0  # times the template's area: growth beyond it is discarded
 LIMIT_DECAY = 0.97  # factor per frame below which the luma limit of a shadow may not fall
-POSITION_ERROR = 2  # px of the reduced frame: position error of the template from frame to frame
+BRIDGE = 5  # px of the reduced frame: an expected shadow may be interrupted by less (bright stones)
+MAX_TEMPLATE_SIZE = 1.5
+"""Times the area that other frames have shown lit: a larger template takes in only what they show. Without it the template grows
+by the position error from frame to frame."""
+PROVEN_DECAY = 0.97  # factor per frame of that area
+POSITION_ERROR = 3  # px of the reduced frame: position error of the template from frame to frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +69,26 @@ class ShadowTemplate:
     """[h, w] the shadow without its soft edge: with the edge it would grow from frame to frame."""
     dark: float
     """Luma limit, grey levels: the shadow is darker."""
+    proven: float = 0.0
+    """px²: area that other frames have shown lit, the largest so far, a little less with each frame."""
+
+    @classmethod
+    def of(
+        cls,
+        area: NDArray[np.bool_],
+        region: tuple[slice, slice],
+        detected: CastShadow,
+        expected: ExpectedShadow | None,
+    ) -> ShadowTemplate:
+        """The template of a frame in which the object fills `area`, from the shadow found in its `region` (rows, columns)."""
+        core, proven = np.zeros(area.shape, bool), float(np.count_nonzero(detected.proven))
+        core[region] = detected.core
+        if expected is not None:
+            proven = max(proven, PROVEN_DECAY * expected.proven)
+            if np.count_nonzero(core) > MAX_TEMPLATE_SIZE * proven:
+                core[region] &= detected.proven | expected.placed
+            core |= expected.under
+        return cls(area, core, detected.dark, proven)
 
     def on(self, area: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
         """List of bool [h, w]: where the shadow may lie when the object fills `area`, bool [h, w].
@@ -108,13 +131,10 @@ class ShadowTemplate:
         for placed in self.on(area):
             on = dilate(placed[region], POSITION_ERROR)
             core = dark_enough & on
-            wider = _connected_region(core, dark_enough & dilate(on, GROWTH))
-            if np.count_nonzero(wider) < MAX_GROWTH_AREA * np.count_nonzero(on):
-                core = wider
-            _, labels = cv2.connectedComponents(core.astype(np.uint8))
-            core &= np.isin(labels, labels[base])
+            bridged = cv2.morphologyEx(core.view(np.uint8), cv2.MORPH_CLOSE, np.ones((BRIDGE, BRIDGE), np.uint8))
+            core &= touching(bridged > 0, base)
             if core.any() and (best is None or np.count_nonzero(core) > np.count_nonzero(best.core)):
-                best = ExpectedShadow(core, placed & area, self.dark)
+                best = ExpectedShadow(core, placed[region], placed & area, self.dark, self.proven)
         return best
 
 
@@ -124,10 +144,14 @@ class ExpectedShadow:
 
     core: NDArray[np.bool_]
     """[h, w] of the search region."""
+    placed: NDArray[np.bool_]
+    """[h, w] of the search region: the template as it was placed; `core` reaches `POSITION_ERROR` beyond it."""
     under: NDArray[np.bool_]
     """[h, w] of the reduced frame: the part of the shadow that the object occludes."""
     dark: float
     """Luma limit, grey levels: the shadow is darker."""
+    proven: float
+    """px²: as of the template."""
 
 
 def _extent(area: NDArray[np.bool_]) -> tuple[int, int, int, int]:
@@ -142,6 +166,8 @@ class CastShadow:
 
     core: NDArray[np.bool_]
     """[h, w] the shadow without its soft edge."""
+    proven: NDArray[np.bool_]
+    """[h, w] the part of it that other frames show lit; the rest was expected."""
     dark: float
     """Luma limit, grey levels; 0: the shadow is too soft for one, it makes no template."""
 
@@ -157,11 +183,9 @@ def detect_cast_shadow(
     rgb: float32 [h, w, 3] the region in this frame, grey levels. visible: bool [h, w] outside the hole and its margin.
     expected: the shadow predicted from an earlier frame.
     """
-    shares = cv2.split(rgb / np.maximum(bounds.rgb, 1))
-    mean = (shares[0] + shares[1] + shares[2]) / 3
-    tint = np.maximum(np.maximum(shares[0], shares[1]), shares[2]) - np.minimum(
-        np.minimum(shares[0], shares[1]), shares[2]
-    )
+    red, green, blue = cv2.split(rgb / np.maximum(bounds.rgb, 1))
+    mean = (red + green + blue) / 3
+    tint = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
     gap = luma_of(bounds.rgb) - luma_of(rgb)
     candidate = bounds.known & visible & (mean > MIN_SHARE) & (tint < MAX_TINT) & (bounds.spread < MAX_SPREAD * gap)
     base, middle_row = shadow_base(~visible)
@@ -186,10 +210,14 @@ def detect_cast_shadow(
     )
     # a soft shadow gets no luma limit: other parts of the picture are as dark
     if level > SOFT_LUMA_SHARE * lit_luma or float(np.median(mean[dark])) > SOFT_SHARE:
-        return CastShadow(dark, 0.0) if np.count_nonzero(dark) <= MAX_SOFT_AREA * np.count_nonzero(~visible) else None
+        return (
+            CastShadow(dark, dark, 0.0)
+            if np.count_nonzero(dark) <= MAX_SOFT_AREA * np.count_nonzero(~visible)
+            else None
+        )
     # the expected shadow is only the darkest part: keep its limit from falling
     limit = max((level + lit_luma) / 2, 0.0 if expected is None else LIMIT_DECAY * expected.dark)
-    return CastShadow(start, limit)
+    return CastShadow(start, dark, limit)
 
 
 def _hysteresis(
@@ -205,17 +233,10 @@ def _hysteresis(
     Weak pixels: `dark` with a share below `edge`, near strong ones. Strong pixels: `core` with a share below `middle`.
     """
     core = core & (share < middle)
-    near = (dark & (share < edge) & dilate(core, EDGE_WIDTH)).astype(np.uint8)
-    _, labels = cv2.connectedComponents(cv2.morphologyEx(near, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
-    touching = np.intersect1d(labels[seeds], labels[core])
-    return np.isin(labels, touching[touching > 0])
-
-
-def _connected_region(start: NDArray[np.bool_], below: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """bool [h, w]: `start`, and the components of `below`, after opening, that touch it."""
-    solid = cv2.morphologyEx(below.astype(np.uint8), cv2.MORPH_OPEN, np.ones((OPENING, OPENING), np.uint8))
-    _, labels = cv2.connectedComponents(solid)
-    return start | np.isin(labels, np.setdiff1d(labels[start], [0]))
+    if not core.any():
+        return core
+    near = dark & (share < edge) & dilate(core, EDGE_WIDTH)
+    return touching(cv2.morphologyEx(near.view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0, seeds, core)
 
 
 def shadow_base(objects: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:

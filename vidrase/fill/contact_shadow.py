@@ -6,16 +6,26 @@ The lit background comes from the reduced frames. The frame itself, at a larger 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidrase.colour import to_rgb8
-from vidrase.fill.background_bounds import BackgroundBounds, luma_of
+from vidrase.colour import reduced_planes, to_rgb8
+from vidrase.fill.background_bounds import BackgroundBounds
+from vidrase.fill.components import any_in_cells, touching, within
 from vidrase.fill.flow_completion import dilate
-from vidrase.fill.static_shadow import MIN_OBJECT_SHARE, SHADOW_REACH, detect_static_shadow
+from vidrase.fill.static_shadow import (
+    MIN_OBJECT_SHARE,
+    SHADOW_REACH,
+    Objects,
+    detect_static_shadow,
+    median_colour,
+    objects_of,
+    quantiles,
+)
 from vidrase.frames import Frame, Hole
 
 SIDE = 480  # px: long side of the reduced frame in which contact and static shadows are detected
@@ -32,7 +42,7 @@ OPENING = 3  # px: narrower parts are removed (gaps between stones)
 EDGE_WIDTH = 2  # px: soft edge of the shadow, and of the object
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ContactRegion:
     """An object and its surroundings in one frame, at `SIDE` px, as displayed."""
 
@@ -49,36 +59,46 @@ class ContactRegion:
     """[h, w] scenery (furniture); None: there is none."""
     protected: NDArray[np.bool_] | None = None
     """[h, w] protected objects; None: there are none."""
+    _objects: Objects | None = None
 
     @classmethod
     def of(
-        cls, frame: Frame, hidden: NDArray[np.bool_], scenery: Hole | None = None, protected: Hole | None = None
+        cls,
+        frame: Frame,
+        hidden: NDArray[np.bool_],
+        scenery: Hole | None = None,
+        protected: Hole | None = None,
+        planes: Sequence[NDArray] | None = None,
     ) -> ContactRegion | None:
-        """The region around `hidden`, bool [H, W] as stored, in `frame`; None when nothing of it is left at this size.
+        """The region around `hidden`, bool [H, W] as stored, in `frame`; None when `hidden` is empty.
 
-        scenery: scenery found in the frame. protected: protected objects.
+        scenery: scenery found in the frame. protected: protected objects. planes: the colour planes of the frame with a long
+        side of `SIDE` px, if somebody has reduced them.
         """
-        height, width = frame.size
-        scale = min(1.0, SIDE / max(height, width))
-        size = max(round(height * scale), 1), max(round(width * scale), 1)
-        small = cv2.resize(hidden.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA) > 0
-        area, rgb = (
-            frame.orientation.to_display(image) for image in (small, to_rgb8(frame.planes, frame.layout, size=size))
-        )
+        if planes is None:
+            scale = min(1.0, SIDE / max(frame.size))
+            size = max(round(frame.height * scale), 1), max(round(frame.width * scale), 1)
+            planes = reduced_planes(frame.planes, frame.layout, size)
+        to_display, stored_size = frame.orientation.to_display, planes[0].shape
+        area = to_display(any_in_cells(hidden, stored_size))
         if not area.any():
             return None
         rows, columns = np.flatnonzero(area.any(1)), np.flatnonzero(area.any(0))
         margin = int(SHADOW_REACH * max(rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0])) + EDGE_WIDTH
         top, left = max(int(rows[0]) - margin, 0), max(int(columns[0]) - margin, 0)
         span = np.s_[top : int(rows[-1]) + 1 + margin, left : int(columns[-1]) + 1 + margin]
-        parts = []
+        part = area[span].copy()
+        rgb = to_rgb8([to_display(plane)[span] for plane in planes], frame.layout, size=part.shape)
+        crops = []
         for hole in (scenery, protected):
-            cropped = None
+            crop = None
             if hole is not None:
-                mask = cv2.resize(hole.full_area().astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
-                cropped = np.ascontiguousarray(frame.orientation.to_display(mask)[span])
-            parts.append(cropped)
-        return cls(area.shape, top, left, rgb[span].copy(), area[span].copy(), *parts)
+                mask = (
+                    cv2.resize(hole.full_area().view(np.uint8), stored_size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+                )
+                crop = np.ascontiguousarray(to_display(mask)[span])
+            crops.append(crop)
+        return cls(area.shape, top, left, rgb, part, crops[0], crops[1])
 
     def dark(
         self, bounds: BackgroundBounds | None, region: tuple[slice, slice], size: tuple[int, ...]
@@ -90,17 +110,11 @@ class ContactRegion:
         """
         if bounds is None:
             return None
-        lit_rgb = np.zeros((*size, 3), np.float32)
         # the reduced frame is blurred: a dark background bleeds by some px, so the darkest value nearby counts
-        eroded = cv2.erode(
-            np.where(bounds.known[..., None], bounds.rgb, 255).astype(np.float32), np.ones((BLUR_SIZE, BLUR_SIZE))
-        )
-        lit_rgb[region] = eroded * bounds.known[..., None]
-        lit_rgb = cv2.resize(lit_rgb, self.size[::-1], interpolation=cv2.INTER_NEAREST)
-        lit_rgb = lit_rgb[self.top :, self.left :][: self.area.shape[0], : self.area.shape[1]]
-        luma = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY)
+        lit = np.where(bounds.known[..., None], bounds.rgb, 255).astype(np.uint8)
+        lit = cv2.erode(lit, np.ones((BLUR_SIZE, BLUR_SIZE), np.uint8)) * bounds.known[..., None]
         shadow = np.zeros_like(self.area)
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(self.area.astype(np.uint8))
+        labels, stats = self._found_objects()
         largest = stats[1:, cv2.CC_STAT_AREA].max(initial=0)
         for label in range(1, len(stats)):
             left, top, width, height, pixels = stats[label].tolist()
@@ -109,27 +123,28 @@ class ContactRegion:
             reach = max(round(REACH * height), EDGE_WIDTH)
             first_row, margin = top + min(round(BASE_HEIGHT * height), height - 1), 2 * reach
             window = np.s_[first_row : top + height + margin, max(left - margin, 0) : left + width + margin]
-            near_base = dilate(labels[window] == label, reach)
-            ground = dilate(near_base, reach) & ~near_base & ~self.area[window]
-            lit_part = lit_rgb[window]
-            if ground.any() and np.quantile(luma[window][ground], DARK_GROUND_SHARE) > MAX_SHARE * np.median(
-                luma[window][ground]
-            ):
-                lit_part[(lit_part == 0).all(2)] = np.median(self.rgb[window][ground], axis=0)
-            shares = self.rgb[window] / np.maximum(lit_part, 1)
-            grey = shares.max(2) - shares.min(2) < MAX_TINT
-            shadow[window] |= (
-                near_base
-                & grey
-                & (luma[window] < np.minimum(MAX_SHARE * luma_of(lit_part), luma_of(lit_part) - MIN_GAP))
-            )
+            rgb = np.ascontiguousarray(self.rgb[window])
+            luma, lit_part = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), self._enlarged(lit, region, size, window)
+            near_base, surroundings = within(labels[window] == label, reach, 2 * reach)
+            ground = surroundings & ~near_base & ~self.area[window]
+            if ground.any():
+                dark_ground, median = quantiles(luma[ground], DARK_GROUND_SHARE, 0.5)
+                if dark_ground > MAX_SHARE * median:
+                    lit_part[(lit_part == 0).all(2)] = median_colour(rgb, ground)
+            lit_luma = cv2.cvtColor(lit_part, cv2.COLOR_RGB2GRAY).astype(np.float32)
+            dark = near_base & (luma < np.minimum(MAX_SHARE * lit_luma, lit_luma - MIN_GAP))
+            shares = rgb[dark] / np.maximum(lit_part[dark], 1)
+            dark[dark] = shares.max(1, initial=0) - shares.min(1, initial=np.inf) < MAX_TINT
+            shadow[window] |= dark
+        shadow &= ~self.area
+        if np.count_nonzero(shadow) < MIN_AREA:
+            return None
         # chroma is subsampled: the object's colours run over its edge
         object_area = dilate(self.area, EDGE_WIDTH)
         solid = cv2.morphologyEx(
-            (shadow | object_area).astype(np.uint8), cv2.MORPH_OPEN, np.ones((OPENING, OPENING), np.uint8)
+            (shadow | object_area).view(np.uint8), cv2.MORPH_OPEN, np.ones((OPENING, OPENING), np.uint8)
         )
-        _, labels = cv2.connectedComponents(solid)
-        shadow &= ~self.area & (labels > 0) & np.isin(labels, labels[object_area & (labels > 0)])
+        shadow &= touching(solid > 0, object_area)
         return self._full_size(shadow) if np.count_nonzero(shadow) >= MIN_AREA else None
 
     def static(
@@ -138,14 +153,34 @@ class ContactRegion:
         """bool [H, W] of `self.size`: the static shadow; None: none. Arguments as of `dark`."""
         if bounds is None:
             return None
-        evidence = np.zeros(size, np.uint8)
-        evidence[region] = bounds.has_evidence
-        has_evidence = cv2.resize(evidence, self.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
-        has_evidence = has_evidence[self.top :, self.left :][: self.area.shape[0], : self.area.shape[1]]
-        found = detect_static_shadow(
-            self.rgb, self.area, has_evidence if self.scenery is None else has_evidence | self.scenery, self.protected
-        )
+        whole = np.s_[0 : self.area.shape[0], 0 : self.area.shape[1]]
+        has_evidence = self._enlarged(bounds.has_evidence, region, size, whole)
+        left_out = has_evidence if self.scenery is None else has_evidence | self.scenery
+        found = detect_static_shadow(self.rgb, self.area, left_out, self.protected, self._found_objects())
         return None if found is None else self._full_size(found)
+
+    def _found_objects(self) -> Objects:
+        """The objects in `area`."""
+        if self._objects is None:
+            self._objects = objects_of(self.area)
+        return self._objects
+
+    def _enlarged(
+        self, image: NDArray, region: tuple[slice, slice], size: tuple[int, ...], window: tuple[slice, slice]
+    ) -> NDArray:
+        """`image` [h, w, ...] in the `region` of a frame of `size`, at this scale and in a `window` of this region; 0 outside."""
+        shape = self.area[window].shape
+        out, inside, indices = np.zeros((*shape, *image.shape[2:]), image.dtype), [], []
+        for axis, start in enumerate((self.top, self.left)):
+            source = (np.arange(shape[axis]) + start + window[axis].start) * size[axis] // self.size[axis]
+            source -= region[axis].start
+            known = np.flatnonzero((source >= 0) & (source < image.shape[axis]))
+            if not len(known):
+                return out
+            inside.append(slice(int(known[0]), int(known[-1]) + 1))
+            indices.append(source[known])
+        out[tuple(inside)] = image.take(indices[0], 0).take(indices[1], 1)
+        return out
 
     def _full_size(self, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """bool [H, W] of `self.size`: `found`, grown by its soft edge."""

@@ -28,19 +28,24 @@ def detect_residual_foreground(
 
     rgb: float32 [h, w, 3] the region in this frame, grey levels. visible: bool [h, w] outside the hole and its margin.
     """
-    beyond = np.maximum(bounds.dim - rgb, rgb - bounds.rgb).max(2) * (bounds.sure & visible)
-    strong, weak = (_opened(beyond > gap) for gap in (STRONG, WEAK))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(weak)
+    beyond = cv2.max(cv2.subtract(bounds.dim, rgb), cv2.subtract(rgb, bounds.rgb))
+    beyond = cv2.max(cv2.max(*cv2.split(beyond)[:2]), cv2.extractChannel(beyond, 2))
+    beyond[~(bounds.sure & visible)] = 0
+    strong = _opened(beyond > STRONG)
+    if not strong.any():
+        return None
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(_opened(beyond > WEAK))
     hole_size = np.count_nonzero(~visible)
     sizes = stats[:, cv2.CC_STAT_AREA]
     accepted = (sizes >= MIN_AREA * hole_size) & (sizes <= MAX_AREA * hole_size)
-    accepted &= np.isin(np.arange(count), labels[strong > 0]) & np.isin(
-        np.arange(count), labels[dilate(~visible, TOUCHING)]
-    )
+    for seeds in (strong > 0, dilate(~visible, TOUCHING)):
+        touched = np.zeros(len(sizes), bool)
+        touched[labels[seeds]] = True
+        accepted &= touched
     accepted[0] = False
     return np.asarray(accepted[labels]) if accepted.any() else None
 
 
 def _opened(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """uint8 [h, w]: `mask` after morphological opening."""
-    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((OPENING, OPENING), np.uint8)))
+    return np.asarray(cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, np.ones((OPENING, OPENING), np.uint8)))

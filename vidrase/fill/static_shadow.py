@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase.fill.components import within
 from vidrase.fill.flow_completion import dilate
 
 BLUR_SIZE = 3  # px: box filter against grain
@@ -38,21 +39,32 @@ MAX_DARK_RIM = 0.2  # share of the rim that may be dark
 MAX_PATTERN = 0.35  # of its median luma: a patch whose 0.1 to 0.9 quantiles differ by more is patterned, no shadow
 
 
+Objects = tuple[NDArray[np.int32], NDArray[np.int32]]
+"""Labels [h, w] of the objects, 0: none; and for each label left, top, width, height, area, as OpenCV gives them."""
+
+
+def objects_of(hidden: NDArray[np.bool_]) -> Objects:
+    """The connected components of `hidden`, bool [h, w]."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(hidden.view(np.uint8))
+    return labels, stats
+
+
 def detect_static_shadow(
     rgb: NDArray[np.uint8],
     hidden: NDArray[np.bool_],
     has_evidence: NDArray[np.bool_],
     protected: NDArray[np.bool_] | None = None,
+    objects: Objects | None = None,
 ) -> NDArray[np.bool_] | None:
     """bool [h, w]: static shadows of the objects in `hidden`, bool [h, w]; None: none.
 
     rgb: uint8 [h, w, 3], long side about 480 px. has_evidence: bool [h, w] pixels that other frames show, and scenery: left out.
-    protected: bool [h, w] protected objects: a patch that touches one is its shadow.
+    protected: bool [h, w] protected objects: a patch that touches one is its shadow. objects: those of `hidden`, if known.
     """
     near_protected = dilate(protected, TOUCHING) if protected is not None else np.zeros_like(hidden)
     colour = cv2.blur(rgb, (BLUR_SIZE, BLUR_SIZE))
     out = np.zeros_like(hidden)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(hidden.astype(np.uint8))
+    labels, stats = objects or objects_of(hidden)
     largest = stats[1:, cv2.CC_STAT_AREA].max(initial=0)
     for label in range(1, len(stats)):
         left, top, width, height, size = stats[label].tolist()
@@ -81,27 +93,46 @@ def _shadow_of_object(
     """bool [h, w]: the shadow that starts at the base of one object. height, size: its height in px and area in px²."""
     out, luma = np.zeros_like(base), cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
     reach = max(round(GROUND_DISTANCE * height), MIN_GROUND_DISTANCE)
-    ground = dilate(base, 3 * reach) & ~dilate(base, reach) & ~dilate(hidden, RIM_INNER)
+    near, surroundings = within(base, reach, 3 * reach)
+    ground = surroundings & ~near & ~dilate(hidden, RIM_INNER)
     if np.count_nonzero(ground) < MIN_GROUND:
         return out
-    ground_luma = float(np.median(luma[ground]))
-    unevenness = (float(np.quantile(luma[ground], 0.9)) - ground_luma) / max(ground_luma, 1.0)
+    ground_luma, bright = quantiles(luma[ground], 0.5, 0.9)
+    unevenness = (bright - ground_luma) / max(ground_luma, 1.0)
     if unevenness > MAX_UNEVENNESS:
         return out
     limit = min(MAX_SHARE, 1 - UNEVENNESS_FACTOR * unevenness) * ground_luma
-    shares = colour / np.maximum(np.median(colour[ground], axis=0), 1)
-    dark = (luma < limit) & (shares.max(2) - shares.min(2) < MAX_TINT) & ~hidden & ~has_evidence
-    dark = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    _, labels = cv2.connectedComponents(dark)
-    for label in np.setdiff1d(labels[dilate(base, TOUCHING)], [0, *np.unique(labels[protected])]).tolist():
-        patch = labels == label
-        rim = dilate(patch, RIM_OUTER) & ~dilate(patch, RIM_INNER) & ~hidden
-        low, middle, high = np.quantile(luma[patch], (0.1, 0.5, 0.9))
+    dark = (luma < limit) & ~hidden & ~has_evidence
+    shares = colour[dark] / np.maximum(median_colour(colour, ground), 1)
+    dark[dark] = shares.max(1, initial=0) - shares.min(1, initial=np.inf) < MAX_TINT
+    opened = cv2.morphologyEx(dark.view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
+    for label in np.setdiff1d(labels[within(base, TOUCHING)[0]], [0, *np.unique(labels[protected])]).tolist():
+        left, top, width, rows, area = stats[label].tolist()
+        at_border = 0 in (top, left) or top + rows == len(dark) or left + width == dark.shape[1]
+        if at_border or not MIN_AREA <= area <= MAX_AREA * size:
+            continue
+        box = np.s_[
+            max(top - RIM_OUTER, 0) : top + rows + RIM_OUTER, max(left - RIM_OUTER, 0) : left + width + RIM_OUTER
+        ]
+        patch = labels[box] == label
+        rim = dilate(patch, RIM_OUTER) & ~dilate(patch, RIM_INNER) & ~hidden[box]
+        low, middle, high = quantiles(luma[box][patch], 0.1, 0.5, 0.9)
         even = high - low < MAX_PATTERN * middle
-        at_border = patch[0].any() or patch[-1].any() or patch[:, 0].any() or patch[:, -1].any()
-        has_end = not at_border and (not rim.any() or np.quantile(luma[rim], MAX_DARK_RIM) >= limit)
+        has_end = not rim.any() or quantiles(luma[box][rim], MAX_DARK_RIM)[0] >= limit
         # a patch that rises beside an object is a wall
-        on_ground = np.median(np.nonzero(patch)[0]) >= round((BASE_HEIGHT - SHADOW_HEIGHT) * height)
-        if even and has_end and on_ground and MIN_AREA <= np.count_nonzero(patch) <= MAX_AREA * size:
-            out |= patch
+        on_ground = box[0].start + np.median(np.nonzero(patch)[0]) >= round((BASE_HEIGHT - SHADOW_HEIGHT) * height)
+        if even and has_end and on_ground:
+            out[box] |= patch
     return out
+
+
+def quantiles(values: NDArray[np.uint8], *shares: float) -> list[int]:
+    """The quantiles of `values`, uint8 [N], one for each of the `shares` in [0, 1]; N > 0."""
+    below = np.cumsum(np.bincount(values, minlength=256))
+    return [int(np.searchsorted(below, share * (len(values) - 1), side="right")) for share in shares]
+
+
+def median_colour(rgb: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """float64 [3]: the median of each channel of `rgb`, uint8 [h, w, 3], over the pixels `where`, bool [h, w]; not empty."""
+    return np.array([quantiles(channel[where], 0.5)[0] for channel in cv2.split(rgb)], np.float64)

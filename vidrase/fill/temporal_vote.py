@@ -48,11 +48,13 @@ def static_shadow_vote(own: NDArray[np.bool_] | None, neighbours: list[NDArray[n
     out = np.logical_and.reduce(shadows) if len(shadows) > 1 else np.zeros_like(shadows[0])
     if own is not None:
         count, labels = cv2.connectedComponents(own.astype(np.uint8))
-        sizes = np.bincount(labels.ravel(), minlength=count)
+        inside = np.nonzero(own)
+        numbers = labels[inside]
+        sizes = np.bincount(numbers, minlength=count)
         for neighbour in neighbours:
-            confirmed = np.bincount(labels[neighbour.any(2)], minlength=count) >= MIN_PATCH_SHARE * sizes
-            confirmed[0] = False
-            out |= confirmed[labels]
+            confirming = neighbour[inside].any(1)
+            confirmed = np.bincount(numbers[confirming], minlength=count) >= MIN_PATCH_SHARE * sizes
+            out[inside] |= confirmed[numbers]
     return np.asarray(out) if out.any() else None
 
 
@@ -64,7 +66,12 @@ def merge_residual(hole_frame: HoleFrame, residuals: list[NDArray[np.bool_]]) ->
     core = np.zeros(hole.size, bool)
     for residual in residuals:
         core |= resized(np.ascontiguousarray(hole_frame.frame.orientation.to_stored(residual)), hole.size)
-    full, area = hole.full_area(), dilate(core, max(round(EDGE_WIDTH * hole.size[0]), 2))
+    rows, columns = np.flatnonzero(core.any(1)), np.flatnonzero(core.any(0))
+    if not len(rows):
+        return hole
+    edge, full, area = max(round(EDGE_WIDTH * hole.size[0]), 2), hole.full_area(), core.copy()
+    span = tuple(slice(max(int(line[0]) - edge, 0), int(line[-1]) + 1 + edge) for line in (rows, columns))
+    area[span] = dilate(core[span], edge)
     area |= close_slits(full, area)
     if hole_frame.protected_hole is not None:
         protected = dilate(hole_frame.protected_hole.full_area(), max(round(PROTECT_MARGIN * hole.size[0]), 2)) & ~full
@@ -87,4 +94,5 @@ def close_slits(object_mask: NDArray[np.bool_], shadow: NDArray[np.bool_]) -> ND
 
 def resized(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
     """`mask` resized to bool [h, w] of `size`, with smooth edges."""
-    return cv2.resize(mask.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR) >= 0.5
+    bytes_ = mask.view(np.uint8) * np.uint8(255)
+    return cv2.resize(bytes_, (size[1], size[0]), interpolation=cv2.INTER_LINEAR) > 127
