@@ -259,23 +259,32 @@ def independent_motion(
     speed: px, the camera's. halo: px around an object where the flow is neither its own nor the background's.
     max_size: px², larger objects are left out: the hole more likely hides a part of them.
     """
-    known_flow = np.where(trusted[..., None], residual, 0).astype(np.float32)
-    background = membrane(known_flow, trusted & ~dilate(protected, halo))
-    deviation = np.hypot(*np.moveaxis(known_flow - background, 2, 0)) * (trusted & protected)
-    measured_share = cv2.blur((trusted & protected).astype(np.float32), (AVERAGING, AVERAGING))
-    moves = (
-        protected
-        & (cv2.blur(deviation, (AVERAGING, AVERAGING)) > (MIN_OWN_MOTION + MIN_OWN_SHARE * speed) * measured_share)
-        & (measured_share > 0)
-    )
-    count, labels = cv2.connectedComponents(protected.astype(np.uint8))
+    height, width = protected.shape
+    half = cv2.resize(protected.view(np.uint8), (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA) > 0
+    count, labels = cv2.connectedComponents(half.view(np.uint8))
     sizes = np.bincount(labels.ravel(), minlength=count)
+    small = 4 * sizes <= max_size
+    small[0] = False
+    if not small.any():
+        return np.zeros(protected.shape, bool)
+    # motion is smooth: half the size does
+    size = half.shape[::-1]
+    weight = cv2.resize(trusted.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    known_flow = cv2.resize(
+        np.where(trusted[..., None], residual, 0).astype(np.float32), size, interpolation=cv2.INTER_AREA
+    )
+    known = weight > 0
+    known_flow /= np.maximum(weight, 1e-3)[..., None]
+    background = membrane(known_flow, known & ~dilate(half, -(-halo // 2)))
+    deviation = np.hypot(*cv2.split(known_flow - background)) * (known & half)
+    side = AVERAGING // 2 | 1
+    measured_share = cv2.blur((known & half).astype(np.float32), (side, side))
+    limit = (MIN_OWN_MOTION + MIN_OWN_SHARE * speed) * measured_share
+    moves = half & (cv2.blur(deviation, (side, side)) > limit) & (measured_share > 0)
     moving = np.bincount(labels[moves], minlength=count)
     whole = moving > WHOLE_SHARE * sizes  # the foot of a walker does not move while it is on the ground
-    whole[0] = False
-    large = sizes > max_size
-    large[0] = False
-    return (moves | whole[labels]) & ~large[labels]  # type: ignore[no-any-return]
+    found = (moves | whole[labels]) & small[labels]
+    return protected & (cv2.resize(found.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0)
 
 
 def prefill_hole(frame: WindowFrame) -> NDArray[np.uint8]:
