@@ -39,10 +39,10 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     },
     {"shots", "inpaint", "motion", "written", "drawn"},
     {"keyframes"},
-    {"weights", "flow", "cuts", "plate", "metrics", "avplanes", "avtracks", "imagemeta"},
+    {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "avtracks", "imagemeta"},
     {"streams", "clock", "timing", "options", "report", "labels", "phrase", "summary", "tracklets"},
     {"frames"},
-    {"colour", "crops", "camera", "part", "paths", "closable", "rules", "torchvision_ops", "pickled", "addresses"},
+    {"colour", "crops", "part", "paths", "closable", "rules", "torchvision_ops", "pickled", "addresses"},
     {"errors"},
     {"starred"},
 ]

@@ -346,31 +346,3 @@ def test_a_template_takes_in_no_more_than_other_frames_have_shown() -> None:
     assert np.array_equal(grown.core, shadow)
     proven = ShadowTemplate.of(thing, everything, CastShadow(wide, wide, 100.0), expected)
     assert np.array_equal(proven.core, wide)
-
-
-@pytest.mark.parametrize("orientation", [Orientation(), Orientation(1), Orientation(3, True)])
-def test_the_cameras_motion_goes_out_with_the_frames(orientation: Orientation) -> None:
-    shown, masks, _ = synth.clip(16, 360, 480, pan=(0.5, 3.0), step=(0, 4), size=80, seed=3)
-
-    def stored(array: NDArray) -> NDArray:
-        return np.ascontiguousarray(orientation.to_stored(array))
-
-    frames = synth.as_frames([stored(picture) for picture in shown])
-    clip = [
-        HoleFrame(replace(frame, orientation=orientation), Hole.of(stored(mask), stored(mask)))
-        for frame, mask in zip(frames, masks, strict=True)
-    ]
-    out = _found(clip)
-    assert out[-1].camera is None
-    # a point of the background in the stored picture, as displayed, moves against the pan
-    middle = np.array([clip[0].frame.width / 2, clip[0].frame.height / 2, 1.0])
-    for found in out[:-1]:
-        assert found.camera is not None
-        assert found.camera.support > 0.9
-        x, y, w = found.camera.homography @ middle
-        moved = np.zeros(clip[0].frame.size)
-        moved[round(y / w), round(x / w)] = 1
-        was = np.zeros(clip[0].frame.size)
-        was[round(middle[1]), round(middle[0])] = 1
-        step = np.argwhere(orientation.to_display(moved))[0] - np.argwhere(orientation.to_display(was))[0]
-        assert np.abs(step - (-0.5, -3.0)).max() <= 1

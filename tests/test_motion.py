@@ -9,18 +9,15 @@ import numpy as np
 import pytest
 from fakes import FakeFlow, instances
 from numpy.typing import NDArray
-from synth import YUV420, as_frames, clip, texture
+from synth import YUV420, as_frames, texture
 
-from vidrase.camera import CameraMotion
 from vidrase.colour import PixelLayout, shrunk
 from vidrase.flow import DisFlow
 from vidrase.frames import Frame, HoleFrame, Orientation
 from vidrase.mask import mask
 from vidrase.mask.morphology import close_gaps, dilate, erode
 from vidrase.motion import Motion
-from vidrase.options import MaskOptions, SelectOptions
-from vidrase.protected import with_protected
-from vidrase.select import select
+from vidrase.options import MaskOptions
 
 GREY = PixelLayout("gray", "gray", 8, 0, 0)
 ORIENTATIONS = [Orientation(turns, mirrored) for turns in range(4) for mirrored in (False, True)]
@@ -41,7 +38,7 @@ def placed(crop: tuple[NDArray[np.bool_], tuple[int, int]], size: tuple[int, int
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_points_boxes_and_cameras_turn_as_pictures_do(orientation: Orientation) -> None:
+def test_points_and_boxes_turn_as_pictures_do(orientation: Orientation) -> None:
     stored = np.arange(5 * 7).reshape(5, 7)
     shown = orientation.to_display(stored)
     size = (shown.shape[0], shown.shape[1])
@@ -50,10 +47,6 @@ def test_points_boxes_and_cameras_turn_as_pictures_do(orientation: Orientation) 
     assert stored[at_y, at_x] == shown[y, x]
     y0, y1, x0, x1 = orientation.box_to_stored((1, 4, 2, 5), size)
     assert np.array_equal(orientation.to_display(stored[y0:y1, x0:x1]), shown[1:4, 2:5])
-    shift = orientation.camera_to_stored(CameraMotion(np.array([[1.0, 0, 1], [0, 1, 2], [0, 0, 1]]), 0.5), size)
-    moved_x, moved_y, _ = np.rint(shift.homography @ (at_x, at_y, 1)).astype(int)
-    assert stored[moved_y, moved_x] == shown[y + 2, x + 1]
-    assert shift.support == 0.5
 
 
 @pytest.mark.parametrize("layout", [YUV420, PixelLayout("rgb24", "rgb", 8, full_range=True)])
@@ -123,15 +116,6 @@ def test_a_mask_that_leaves_the_frame_is_gone() -> None:
 def holes(frames: list[Frame], masks: list[NDArray[np.bool_]]) -> list[HoleFrame]:
     found = [instances([one], ids=[1], size=one.shape) for one in masks]
     return list(mask(zip(frames, found, strict=True), options=MaskOptions(), flow=DisFlow()))
-
-
-def test_the_cameras_motion_goes_on_to_the_next_stages() -> None:
-    pictures, masks, _ = clip(3, 120, 200, step=(0, 2))
-    camera = CameraMotion(np.eye(3), 1.0)
-    found = [replace(one, camera=camera) for one in holes(as_frames(pictures), masks)]
-    chosen = select(SelectOptions(remove=("person",)), None, {0: "person"})
-    protected = with_protected(iter(found), lambda index: instances([masks[index]], ids=[1]), chosen)
-    assert all(one.camera is camera for one in protected)
 
 
 def test_large_frames_take_the_flow_of_reduced_ones() -> None:

@@ -54,11 +54,6 @@ class CameraMotion:
         """The inverse motion."""
         return CameraMotion(np.linalg.inv(self.homography).astype(np.float64), self.support)
 
-    def resized(self, scale_y: float, scale_x: float) -> CameraMotion:
-        """The same motion between images `scale_y` times as high and `scale_x` times as wide (pixel centres at integers)."""
-        to_new = np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
-        return CameraMotion(to_new @ self.homography @ np.linalg.inv(to_new), self.support)
-
 
 STILL = CameraMotion(np.eye(3), 0.0)
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import colour
-from vidrase.camera import CameraMotion
 from vidrase.colour import PixelLayout
 from vidrase.crops import bounds
 from vidrase.errors import ShapeError
@@ -63,11 +62,6 @@ class Orientation:
         matrix, (y0, y1, x0, x1) = self.points_to_stored(*size), box
         xs, ys, _ = np.rint(matrix @ np.array([[x0, x1 - 1], [y0, y1 - 1], [1, 1]])).astype(int)
         return int(ys.min()), int(ys.max()) + 1, int(xs.min()), int(xs.max()) + 1
-
-    def camera_to_stored(self, camera: CameraMotion, size: tuple[int, int]) -> CameraMotion:
-        """Camera motion between displayed pictures as it is between the stored ones; size: (height, width) as displayed."""
-        matrix = self.points_to_stored(*size)
-        return CameraMotion(matrix @ camera.homography @ np.linalg.inv(matrix), camera.support)
 
 
 UPRIGHT = Orientation()
@@ -348,6 +342,3 @@ class HoleFrame:
     """Detected scenery, such as a bed, or None: a hole may cover it, but it is never taken for a shadow."""
     searched: bool = True
     """False: no detection ran on this frame. An object to remove may be in it, so nothing is copied from it."""
-    camera: CameraMotion | None = None
-    """Camera motion to the next frame of the stream, luma px as stored; None: not estimated (yet), or a cut follows. The residual
-    stage estimates it, the fill starts from it."""

@@ -118,8 +118,6 @@ class Filler:
         now = WindowFrame.of(self._pushed, frame, hole, self._shot, self._grid)
         now.nth = now.number - self._shot_start
         now.passes, now.protected_hole = hole_frame.passes, hole_frame.protected_hole
-        if hole_frame.camera is not None:
-            now.camera = hole_frame.camera.resized(self._grid.scale_y, self._grid.scale_x)
         if hole_frame.protected_hole is not None:
             now.protected = self._grid.shrink(hole_frame.protected_hole.full_area())
         references = self._references_for(now)

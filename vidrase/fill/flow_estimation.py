@@ -121,8 +121,7 @@ class FlowEstimator:
             for frame in (before, now)
         ]
         protected = [None if protected_mask is None else protected_mask[wide.span] for protected_mask in protected]
-        earlier = before.camera if before.number == now.number - 1 else None
-        camera = self._camera(pictures, clear, origin) if earlier is None else earlier
+        camera = self._camera(pictures, clear, origin)
         camera_back = camera.inverse()
 
         def measured(motion: CameraMotion, first: int, second: int) -> tuple[NDArray[np.float32], Mask]:

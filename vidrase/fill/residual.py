@@ -63,7 +63,6 @@ def add_residuals(
 ) -> Generator[HoleFrame, None, None]:
     """Add residuals to the holes of a stream: one frame out for each frame in, in order.
 
-    The camera's motion goes out with the frames.
 
     plate_of: frame -> the background plate of its shot; None: the shot has none.
     mosaic_of: frame -> the key frame mosaic of its shot from the first pass; None: there is none.
@@ -123,11 +122,8 @@ class _ResidualDetector:
         current, hole = self._window.frames[number], hole_frame.hole
         if hole is not None:
             hole = merge_residual(hole_frame, self._residuals(current, self._mosaic_of(hole_frame.frame))) or hole
-        camera = current.camera(hole_frame.frame) or hole_frame.camera
         self._window.forget(number - max(OFFSETS))
-        if hole is hole_frame.hole and camera is hole_frame.camera:
-            return hole_frame
-        return replace(hole_frame, hole=hole, camera=camera)
+        return hole_frame if hole is hole_frame.hole else replace(hole_frame, hole=hole)
 
     def _residuals(self, current: ReducedFrame, mosaic: KeyframeMosaic | None) -> list[NDArray[np.bool_]]:
         """The residuals of `current`, bool [h, w] of two sizes."""

@@ -1,6 +1,6 @@
 """The window of reduced frames in which residuals are detected, and the camera's motion between them.
 
-The camera's motion is estimated here, once a pair, and goes out with the frames (`HoleFrame.camera`).
+The camera's motion is estimated here, once a pair.
 """
 
 from __future__ import annotations
@@ -97,14 +97,6 @@ class ReducedFrame:
         if self._observation is None:
             self._observation = Observation.of(self.rgb, ~self.area)
         return self._observation
-
-    def camera(self, frame: Frame) -> CameraMotion | None:
-        """`forward` in luma px of `frame`, this frame as stored; None: it was not estimated."""
-        if self.forward is None:
-            return None
-        size = reduced_size(frame)
-        stored = frame.orientation.camera_to_stored(self.forward, frame.orientation.displayed_size(*size))
-        return stored.resized(frame.height / size[0], frame.width / size[1])
 
     def homography(self, step: int, other: ReducedFrame) -> Matrix:
         """The homography to the next (step 1) or to the previous frame (step -1), which is `other`; both are estimated."""
