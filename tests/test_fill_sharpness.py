@@ -1,4 +1,4 @@
-"""An invention that does not look like its surroundings any more is made anew, and goes over into the new one."""
+"""Synthesis that no longer fits its surroundings (focus, border) is inpainted again and faded into."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 
 
 def _out_of_focus(frames: int, last: float = 3.0) -> tuple[list[Rgb], list[Mask]]:
-    """A swinging camera before somebody who never moves; the picture goes out of focus."""
+    """A swaying camera and an object that never moves; the picture goes out of focus."""
     world = texture(SIZE[0] + 40, SIZE[1] + 40, 4)
     noise = np.random.default_rng(1).normal(0, 25, (*world.shape[:2], 1))
     world = np.clip(world + noise, 0, 255).astype(np.uint8)
@@ -49,7 +49,7 @@ def _detail(picture: Rgb, mask: Mask) -> float:
     return float(np.abs(luma - cv2.blur(luma, (5, 5)))[inner].mean())
 
 
-def test_what_was_invented_in_focus_does_not_stay_sharp(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_synthesis_made_in_focus_does_not_stay_sharp(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, masks = _out_of_focus(90)
     result = _filled(truth, masks)
     assert _detail(result[85], masks[85]) < 2 * _detail(truth[85], masks[85]) + 1
@@ -61,7 +61,7 @@ def test_what_was_invented_in_focus_does_not_stay_sharp(monkeypatch: pytest.Monk
         )
         before = cv2.warpAffine(result[t], view, SIZE[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         steps.append(np.abs(before.astype(float) - result[t + 1])[both].mean())
-    assert max(steps[22:]) < 8, steps  # it goes over, it does not jump
+    assert max(steps[22:]) < 8, steps  # it fades, it does not jump
     monkeypatch.setattr(synthesis_cache, "sharpness_mismatch", lambda *_: False)  # nothing is inpainted again
     soft = _filled(truth, masks)
     assert _detail(soft[85], masks[85]) < 2 * _detail(truth[85], masks[85]) + 1
@@ -69,7 +69,7 @@ def test_what_was_invented_in_focus_does_not_stay_sharp(monkeypatch: pytest.Monk
     assert _detail(_filled(truth, masks)[85], masks[85]) > 3 * _detail(truth[85], masks[85])
 
 
-def test_while_nothing_changes_nothing_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_change_of_focus_nothing_is_inpainted_again(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, masks = _out_of_focus(60, last=0.0)
     result = _filled(truth, masks)
     monkeypatch.setattr(synthesis_cache, "sharpness_mismatch", lambda *_: False)
@@ -77,7 +77,7 @@ def test_while_nothing_changes_nothing_is_made_anew(monkeypatch: pytest.MonkeyPa
     assert all((one == other).all() for one, other in zip(result, _filled(truth, masks), strict=True))
 
 
-def test_what_has_faded_out_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replaced_synthesis_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, masks = _out_of_focus(50)
     fill, gone, back = synthesis_cache.SynthesisCache.fill, set(), []
 
@@ -94,7 +94,7 @@ def test_what_has_faded_out_does_not_come_back(monkeypatch: pytest.MonkeyPatch) 
     assert not any(back)
 
 
-def test_what_was_guessed_beyond_a_border_is_made_up_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outpainted_pixels_are_inpainted_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A camera that tilts on: what comes into view would be the mirror image of what was there, again and again."""
     world = texture(330, 240, 5)
     truth, masks = [], []
@@ -105,7 +105,7 @@ def test_what_was_guessed_beyond_a_border_is_made_up_anew(monkeypatch: pytest.Mo
         mask[20:, 80:124] = True
         masks.append(mask)
 
-    def guessed() -> int:
+    def most_outpainted() -> int:
         most, fill = [], synthesis_cache.SynthesisCache.fill
 
         def watched(self: synthesis_cache.SynthesisCache, here: WindowFrame, *args: object) -> tuple[int, int]:
@@ -118,8 +118,8 @@ def test_what_was_guessed_beyond_a_border_is_made_up_anew(monkeypatch: pytest.Mo
         monkeypatch.setattr(synthesis_cache.SynthesisCache, "fill", fill)
         return max(most)
 
-    little = guessed()
+    renewed = most_outpainted()
     monkeypatch.setattr(
         synthesis_cache.SynthesisCache, "_renew", lambda _, memory, *__: np.zeros_like(memory.source, bool)
     )
-    assert 2 * little < guessed()
+    assert 2 * renewed < most_outpainted()

@@ -25,15 +25,15 @@ def scene() -> Scene:
 
 @pytest.fixture
 def closing() -> Iterator[Callable]:
-    things: list = []
+    opened: list = []
 
-    def keep(thing):  # type: ignore[no-untyped-def]
-        things.append(thing)
-        return thing
+    def closed_later(resource):  # type: ignore[no-untyped-def]
+        opened.append(resource)
+        return resource
 
-    yield keep
-    for thing in reversed(things):
-        thing.close()
+    yield closed_later
+    for resource in reversed(opened):
+        resource.close()
 
 
 def _in_order_and_without_the_person(run: Running, scene: Scene, name: str) -> float:

@@ -35,7 +35,7 @@ def test_a_rule_that_does_not_exist_is_refused() -> None:
         pass
 
 
-def test_what_was_asked_for_is_told() -> None:
+def test_the_rules_asked_for_are_recorded() -> None:
     with rules.watched() as asked:
         rules.enabled("blend.mix")
     assert "blend.mix" in asked
