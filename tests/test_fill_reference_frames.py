@@ -27,7 +27,7 @@ RED = (225, 20, 30)
 
 
 def _lingering(
-    frames: int = 90, leaves: int = 60, gain: float = 0.0, layout: PixelLayout = YUV420
+    frames: int = 70, leaves: int = 46, gain: float = 0.0, layout: PixelLayout = YUV420
 ) -> tuple[list[Frame], list[NDArray], list[Frame]]:
     """A person who stands before a hand-held camera for longer than the window of `fast`, then leaves."""
     world = texture(180, 280, 5)
@@ -109,7 +109,7 @@ def test_the_true_background_comes_from_beyond_the_window(lingering) -> None:  #
     ids=lambda layout: layout.name,
 )
 def test_it_works_in_every_layout(layout: PixelLayout) -> None:
-    frames, masks, truth = _lingering(70, 46, layout=layout)
+    frames, masks, truth = _lingering(layout=layout)
     result, stats = _filled(frames, masks, first=24)
     assert stats.distant > 0
     assert _psnr(result, truth[:24], masks[:24]) > 32
@@ -190,7 +190,7 @@ def test_a_region_grows_by_the_homography_of_its_key_frame(monkeypatch: pytest.M
 
 
 def test_temporary_synthesis_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
-    frames, masks, truth = _lingering()
+    frames, masks, truth = _lingering(90, 60)
     frames[:3], masks[:3] = (
         truth[:3],
         [np.zeros(SIZE, bool)] * 3,

@@ -49,7 +49,7 @@ def test_equal_sharpness_needs_no_blur() -> None:
     assert detail.min() > 0.75
 
 
-def _lingering(sigmas: tuple[float, float], frames: int = 90, leaves: int = 60) -> tuple[list[Rgb], list[Mask]]:
+def _lingering(sigmas: tuple[float, float], frames: int = 70, leaves: int = 46) -> tuple[list[Rgb], list[Mask]]:
     """A person who stands before a hand-held camera, then leaves; sigmas: blur of the frames before and after that, px."""
     world = _detailed(180, 280)
     truth, masks = [], []
@@ -89,10 +89,10 @@ def _filled(truth: list[Rgb], masks: list[Mask], first: int | None = None) -> li
 
 def test_a_sharp_key_frame_is_blurred_to_match_a_frame_out_of_focus(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, masks = _lingering((1.6, 0.0))
-    wanted = _detail(truth[:30], masks[:30])
-    assert 0.6 * wanted < _detail(_filled(truth, masks, 30), masks[:30]) < 1.6 * wanted
+    wanted = _detail(truth[:22], masks[:22])
+    assert 0.6 * wanted < _detail(_filled(truth, masks, 22), masks[:22]) < 1.6 * wanted
     monkeypatch.setattr(registration_quality, "SIGMAS", (0.0,))
-    assert _detail(_filled(truth, masks, 30), masks[:30]) > 2.5 * wanted
+    assert _detail(_filled(truth, masks, 22), masks[:22]) > 2.5 * wanted
 
 
 def test_a_key_frame_out_of_focus_is_not_used_for_a_sharp_frame(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_a_key_frame_out_of_focus_is_not_used_for_a_sharp_frame(monkeypatch: pyt
 
     monkeypatch.setattr(reference_frames.ReferenceFrames, "picture", watched)
     _filled(truth, masks)
-    assert max(taken, default=0) < 60
+    assert max(taken, default=0) < 46
 
 
 @pytest.mark.parametrize("sigma", [1.2, 3.5, 9.0])
