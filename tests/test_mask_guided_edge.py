@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from synth import as_frames
 
 from vidrase.mask.guided_edge import BAND, refine_edge
 
@@ -47,7 +48,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 def test_a_coarse_edge_moves_to_the_pictures_own(scale: int, cell: int) -> None:
     picture, truth = scene(scale)
     given = coarse(truth, cell)
-    crop, corner = refine_edge(picture, *cut(given))
+    crop, corner = refine_edge(as_frames([picture])[0], *cut(given))
     assert overlap(placed(crop, corner, picture.shape), truth) > max(overlap(given, truth) + 0.05, 0.95)
 
 
@@ -55,7 +56,7 @@ def test_it_moves_no_farther_than_the_band() -> None:
     picture, truth = scene()
     given = coarse(truth, 6)
     shape, at = cut(given)
-    crop, corner = refine_edge(picture, shape, at)
+    crop, corner = refine_edge(as_frames([picture])[0], shape, at)
     band = int(BAND * min(shape.shape))
     changed = placed(crop, corner, picture.shape) ^ given
     inside, outside = (cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, 5) for m in (given, ~given))
@@ -65,20 +66,20 @@ def test_it_moves_no_farther_than_the_band() -> None:
 def test_without_an_edge_in_the_picture_the_mask_stays_about_as_it_was() -> None:
     picture, truth = scene(contrast=0)
     given = coarse(truth, 6)
-    crop, corner = refine_edge(picture, *cut(given))
+    crop, corner = refine_edge(as_frames([picture])[0], *cut(given))
     assert overlap(placed(crop, corner, picture.shape), given) > 0.93
 
 
 def test_what_reaches_the_frames_border_goes_on_reaching_it() -> None:
     picture, truth = scene()
     picture, truth = picture[60:], truth[60:]
-    crop, corner = refine_edge(picture, *cut(truth))
+    crop, corner = refine_edge(as_frames([picture])[0], *cut(truth))
     assert placed(crop, corner, picture.shape)[0].sum() >= truth[0].sum() - 4
 
 
 def test_small_masks_are_left_alone() -> None:
     picture, _ = scene()
     mask = np.ones((20, 12), bool)
-    crop, corner = refine_edge(picture, mask, (50, 60))
+    crop, corner = refine_edge(as_frames([picture])[0], mask, (50, 60))
     assert crop is mask
     assert corner == (50, 60)

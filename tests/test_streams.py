@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from vidrase.errors import OptionError
-from vidrase.streams import prefetch, windows
+from vidrase.streams import SideBySide, prefetch, windows
 from vidrase.timing import Clock, InFlight
 
 
@@ -103,3 +103,26 @@ def test_clock_counts_nested_stages_apart() -> None:
     assert list(clock.stage("outer", slow(inner, 0.001))) == [0, 1, 2]
     assert clock.seconds["inner"] > 0.05
     assert clock.seconds["outer"] < 0.05
+
+
+def test_two_functions_run_side_by_side() -> None:
+    both, met = SideBySide("test"), threading.Barrier(2, timeout=5)  # neither passes before the other has come
+    assert both(lambda: (met.wait(), "a")[1], lambda: (met.wait(), "b")[1]) == ("a", "b")
+    both.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("vidrase-test")]
+
+
+@pytest.mark.parametrize("fails", ["first", "second"])
+def test_an_error_of_either_comes_after_both_have_ended(fails: str) -> None:
+    both, ended = SideBySide("test"), []
+
+    def work(name: str) -> None:
+        time.sleep(0.02)
+        ended.append(name)
+        if name == fails:
+            raise ValueError(name)
+
+    with pytest.raises(ValueError, match=fails):
+        both(lambda: work("first"), lambda: work("second"))
+    both.close()
+    assert sorted(ended) == ["first", "second"]

@@ -192,6 +192,21 @@ def chroma_hole(hole: NDArray[np.bool_], layout: PixelLayout, plane: int) -> NDA
     return np.asarray(padded.reshape(rows, 1 << shift_y, columns, 1 << shift_x).any(axis=(1, 3)), np.bool_)
 
 
+def shrunk(plane: NDArray, size: tuple[int, int]) -> NDArray:
+    """A plane or picture [H, W, ...] reduced to `size` (height, width): halved by means while that divides evenly, which is fast
+    (a fifth of the time of `INTER_AREA` at once), then interpolated."""
+    height, width = size
+    plane = np.ascontiguousarray(plane)
+    while (
+        plane.shape[0] >= 2 * height and plane.shape[1] >= 2 * width and not any(side % 2 for side in plane.shape[:2])
+    ):
+        plane = cv2.resize(plane, (plane.shape[1] // 2, plane.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    if plane.shape[:2] == size:
+        return plane
+    is_twice = plane.shape[0] >= 2 * height or plane.shape[1] >= 2 * width
+    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA if is_twice else cv2.INTER_LINEAR)
+
+
 def _resize(plane: NDArray, height: int, width: int) -> NDArray:
     if plane.shape == (height, width):
         return plane

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,14 +49,20 @@ def union(parts: Sequence[Crop], min_count: int = 1) -> Crop | None:
     return trim((counts >= min_count, (y0, x0)))
 
 
+def bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+    """(y0, y1, x0, x1) of the True pixels of bool [h, w], half-open; None when there are none."""
+    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8)) if mask.size else (0, 0, 0, 0)
+    return (y, y + height, x, x + width) if width else None
+
+
 def trim(crop: Crop) -> Crop | None:
     """The crop without empty border rows and columns; None when it is empty."""
     mask, (y, x) = crop
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    box = bounds(mask)
+    if box is None:
         return None
-    inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return np.ascontiguousarray(inner), (y + int(rows[0]), x + int(columns[0]))
+    y0, y1, x0, x1 = box
+    return np.ascontiguousarray(mask[y0:y1, x0:x1]), (y + y0, x + x0)
 
 
 def area(crop: Crop) -> int:

@@ -19,7 +19,11 @@ from numpy.typing import NDArray
 from vidrase import colour
 from vidrase.camera import CameraMotion
 from vidrase.colour import PixelLayout
+from vidrase.crops import bounds
 from vidrase.errors import ShapeError
+
+Box = tuple[int, int, int, int]
+"""y0, y1, x0, x1 px, half-open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,27 @@ class Orientation:
     def displayed_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) as displayed, of a picture stored at `height` x `width`."""
         return (width, height) if self.quarter_turns % 2 else (height, width)
+
+    def points_to_stored(self, height: int, width: int) -> NDArray[np.float64]:
+        """Matrix float64 [3, 3] from points (x, y, 1) px as displayed to points as stored; height, width: as displayed."""
+        matrix = np.eye(3)
+        if self.mirrored:
+            matrix = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
+        for _ in range(self.quarter_turns % 4):
+            matrix = np.array([[0.0, 1, 0], [-1, 0, width - 1], [0, 0, 1]]) @ matrix  # a quarter turn anticlockwise
+            height, width = width, height
+        return matrix
+
+    def box_to_stored(self, box: Box, size: tuple[int, int]) -> Box:
+        """A box of the displayed picture as it lies in the stored one; size: (height, width) as displayed."""
+        matrix, (y0, y1, x0, x1) = self.points_to_stored(*size), box
+        xs, ys, _ = np.rint(matrix @ np.array([[x0, x1 - 1], [y0, y1 - 1], [1, 1]])).astype(int)
+        return int(ys.min()), int(ys.max()) + 1, int(xs.min()), int(xs.max()) + 1
+
+    def camera_to_stored(self, camera: CameraMotion, size: tuple[int, int]) -> CameraMotion:
+        """Camera motion between displayed pictures as it is between the stored ones; size: (height, width) as displayed."""
+        matrix = self.points_to_stored(*size)
+        return CameraMotion(matrix @ camera.homography @ np.linalg.inv(matrix), camera.support)
 
 
 UPRIGHT = Orientation()
@@ -163,6 +188,20 @@ class Frame:
         rgb = colour.to_rgb8(self.planes, self.layout, size=stored)
         return np.ascontiguousarray(self.orientation.to_display(rgb))
 
+    def rgb_part(self, box: Box) -> NDArray[np.uint8]:
+        """uint8 [h, w, 3]: the part of `rgb()` in a box of the displayed frame."""
+        y0, y1, x0, x1 = self.orientation.box_to_stored(box, self.displayed_size)
+        shift_y, shift_x = self.layout.shifts(1)
+        # on the chroma grid, with a margin for its interpolation
+        top, left = (max((at >> shift) - 2, 0) << shift for at, shift in ((y0, shift_y), (x0, shift_x)))
+        bottom, right = min(y1 + (2 << shift_y), self.height), min(x1 + (2 << shift_x), self.width)
+        parts = []
+        for number, plane in enumerate(self.planes[: self.layout.colour_planes]):
+            shift_y, shift_x = self.layout.shifts(number)
+            parts.append(plane[top >> shift_y : -(-bottom >> shift_y), left >> shift_x : -(-right >> shift_x)])
+        rgb = colour.to_rgb8(parts, self.layout)[y0 - top : y1 - top, x0 - left : x1 - left]
+        return np.ascontiguousarray(self.orientation.to_display(rgb))
+
     def luma(self, *, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """uint8 [H, W] brightness, *stored* orientation, for motion estimation; `size` (height, width) as stored."""
         return colour.to_luma8(self.planes, self.layout, size=size)
@@ -269,12 +308,11 @@ class Hole:
     def of(cls, core: NDArray[np.bool_], area: NDArray[np.bool_] | None = None) -> Hole | None:
         """The hole of full-size masks bool [H, W]; `area` None means no ring. None when nothing is to be filled."""
         area = core if area is None else area | core
-        rows = np.flatnonzero(area.any(1))
-        if not len(rows):
+        box = bounds(area)
+        if box is None:
             return None
-        columns = np.flatnonzero(area.any(0))
-        span = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return cls(int(rows[0]), int(columns[0]), core[span].copy(), area[span].copy(), (area.shape[0], area.shape[1]))
+        span = np.s_[box[0] : box[1], box[2] : box[3]]
+        return cls(box[0], box[2], core[span].copy(), area[span].copy(), (area.shape[0], area.shape[1]))
 
     @property
     def span(self) -> tuple[slice, slice]:

@@ -286,7 +286,7 @@ def limited_to_request(
             )
             yield replace(found, hole=inside, passes=not asked, protected_hole=kept)
         else:
-            yield HoleFrame(found.frame, passes=True, searched=False)
+            yield HoleFrame(found.frame, passes=True, searched=False, camera=found.camera)
         del found, hole
 
 

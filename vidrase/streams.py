@@ -5,19 +5,62 @@ Invariant: a consumer that stops (end, error or `close()`) leaves no thread and 
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from vidrase.errors import OptionError
 
 T = TypeVar("T")
 
+A = TypeVar("A")
+B = TypeVar("B")
+
 POLL_SECONDS = 0.05  # seconds until a stopped worker notices that nobody takes its items
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_turn(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """The results of both, one after the other: for `SideBySide` where there is one core."""
+    return first(), second()
+
+
+class Both(Protocol):
+    """Runs two functions that do not depend on each other."""
+
+    def __call__(self, first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+        """The results of both."""
+        ...
+
+
+class SideBySide:
+    """Runs two functions that do not depend on each other at once, the second in a thread of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(1, f"vidrase-{name}")
+
+    def __call__(self, first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+        """The results of both; an error of either is raised once both have ended."""
+        other = self._pool.submit(second)
+        try:
+            one = first()
+        finally:
+            wait([other])
+        return one, other.result()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ alone take in that run: the work that nobody can avoid.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from vidrase.bench.results import Results, Row, median_iqr
 from vidrase.bench.scenes import HEIGHT, WIDTH, blob, moving_look
 from vidrase.bench.spawn import measured
 from vidrase.errors import VidraseError
+from vidrase.streams import cores
 
 SIZES = {"240p": (240, 432), "480p": (480, 854), "720p": (720, 1280), "1080p": (1080, 1920)}
 FULL_WINDOWS = 208  # frames: more than can be alive at once with the defaults, so every window and queue is full
@@ -69,8 +69,8 @@ SpeedCase = tuple[str, Callable[[Results], None]]
 
 def speed_cases(plan: Plan, sample: Path | None, device: str, here: Path) -> list[SpeedCase]:
     """Rows "speed" of calm clips: ms a frame (median and IQR), per stage, cold start. here: a folder for the clips."""
-    cores = core_count()
-    counts = {size: (1, cores) if size in plan.one_core and cores > 1 else (cores,) for size in plan.sizes}
+    count = cores()
+    counts = {size: (1, count) if size in plan.one_core and count > 1 else (count,) for size in plan.sizes}
 
     def marked(
         group: str, name: str, size: str, frames: int, share: float, threads: Sequence[int], runs: int
@@ -91,7 +91,7 @@ def speed_cases(plan: Plan, sample: Path | None, device: str, here: Path) -> lis
                 add_row(results, "person", f"person {size}", count, clip, choices, plan.runs)
             if device == "auto" and gpu_name():  # the rows above used it
                 choices = {"remove": "person", "device": "cpu"}
-                add_row(results, "person", f"person {size} without GPU", cores, clip, choices, plan.runs)
+                add_row(results, "person", f"person {size} without GPU", count, clip, choices, plan.runs)
 
         return f"person {size}", measure
 
@@ -102,9 +102,9 @@ def speed_cases(plan: Plan, sample: Path | None, device: str, here: Path) -> lis
         if sample is not None:
             cases.append(person(sample, size))
     for length in plan.lengths[1:-1]:
-        cases.append(marked("length", f"{length} frames {first}", first, length, 0.06, (cores,), 1))
+        cases.append(marked("length", f"{length} frames {first}", first, length, 0.06, (count,), 1))
     for share in plan.shares:
-        cases.append(marked("hole", f"hole {share:.0%} {first}", first, plan.frames, share, (cores,), plan.runs))
+        cases.append(marked("hole", f"hole {share:.0%} {first}", first, plan.frames, share, (count,), plan.runs))
     return cases
 
 
@@ -125,7 +125,7 @@ def real_mask_cases(plan: Plan, refs: Sequence[RemovalRef], device: str, here: P
             write_clip(clip, (_scaled(picture, height, width) for picture in case.given))
             write_masks(masks, [_scaled_mask(mask, height, width) for mask in case.masks])
             choices = {"mask": str(masks), "device": device}
-            add_row(results, "paste mask", title, core_count(), clip, choices, min(plan.runs, 3))
+            add_row(results, "paste mask", title, cores(), clip, choices, min(plan.runs, 3))
 
         return title, measure
 
@@ -134,11 +134,6 @@ def real_mask_cases(plan: Plan, refs: Sequence[RemovalRef], device: str, here: P
         for k, (name, build) in enumerate(refs)
         for size in (plan.real_sizes if k == 0 else plan.real_sizes[:1])
     ]
-
-
-def core_count() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_memory(results: Results, plan: Plan, device: str = "auto") -> None:

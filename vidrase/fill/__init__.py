@@ -87,6 +87,7 @@ def fill(
         while filler.waiting():
             yield filler.pop()
     finally:
+        filler.close()
         close = getattr(source, "close", None)
         if close is not None:
             close()

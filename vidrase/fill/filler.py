@@ -25,6 +25,7 @@ from vidrase.options import FillOptions
 from vidrase.plate import Plate
 from vidrase.report import FillStats
 from vidrase.shots import ShotAnalysis
+from vidrase.streams import Both, SideBySide, cores, in_turn
 
 WINDOW_RADIUS = {"fast": 24, "default": 60, "best": 90}
 """Frames on each side that a hole is filled from, by quality. In one published clip 68 % of the hidden pixels are visible within
@@ -80,7 +81,10 @@ class Filler:
         self._frames: dict[int, WindowFrame] = {}
         self._synthesis = SynthesisCache(inpainter)
         self._references: dict[int, ReferenceFrames] = {}  # by the first frame of the shot
-        self._flow_estimator = FlowEstimator(self._flow, rough(flow) if fast else None)
+        self._side_by_side = SideBySide("fill-2") if cores() > 1 else None
+        both: Both = self._side_by_side or in_turn
+        self._both = both
+        self._flow_estimator = FlowEstimator(self._flow, rough(flow) if fast else None, both)
         self._grid: WorkGrid | None = None
         self._shot_number, self._segment = shots, (-1, True)
         self._shot = self._shot_start = 0
@@ -114,6 +118,8 @@ class Filler:
         now = WindowFrame.of(self._pushed, frame, hole, self._shot, self._grid)
         now.nth = now.number - self._shot_start
         now.passes, now.protected_hole = hole_frame.passes, hole_frame.protected_hole
+        if hole_frame.camera is not None:
+            now.camera = hole_frame.camera.resized(self._grid.scale_y, self._grid.scale_x)
         if hole_frame.protected_hole is not None:
             now.protected = self._grid.shrink(hole_frame.protected_hole.full_area())
         references = self._references_for(now)
@@ -174,9 +180,14 @@ class Filler:
             for start in [start for start in self._references if start < shot.start][:-1]:
                 del self._references[start]  # the window spans two long shots at most
             self._references[shot.start] = ReferenceFrames(
-                shot.mosaic, self._grid, self._flow, bool(self._options.shadows)
+                shot.mosaic, self._grid, self._flow, bool(self._options.shadows), self._both
             )
         return self._references[shot.start]
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._side_by_side is not None:
+            self._side_by_side.close()
 
     def ready(self) -> bool:
         """Whether `pop` may be called: the next frame needs no fill, or all frames that it needs are in the window."""
@@ -253,7 +264,7 @@ class Filler:
     def _propagate(self, target: WindowFrame) -> Propagation:
         """Fill the hole of `target`, any frame of the window, from the window."""
         assert self._grid is not None
-        return propagate(self._frames, target, self._grid, self._reach, self._options.quality)
+        return propagate(self._frames, target, self._grid, self._reach, self._options.quality, self._both)
 
     def _fill_from_plate(self, here: WindowFrame, holes: list[PlaneHole], plate: Plate) -> Frame:
         plate_fill = self._plate_fill_for(plate, here)

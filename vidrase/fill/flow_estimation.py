@@ -23,6 +23,7 @@ from vidrase.fill.flow_completion import (
 from vidrase.fill.membrane import membrane
 from vidrase.fill.window_frame import Box, WindowFrame
 from vidrase.flow import FlowModel
+from vidrase.streams import Both, in_turn
 
 MEASURED_MARGIN = 0.15
 """Width of the surroundings of the holes in which flow is measured, as a share of the frame's height."""
@@ -69,8 +70,9 @@ class FlowEstimator:
     rough: the flow model of the first step; None: `flow`.
     """
 
-    def __init__(self, flow: FlowModel, rough: FlowModel | None = None) -> None:
-        self._flow, self._rough = flow, rough or flow
+    def __init__(self, flow: FlowModel, rough: FlowModel | None = None, both: Both = in_turn) -> None:
+        """both: runs the work of the two directions."""
+        self._flow, self._rough, self._both = flow, rough or flow, both
         self._prefilled: dict[int, NDArray[np.uint8]] = {}  # of the last two frames, because a frame is in two pairs
 
     def __call__(self, before: WindowFrame, now: WindowFrame, previous: FlowPair | None) -> FlowPair:
@@ -119,17 +121,21 @@ class FlowEstimator:
             for frame in (before, now)
         ]
         protected = [None if protected_mask is None else protected_mask[wide.span] for protected_mask in protected]
-        camera = self._camera(pictures, clear, origin)
+        earlier = before.camera if before.number == now.number - 1 else None
+        camera = self._camera(pictures, clear, origin) if earlier is None else earlier
         camera_back = camera.inverse()
-        warp, warp_back = _warp_map(camera, origin, wide.shape), _warp_map(camera_back, origin, wide.shape)
-        forward = self._measure_residual(camera, warp, pictures[0], pictures[1], hidden[0], hidden[1], origin)
-        backward = self._measure_residual(
-            camera_back, warp_back, pictures[1], pictures[0], hidden[1], hidden[0], origin
+
+        def measured(motion: CameraMotion, first: int, second: int) -> tuple[NDArray[np.float32], Mask]:
+            warp = _warp_map(motion, origin, wide.shape)
+            flow = self._measure_residual(
+                motion, warp, pictures[first], pictures[second], hidden[first], hidden[second], origin
+            )
+            return flow, _trusted_flow(near_hole[first], near_hole[second], warp)
+
+        (forward, trusted_forward), (backward, trusted_backward) = self._both(
+            lambda: measured(camera, 0, 1), lambda: measured(camera_back, 1, 0)
         )
-        trusted_masks = (
-            _trusted_flow(near_hole[0], near_hole[1], warp),
-            _trusted_flow(near_hole[1], near_hole[0], warp_back),
-        )
+        trusted_masks = trusted_forward, trusted_backward
         for frame, flow, motion, trusted, protected_mask in zip(
             (before, now), (forward, backward), (camera, camera_back), trusted_masks, protected, strict=True
         ):
@@ -140,8 +146,11 @@ class FlowEstimator:
                 if frame.occluder is None:
                     frame.occluder = np.zeros(frame.luma.shape, bool)
                 frame.occluder[wide.span] |= moving
-        measured_forward, camera = split_flow(forward, trusted_masks[0], origin, box.span)
-        return measured_forward, split_flow(backward, trusted_masks[1], origin, box.span)[0], camera
+        (measured_forward, camera), (measured_backward, _) = self._both(
+            lambda: split_flow(forward, trusted_forward, origin, box.span),
+            lambda: split_flow(backward, trusted_backward, origin, box.span),
+        )
+        return measured_forward, measured_backward, camera
 
     def _camera(self, pictures: NDArray[np.uint8], trusted: NDArray[np.bool_], origin: tuple[int, int]) -> CameraMotion:
         """Fit the camera's motion to flow between the two pictures, uint8 [2, H, W], at half size."""

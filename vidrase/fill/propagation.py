@@ -15,6 +15,7 @@ from vidrase.fill.seams import blend_seams
 from vidrase.fill.source_planes import SourcePlanes
 from vidrase.fill.trajectories import trace_trajectories
 from vidrase.fill.window_frame import RIM, SourceMap, WindowFrame, WorkGrid
+from vidrase.streams import Both, in_turn
 
 FAR_FRAMES = {"fast": 24, "default": 10, "best": 10}
 """Frames, by quality: a longer trajectory has low confidence, because a reference frame registered directly is more accurate.
@@ -46,38 +47,43 @@ class Propagation:
 
 
 def propagate(
-    frames: Mapping[int, WindowFrame], here: WindowFrame, grid: WorkGrid, reach: int, quality: str
+    frames: Mapping[int, WindowFrame],
+    here: WindowFrame,
+    grid: WorkGrid,
+    reach: int,
+    quality: str,
+    both: Both = in_turn,
 ) -> Propagation:
-    """Fill the hole of `here` from the frames within `reach`."""
+    """Fill the hole of `here` from the frames within `reach`. both: runs the work of the two directions."""
     holes = here.plane_holes
     assert holes is not None
-    trajectories = [trace_trajectories(frames, here, step, reach) for step in (-1, 1)] if reach else []
-    trajectories = [trajectory for trajectory in trajectories if (trajectory.source >= 0).any()]
     count = len(here.frame.planes)
     no_values, no_points = np.zeros(0, np.float32), np.zeros(0, bool)
-    out = Propagation(holes, [no_values] * count, [no_points] * count, [no_points] * count, trajectories, False)
-
-    def picture_of(number: int) -> SourcePlanes:
-        source = frames[number]
-        if source.picture is None:
-            source.picture = SourcePlanes(source.frame.planes, holes=source.plane_holes)
-        return source.picture
-
+    out = Propagation(holes, [no_values] * count, [no_points] * count, [no_points] * count, [], False)
     full = (1 << here.frame.layout.bits) - 1
-    for hole, planes in by_grid(holes):
-        shape = here.frame.planes[planes[0]].shape
-        sites = SampleSites.of(hole, (shape[0], shape[1]), max(int(RIM / grid.scale_x) >> hole.shift_x, 1))
-        candidates: list[Candidate] = []
-        if trajectories:
-            points = sites.between(grid, trajectories[0].box)
-            candidates = [
-                sample_sources(trajectory, sites, planes, points, grid, picture_of) for trajectory in trajectories
-            ]
-            rim = sites.rim_of(here.frame.planes, planes)
-            for candidate in candidates:
-                compensate_exposure(candidate, sites, rim, LIGHT_REACH * full)
-                if quality != "fast" and rules.enabled("blend.seams"):
-                    blend_seams(candidate, sites, full)
+    grids = [(_sites(here, hole, planes, grid), planes) for hole, planes in by_grid(holes)]
+
+    def direction(step: int) -> tuple[SourceMap, list[Candidate]] | None:
+        """The trajectories of one direction and their samples on every plane grid; None: they show nothing."""
+        trajectory = trace_trajectories(frames, here, step, reach)
+        if not (trajectory.source >= 0).any():
+            return None
+        candidates = []
+        for sites, planes in grids:
+            points = sites.between(grid, trajectory.box)
+            candidate = sample_sources(trajectory, sites, planes, points, grid, lambda number: _picture(frames[number]))
+            compensate_exposure(candidate, sites, sites.rim_of(here.frame.planes, planes), LIGHT_REACH * full)
+            if quality != "fast" and rules.enabled("blend.seams"):
+                blend_seams(candidate, sites, full)
+            candidates.append(candidate)
+        return trajectory, candidates
+
+    directions = both(lambda: direction(-1), lambda: direction(1)) if reach else ()
+    found = [one for one in directions if one is not None]
+    out.trajectories = [trajectory for trajectory, _ in found]
+    for k, (sites, planes) in enumerate(grids):
+        candidates = [of_grid[k] for _, of_grid in found]
+        if candidates:
             values, known = blend(candidates, sites.count)
             if 0 in planes:
                 out.rim_mismatch = _rim_mismatch(candidates, full)
@@ -89,6 +95,18 @@ def propagate(
         for plane, value in zip(planes, values, strict=True):
             out.values[plane], out.known[plane], out.low_confidence[plane] = value, known, low_confidence
     return out
+
+
+def _sites(here: WindowFrame, hole: PlaneHole, planes: list[int], grid: WorkGrid) -> SampleSites:
+    shape = here.frame.planes[planes[0]].shape
+    return SampleSites.of(hole, (shape[0], shape[1]), max(int(RIM / grid.scale_x) >> hole.shift_x, 1))
+
+
+def _picture(source: WindowFrame) -> SourcePlanes:
+    """The frame as a source. The two directions never ask for the same frame."""
+    if source.picture is None:
+        source.picture = SourcePlanes(source.frame.planes, holes=source.plane_holes)
+    return source.picture
 
 
 def _rim_mismatch(candidates: list[Candidate], full: int) -> bool:

@@ -24,6 +24,7 @@ from vidrase.fill.window_frame import SourceMap, WindowFrame, WorkGrid
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Hole
 from vidrase.keyframes import Keyframe, KeyframeMosaic
+from vidrase.streams import Both, in_turn
 
 FIRST_REFERENCE = 1 << 30
 """The source number of the mosaic's first key frame."""
@@ -87,6 +88,8 @@ class ReferenceFrames:
     flow: FlowModel
     shadows: bool
     """Whether shadows of hidden objects are excluded as well."""
+    both: Both = in_turn
+    """Runs the work of two directions."""
     _estimator: FlowEstimator = field(init=False)
     _registered: int = 0
     """Number of registrations so far."""
@@ -98,7 +101,7 @@ class ReferenceFrames:
     """By source number."""
 
     def __post_init__(self) -> None:
-        self._estimator = FlowEstimator(self.flow)
+        self._estimator = FlowEstimator(self.flow, both=self.both)
         self._numbers = {key_frame.frame.index: number for number, key_frame in enumerate(self.mosaic.key_frames)}
 
     def picture(self, source: int) -> SourcePlanes:

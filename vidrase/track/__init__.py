@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.errors import OptionError
-from vidrase.flow import DisFlow, FlowModel
+from vidrase.flow import DisFlow, FlowModel, for_masks
 from vidrase.frames import Frame, Instances
 from vidrase.motion import Motion
 from vidrase.report import Note
@@ -66,7 +66,7 @@ def track(
         raise OptionError(f"tracker: expected one of bytetrack, botsort, got '{tracker}'")
     labels = None if classes is None else {segmenter.names[number] for number in classes}
     every = detect_every or MAX_INTERVAL
-    motion = Motion(flow or DisFlow(), reach=every + batch + MAX_MISSED_DETECTIONS * every)
+    motion = Motion(for_masks(flow or DisFlow()), reach=every + batch + MAX_MISSED_DETECTIONS * every)
     detector = _DetectorTracker(
         segmenter, tracker, segmenter.recommended_conf if conf is None else conf, labels, motion
     )

@@ -32,7 +32,6 @@ DUPLICATE_SHARE = 0.5  # share of the smaller mask inside the larger one; above 
 # object's mean confidence / detection's confidence; below it the object may not claim the detection
 MIN_CONFIDENCE_RATIO = 0.6
 MAX_MISSED_DETECTIONS = 3  # detections; a last mask older than this is not used any more
-MIN_MASK_SHARE = 0.5  # interpolated mask value, 0..1, from which a warped pixel belongs to the mask
 
 
 class LastMask(NamedTuple):
@@ -103,9 +102,9 @@ class MaskAssociation:
             last = self._last.get(number)
             self._predicted[number] = None
             if last is not None and self._motion.same_shot(last.frame, index):
-                moved = self._motion.carry(*last.crop, last.frame, index)
-                if moved is not None and (mask := moved[0] >= MIN_MASK_SHARE).any():
-                    self._predicted[number] = mask, moved[1]
+                moved = self._motion.carry(last.crop, last.frame, index)
+                if moved is not None and moved[0].any():
+                    self._predicted[number] = moved
         return self._predicted[number]
 
     def _claims(self, index: int, detections: Instances, ids: NDArray[np.int64], crops: list[Crop]) -> dict[int, int]:

@@ -10,8 +10,6 @@ from vidrase.crops import Crop, union
 from vidrase.frames import Instances
 from vidrase.motion import Box, Motion
 
-MIN_MASK_SHARE = 0.5  # interpolated mask value, 0..1, from which a warped pixel belongs to the mask
-
 
 def interpolate_masks(index: int, detected: Mapping[int, Instances], motion: Motion) -> Instances:
     """Instances of other frames warped to frame `index`: one per id, the union of all its warped masks.
@@ -26,10 +24,10 @@ def interpolate_masks(index: int, detected: Mapping[int, Instances], motion: Mot
             continue
         for k, number in enumerate(instances.ids.tolist()):
             y, x = instances.corners[k].tolist()
-            moved = motion.carry(instances.masks[k], (y, x), source, index)
-            if moved is None or not (mask := moved[0] >= MIN_MASK_SHARE).any():
+            moved = motion.carry((instances.masks[k], (y, x)), source, index)
+            if moved is None or not moved[0].any():
                 continue
-            crops_by_id.setdefault(number, []).append((mask, moved[1]))
+            crops_by_id.setdefault(number, []).append(moved)
             score = float(instances.scores[k])
             if number not in label_score or score < label_score[number][1]:
                 label_score[number] = (instances.labels[k], score)
