@@ -67,15 +67,14 @@ def _quick_to_build(kind: Any) -> Any:
 
     def forward(self: Any, x: Tensor, *rest: Any, **more: Any) -> Any:
         small = x[..., : x.shape[-2] // SHRINK, : x.shape[-1] // SHRINK]
-        enabled = torch.backends.mkldnn.enabled
-        torch.backends.mkldnn.enabled = (
-            False  # not by `mkldnn.flags`: that sets TF32 too, and PyTorch warns of it without an Intel GPU
-        )
+        onednn: Any = torch.backends.mkldnn
+        enabled = onednn.enabled
+        onednn.enabled = False  # `mkldnn.flags` would set TF32 too, and PyTorch warns of that
         try:
             with torch.inference_mode():
                 out = kind.forward(self, small, *rest, **more)
         finally:
-            torch.backends.mkldnn.enabled = enabled
+            onednn.enabled = enabled
         maps = out.get("one2many", out) if isinstance(out, dict) else {}
         if "feats" not in maps:  # of another ultralytics
             return kind.forward(self, x, *rest, **more)
