@@ -349,5 +349,5 @@ class HoleFrame:
     searched: bool = True
     """False: no detection ran on this frame. An object to remove may be in it, so nothing is copied from it."""
     camera: CameraMotion | None = None
-    """Camera motion to the next frame of the stream, luma px as stored; None: not estimated (yet), or a cut follows. The first
-    stage that needs it estimates it; the later ones read it."""
+    """Camera motion to the next frame of the stream, luma px as stored; None: not estimated (yet), or a cut follows. The residual
+    stage estimates it, the fill starts from it."""

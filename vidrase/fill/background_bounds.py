@@ -34,19 +34,6 @@ LEVELS = np.arange(256, dtype=np.float32)[None, :, None]
 ALL_FREE = 253  # of 255: a warped mask is True from this value on; all pixels that it is interpolated from are
 
 
-def stored_at(orientation: Orientation, height: int, width: int) -> Matrix:
-    """Matrix [3, 3] from displayed px to px as stored, for a stored size of `height` x `width`."""
-    displayed_width = orientation.displayed_size(height, width)[1]
-    mirror = np.array([[-1.0, 0, displayed_width - 1], [0, 1, 0], [0, 0, 1]]) if orientation.mirrored else np.eye(3)
-    rotations = (
-        np.eye(3),
-        np.array([[0.0, 1, 0], [-1, 0, height - 1], [0, 0, 1]]),
-        np.array([[-1.0, 0, width - 1], [0, -1, height - 1], [0, 0, 1]]),
-        np.array([[0.0, -1, width - 1], [1, 0, 0], [0, 0, 1]]),
-    )
-    return rotations[orientation.quarter_turns % 4] @ mirror
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class BackgroundBounds:
     """Bounds of the background in a region."""
@@ -222,7 +209,7 @@ def ranks_from_thumbnails(
     """
     height, width = visible.shape
     stored = orientation.displayed_size(height, width)  # swapping height and width is its own inverse
-    to_stored = stored_at(orientation, *stored)
+    to_stored = orientation.points_to_stored(*orientation.displayed_size(*stored))
     overlapping = []
     for thumbnail in mosaic.thumbnails:
         homography = mosaic.homography_to(index, thumbnail, stored) if abs(thumbnail.index - index) > around else None

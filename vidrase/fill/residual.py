@@ -64,7 +64,7 @@ def add_residuals(
 ) -> Generator[HoleFrame, None, None]:
     """Add residuals to the holes of a stream: one frame out for each frame in, in order.
 
-    The camera's motion is read from the frames; where they lack it and it is estimated here, it goes out with them.
+    The camera's motion goes out with the frames.
 
     plate_of: frame -> the background plate of its shot; None: the shot has none.
     mosaic_of: frame -> the key frame mosaic of its shot from the first pass; None: there is none.
@@ -124,7 +124,7 @@ class _ResidualDetector:
         current, hole = self._window.frames[number], hole_frame.hole
         if hole is not None:
             hole = merge_residual(hole_frame, self._residuals(current, self._mosaic_of(hole_frame.frame))) or hole
-        camera = hole_frame.camera or current.camera(hole_frame.frame)
+        camera = current.camera(hole_frame.frame) or hole_frame.camera
         self._window.forget(number - max(OFFSETS))
         if hole is hole_frame.hole and camera is hole_frame.camera:
             return hole_frame

@@ -1,6 +1,6 @@
 """The window of reduced frames in which residuals are detected, and the camera's motion between them.
 
-The camera's motion is taken from the stage before (`HoleFrame.camera`) or estimated here, once a pair.
+The camera's motion is estimated here, once a pair, and goes out with the frames (`HoleFrame.camera`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vidrase.camera import CameraMotion, fit_camera
 from vidrase.colour import reduced_planes, to_luma8, to_rgb8
 from vidrase.fill import contact_shadow
-from vidrase.fill.background_bounds import BLUR, SIDE, Observation, stored_at
+from vidrase.fill.background_bounds import BLUR, SIDE, Observation
 from vidrase.fill.cast_shadow import HOLE_MARGIN, ShadowTemplate
 from vidrase.fill.components import any_in_cells
 from vidrase.fill.contact_shadow import ContactRegion
@@ -88,8 +88,7 @@ class ReducedFrame:
             if hidden is None
             else dilate(reduced_mask(hidden, frame), HOLE_MARGIN),
             None if protected is None else reduced_mask(protected.full_area(), frame),
-            None if hole_frame.camera is None else _as_displayed(hole_frame.camera, frame),
-            region,
+            contact_region=region,
         )
 
     @property
@@ -104,8 +103,7 @@ class ReducedFrame:
         if self.forward is None:
             return None
         size = reduced_size(frame)
-        to_stored = stored_at(frame.orientation, *size)
-        stored = CameraMotion(to_stored @ self.forward.homography @ np.linalg.inv(to_stored), self.forward.support)
+        stored = frame.orientation.camera_to_stored(self.forward, frame.orientation.displayed_size(*size))
         return stored.resized(frame.height / size[0], frame.width / size[1])
 
     def homography(self, step: int, other: ReducedFrame) -> Matrix:
@@ -171,11 +169,3 @@ def reduced_size(frame: Frame, side: int = SIDE) -> tuple[int, int]:
 def reduced_mask(mask: Mask, frame: Frame) -> Mask:
     """bool [h, w], reduced, as displayed: True where any pixel of `mask`, bool [H, W] as stored, is."""
     return np.ascontiguousarray(frame.orientation.to_display(any_in_cells(mask, reduced_size(frame))))
-
-
-def _as_displayed(camera: CameraMotion, frame: Frame) -> CameraMotion:
-    """`camera`, luma px of `frame` as stored, in px of the reduced frame as displayed."""
-    size = reduced_size(frame)
-    to_stored = stored_at(frame.orientation, *size)
-    reduced = camera.resized(size[0] / frame.height, size[1] / frame.width)
-    return CameraMotion(np.linalg.inv(to_stored) @ reduced.homography @ to_stored, camera.support)

@@ -70,8 +70,7 @@ def mask(
                 add_object(canvas, crop, corner, options, whole=found.whole)
             if options.dilate != 0 and options.shape == "dilated" and rules.enabled("mask.join"):
                 canvas.joined()
-            camera = temporal_filter.camera_to_next(current, run.after)
-            yield HoleFrame(current.frame, canvas.hole(current.frame.orientation), camera=camera)
+            yield HoleFrame(current.frame, canvas.hole(current.frame.orientation))
             del run, current
 
 

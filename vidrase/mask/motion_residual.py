@@ -19,7 +19,7 @@ from vidrase.colour import PixelLayout, to_rgb8
 from vidrase.crops import Crop, bounds, trim
 from vidrase.frames import Box, Frame
 from vidrase.mask.morphology import dilate
-from vidrase.motion import Motion, SoftMask, hard, reduced_planes, soft_of
+from vidrase.motion import Motion, hard, reduced_planes, soft_of
 
 # Evidence for mask.motion_residual: `rules.py`. Values of constants without a figure have no record yet.
 MIN_DIFFERENCE = 18  # grey levels of the most different channel (3x3 mean): a pixel that differs by more has moved
@@ -99,19 +99,6 @@ class MotionResidual:
         # it overlaps the masks by a pixel so that no gap is left
         found = trim((dilate(attached, 1) & (attached | object_mask), (y0, x0)))
         return None if found is None else trim(self._motion.enlarge(soft_of(found), index))
-
-    def camera(self, index: int, other: int, objects: Sequence[SoftMask]) -> CameraMotion | None:
-        """Camera motion between neighbouring frames, px of the reduced frame as displayed; None when it is unclear.
-
-        objects: masks of frame `index` that are no background, besides those given to `add`.
-        """
-        if (index, other) not in self._cameras:
-            rows, columns = self._motion.part(index, other)
-            box, current = (rows.start, rows.stop, columns.start, columns.stop), self._frames[index]
-            moving = _pasted([*map(hard, objects), *current.similar(box), *current.others(box)], box)
-            self._camera(index, other, ~dilate(moving, OBJECT_MARGIN), (rows.start, columns.start))
-        camera = self._cameras[index, other]
-        return camera if camera.support >= MIN_SUPPORT else None
 
     def _difference(
         self, index: int, other: int, box: Box, static: NDArray[np.bool_]

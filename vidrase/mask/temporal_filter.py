@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
-from vidrase.camera import CameraMotion
 from vidrase.crops import Crop, area, intersection_area, paste_crop, trim, union
 from vidrase.cuts import Shots
 from vidrase.flow import FlowModel, for_masks
@@ -113,23 +112,6 @@ class TemporalMaskFilter:
         other_classes = _crops(others.where(~is_similar))
         self._motion_residual.add(index, frame, _crops(others.where(is_similar)), other_classes)
         return MaskFrame(index, frame, object_masks)
-
-    def camera_to_next(self, current: MaskFrame, after: tuple[MaskFrame, ...]) -> CameraMotion | None:
-        """Camera motion to the first frame of `after`, luma px as stored.
-
-        None before a cut, where neither frame shows an object, and where it is unclear.
-        """
-        if not after or not self._motion.same_shot(current.index, after[0].index):
-            return None
-        if not current.object_masks and not after[0].object_masks:
-            return None
-        masks = [found.soft for found in current.object_masks.values()]
-        camera = self._motion_residual.camera(current.index, after[0].index, masks)
-        if camera is None:
-            return None
-        frame = current.frame
-        displayed = camera.resized(*self._motion.scale(current.index))
-        return frame.orientation.camera_to_stored(displayed, frame.displayed_size)
 
     def objects(
         self, before: tuple[MaskFrame, ...], current: MaskFrame, after: tuple[MaskFrame, ...], *, exact: bool = False

@@ -13,11 +13,8 @@ from vidrase.motion import Motion
 # frames from one detection to the next by default; an object that appears is detected one frame late at most
 MAX_INTERVAL = 2
 LONG_SIDE = 192  # px: long side of the image on which motion is measured
-# motion relative to the camera's, per frame, as a share of `LONG_SIDE`; above it every frame is detected. Six annotated clips and
-# five pasted people, 440 frames: at 0.005 436 frames are detected, the holes cover .9450 of the people and have 1.502 times their
-# area; at 0.01 401, .9465, 1.522; at 0.02 327, .9488, 1.646, and one frame covers .77 instead of .93. With every second frame
-# throughout (231) people are lost for whole frames
-FAST_MOTION_SHARE = 0.01
+# motion relative to the camera's, per frame, as a share of `LONG_SIDE`; above it every frame is detected
+FAST_MOTION_SHARE = 0.005
 # percentile over the image of the motion that is compared; it is high because a fast hand covers few pixels
 MOTION_PERCENTILE = 99
 
