@@ -9,6 +9,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # as many processes as cores: threads of OpenMP would spin while they wait for a core
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", "1"
+    )  # before NumPy and PyTorch load; two training tests took three times as long
+
 import numpy as np
 import pytest
 

@@ -84,15 +84,15 @@ class FakeFlow:
 
 
 class SceneSegmenter:
-    """Knows several things, each standing in a box (label, x0, y0, x1, y1) px of the displayed picture."""
+    """Finds several objects, each in a box (label, x0, y0, x1, y1) px of the displayed picture."""
 
     names: ClassVar = {0: "person", 1: "car"}
     recommended_conf = 0.25
 
-    def __init__(self, *things: tuple[str, int, int, int, int], description: str = "fake") -> None:
-        self.things, self.description = things, description
+    def __init__(self, *objects: tuple[str, int, int, int, int], description: str = "fake") -> None:
+        self.objects, self.description = objects, description
         self.frames = 0
-        """Pictures looked at so far."""
+        """Frames processed so far."""
 
     def __call__(self, frames: Sequence[Frame]) -> list[Instances]:
         self.frames += len(frames)
@@ -100,8 +100,8 @@ class SceneSegmenter:
 
     def _found(self, size: tuple[int, int]) -> Instances:
         masks = []
-        for _, x0, y0, x1, y1 in self.things:
+        for _, x0, y0, x1, y1 in self.objects:
             mask = np.zeros(size, bool)
             mask[y0:y1, x0:x1] = True
             masks.append(mask)
-        return instances(masks, labels=[thing[0] for thing in self.things], size=size)
+        return instances(masks, labels=[one[0] for one in self.objects], size=size)

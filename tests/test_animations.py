@@ -151,7 +151,7 @@ def test_even_animations_are_not_padded() -> None:
     assert (choice.pix_fmt, choice.padded) == ("yuv420p", (0, 0))
 
 
-def test_wishes_that_no_animation_meets_are_refused(tmp_path: Path) -> None:
+def test_options_that_no_animation_meets_are_refused(tmp_path: Path) -> None:
     make(tmp_path / "a.webp")
     for options in ({"codec": "vp9"}, {"crf": 20.0}):
         with pytest.raises(OptionError, match=r"does not go with \.webp"):

@@ -108,7 +108,7 @@ def test_importing_vidrase_is_light() -> None:
 
 
 def test_the_engine_loads_no_torch_by_itself() -> None:
-    # with masks alone it is loaded once something has to be invented, or never
+    # with masks alone it is loaded once something has to be synthesized, or never
     code = "import sys, vidrase.engine; assert not {'torch', 'ultralytics'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -105,7 +105,7 @@ def test_outside_is_luma_as_stored(tmp_path: Path) -> None:
     assert psnr_outside(a, blue, [np.ones_like(mask) for mask in masks]) != psnr_outside(a, blue, masks)
 
 
-def test_tools_are_judged_on_their_files() -> None:
+def test_tools_are_evaluated_on_their_files() -> None:
     case = removal()
     results = Results(say=lambda text: None)
 

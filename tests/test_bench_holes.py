@@ -10,7 +10,7 @@ from synth import clip
 from vidrase.bench.holes import erased, hole_numbers
 
 
-def test_only_the_annotated_one_is_judged() -> None:
+def test_only_the_annotated_one_is_evaluated() -> None:
     pictures, masks, _ = clip(5, 120, 216, step=(0, 0), size=40)
     y, x = np.argwhere(masks[0])[0].tolist()
     found = SceneSegmenter(("person", x, y, x + 40, y + 40), ("person", 150, 20, 190, 110))

@@ -49,17 +49,17 @@ def test_biharmonic_fills_a_still() -> None:
     assert Evaluation(given)([filled])["psnr"] > 12
 
 
-def test_the_chain_finds_what_is_seen_at_another_time() -> None:
+def test_the_naive_chain_finds_what_is_visible_at_another_time() -> None:
     given = case()
     evaluate = Evaluation(given)
-    chain = evaluate(NaiveChain(5).complete(given.shown, given.holes))
+    naive = evaluate(NaiveChain(5).complete(given.shown, given.holes))
     telea = evaluate(OpenCv("telea", cv2.INPAINT_TELEA).complete(given.shown, given.holes))
-    assert chain["psnr"] > 26
-    assert chain["psnr"] > telea["psnr"] + 5
-    assert chain["flicker"] < telea["flicker"]
+    assert naive["psnr"] > 26
+    assert naive["psnr"] > telea["psnr"] + 5
+    assert naive["flicker"] < telea["flicker"]
 
 
-def test_the_chain_takes_the_frame_where_no_hole_is_and_where_all_is_hole() -> None:
+def test_the_naive_chain_passes_frames_without_a_hole_and_all_hole() -> None:
     given = case(3)
     nothing = [np.zeros_like(hole) for hole in given.holes]
     same = NaiveChain(3).complete(given.truth, nothing)
@@ -68,7 +68,7 @@ def test_the_chain_takes_the_frame_where_no_hole_is_and_where_all_is_hole() -> N
     assert len(NaiveChain(3).complete(given.truth, whole)) == 3
 
 
-def test_the_judge_knows_the_truth_and_every_kind_of_fault() -> None:
+def test_the_evaluation_knows_the_truth_and_every_kind_of_fault() -> None:
     given = case()
     evaluate = Evaluation(given)
     right = evaluate(given.truth)
@@ -87,15 +87,15 @@ def test_the_judge_knows_the_truth_and_every_kind_of_fault() -> None:
     def flat(frame: np.ndarray, hole: np.ndarray, t: int) -> None:
         frame[hole] = frame[hole].mean(0)
 
-    def restless(frame: np.ndarray, hole: np.ndarray, t: int) -> None:
+    def flickering(frame: np.ndarray, hole: np.ndarray, t: int) -> None:
         frame[hole] = np.clip(frame[hole].astype(int) + (30 if t % 2 else -30), 0, 255)
 
     def outside(frame: np.ndarray, hole: np.ndarray, t: int) -> None:
         frame[0, 0] += 1
 
     assert spoiled(flat)["texture"] < -0.005
-    assert spoiled(restless)["flicker"] > 2
-    assert spoiled(restless)["seam"] > 2
+    assert spoiled(flickering)["flicker"] > 2
+    assert spoiled(flickering)["seam"] > 2
     assert spoiled(outside)["changed_outside"] == len(given.truth)
     assert evaluate(given.truth[:-1]) == {"frames_missing": 1.0}
 

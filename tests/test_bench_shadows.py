@@ -57,15 +57,15 @@ def test_a_composited_shadow_darkens_the_ground_and_nothing_else(kind: str) -> N
     case = walker(kind)
     assert case.shadows is not None
     middles = []
-    for given, truth, thing, shadow in zip(case.given, case.truth, case.masks, case.shadows, strict=True):
-        assert np.abs(given.astype(int) - truth)[~(thing | shadow)].max() <= 4  # the softest edge of the person
-        beside = shadow & ~thing
+    for given, truth, body, shadow in zip(case.given, case.truth, case.masks, case.shadows, strict=True):
+        assert np.abs(given.astype(int) - truth)[~(body | shadow)].max() <= 4  # the softest edge of the person
+        beside = shadow & ~body
         ratio = given[beside].mean(-1) / truth[beside].mean(-1)
         assert ratio.max() < 1.005
         assert np.percentile(ratio, 5) == pytest.approx(SUNS[kind].ratio, abs=0.06)
-        inside = cv2.erode(thing.astype(np.uint8), np.ones((9, 9))) > 0
+        inside = cv2.erode(body.astype(np.uint8), np.ones((9, 9))) > 0
         assert np.abs(given[inside].astype(int) - COLOUR).max() <= 1  # the person is not darkened
-        assert (cv2.dilate(thing.astype(np.uint8), np.ones((3, 3))) > 0)[shadow].any()  # it hangs on the feet
+        assert (cv2.dilate(body.astype(np.uint8), np.ones((3, 3))) > 0)[shadow].any()  # it hangs on the feet
         middles.append(np.flatnonzero(beside.any(0)).mean())
     assert middles == sorted(middles)
     assert middles[-1] - middles[0] > 100  # and walks along
@@ -86,11 +86,11 @@ def test_without_a_shadow_only_the_person_is_new() -> None:
     case = walker("none")
     assert case.shadows is not None
     assert not any(shadow.any() for shadow in case.shadows)
-    for given, truth, thing in zip(case.given, case.truth, case.masks, strict=True):
-        assert np.abs(given.astype(int) - truth)[~thing].max() <= 4
+    for given, truth, body in zip(case.given, case.truth, case.masks, strict=True):
+        assert np.abs(given.astype(int) - truth)[~body].max() <= 4
 
 
-def test_the_stage_is_judged_by_what_it_adds() -> None:
+def test_the_stage_is_evaluated_by_what_it_adds() -> None:
     case = walker("hard")
     perfect = stage_numbers(case, staged(case, case.touched, list(case.truth)))
     assert perfect["shadow_recall"] == 1.0
@@ -102,18 +102,18 @@ def test_the_stage_is_judged_by_what_it_adds() -> None:
     assert nothing["ring_psnr"] == INVISIBLE
     holes = [hole.copy() for hole in case.touched]
     filled = [picture.copy() for picture in case.truth]
-    for hole, picture, thing in zip(holes, filled, case.masks, strict=True):
+    for hole, picture, body in zip(holes, filled, case.masks, strict=True):
         hole[10:20, 20:60] = True  # 400 px of wall
-        picture[(cv2.dilate(thing.astype(np.uint8), np.ones((21, 21))) > 0) & ~hole] = 0
+        picture[(cv2.dilate(body.astype(np.uint8), np.ones((21, 21))) > 0) & ~hole] = 0
     wrong = stage_numbers(case, staged(case, holes, filled))
-    assert wrong["false_share"] == pytest.approx(400 / np.mean([thing.sum() for thing in case.masks]), rel=0.2)
+    assert wrong["false_share"] == pytest.approx(400 / np.mean([body.sum() for body in case.masks]), rel=0.2)
     assert wrong["ring_psnr"] < 20
     assert set(perfect) <= set(SHADOW_MEASURES)
 
 
 def test_where_nobody_casts_a_shadow_all_that_is_added_is_false() -> None:
     case = walker("none")
-    added = [thing | np.roll(thing, 60, 1) for thing in case.masks]
+    added = [body | np.roll(body, 60, 1) for body in case.masks]
     numbers = stage_numbers(case, staged(case, added))
     assert "shadow_recall" not in numbers
     assert "shadow_psnr" not in numbers
@@ -124,7 +124,7 @@ def test_where_nobody_casts_a_shadow_all_that_is_added_is_false() -> None:
     assert shadow_numbers(unknown, case.given, case.truth) == {}
 
 
-def test_an_output_is_judged_where_the_shadow_was_and_where_none_was() -> None:
+def test_an_output_is_evaluated_where_the_shadow_was_and_where_none_was() -> None:
     case = walker("hard", noise=1.5)
     rng = np.random.default_rng(1)
 
@@ -163,8 +163,8 @@ def test_the_samples_shadow_is_read() -> None:
         pytest.skip("no samples/ here")
     case = sample_removal(folder, 3)
     assert case.shadows is not None
-    for given, truth, thing, shadow in zip(case.given, case.truth, case.masks, case.shadows, strict=True):
-        beside = shadow & ~thing
+    for given, truth, body, shadow in zip(case.given, case.truth, case.masks, case.shadows, strict=True):
+        beside = shadow & ~body
         assert beside.mean() > 0.001
         assert (given[beside].astype(int) - truth[beside]).mean() < -5
     assert shadow_numbers(case, case.given, case.given)["shadow_left"] == 1.0

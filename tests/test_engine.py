@@ -292,7 +292,7 @@ def test_ten_bit_422_keeps_its_format(tmp_path: Path) -> None:
 
 
 def test_frames_far_from_the_requested_times_count_as_not_searched() -> None:
-    # nobody asks where the thing is there; it must not be taken for background
+    # outside the time range the object is not detected; it must not be taken for background
     frames = synth.as_frames([synth.texture(24, 32)] * 100)
     select = SelectOptions(times=((2.0, 2.4),))
     run = SimpleNamespace(options=Options(select=select))

@@ -127,7 +127,7 @@ def test_frames_that_pass_are_known_but_neither_filled_nor_counted(pan: tuple[fl
     assert [after is before for before, after in zip(frames, result, strict=True)] == [f.passes for f in holes]
     assert stats.copied + stats.invented == sum(int(f.hole.area.sum()) for f in holes if f.hole and not f.passes)
     assert set(stats.doubtful) <= set(range(6, 14))
-    assert _psnr(result[6:14], as_frames(truth)[6:14], masks[6:14]) > 27  # the thing in the others is not copied
+    assert _psnr(result[6:14], as_frames(truth)[6:14], masks[6:14]) > 27  # the object in the others is not copied
 
 
 def test_an_integer_pan_comes_back_exactly() -> None:
@@ -155,7 +155,7 @@ def test_a_walker_before_a_texture_vanishes(pan: tuple[float, float], least: flo
 
 
 @pytest.mark.parametrize("layout", [YUV420, PixelLayout("rgb24", "rgb", 8, full_range=True)])
-def test_what_was_in_the_hole_leaves_no_trace(layout: PixelLayout) -> None:
+def test_the_holes_content_has_no_influence(layout: PixelLayout) -> None:
     truth, masks = clip(14, 96, 160, pan=(0.7, -1.3), step=(0, 7))[2], clip(14, 96, 160, step=(0, 7))[1]
     results = []
     for seed in (1, 2):
@@ -187,7 +187,7 @@ def test_nothing_comes_from_the_other_side_of_a_cut() -> None:
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_nothing_of_a_frame_that_is_all_hole_is_left(count: int) -> None:
-    """There is nothing to go by: grey, and counted as invented."""
+    """No known pixel: grey, and counted as synthesized."""
     frames = as_frames([texture(64, 80, seed) for seed in range(count)])
     stats = FillStats()
     results = list(_run([HoleFrame(frame, Hole.of(np.ones((64, 80), bool))) for frame in frames], stats=stats))
@@ -208,7 +208,7 @@ def test_a_still_picture_is_completed() -> None:
     assert _psnr([result], as_frames([picture]), [mask]) > 15
 
 
-def test_what_is_never_seen_stays_the_same_through_the_shot() -> None:
+def test_synthesis_is_the_same_through_the_shot() -> None:
     truth = [texture(96, 128, 4)] * 8
     mask = np.zeros((96, 128), bool)
     mask[30:60, 40:80] = True
@@ -255,7 +255,7 @@ def test_no_more_frames_are_held_than_promised(quality: str) -> None:
     assert peak <= frames_held(options) + 1
 
 
-def test_a_shadow_goes_with_its_thing_when_asked() -> None:
+def test_a_shadow_is_removed_with_its_object_when_asked() -> None:
     shown, masks, truth = clip(24, 120, 200, step=(0, 7))
     shaded, shadows = [], []
     for picture, mask in zip(shown, masks, strict=True):
@@ -270,25 +270,25 @@ def test_a_shadow_goes_with_its_thing_when_asked() -> None:
     assert gone > 30
 
 
-def test_a_neighbour_that_was_to_stay_is_no_trace() -> None:
+def test_a_protected_neighbour_is_no_residual() -> None:
     shown, masks, truth = clip(24, 120, 200, step=(0, 7))
-    friends = [np.roll(mask, 20, 1) & ~mask for mask in masks]  # walks along, touching, and is not to go
+    friends = [np.roll(mask, 20, 1) & ~mask for mask in masks]  # walks along, touching, and is protected
     both = []
     for picture, friend in zip(shown, friends, strict=True):
         picture[friend] = (20, 40, 200)
         both.append(picture)
     frames = as_frames(both)
     analysis = _analysed(frames, [a | b for a, b in zip(masks, friends, strict=True)])
-    stays = [np.roll(friend, 6, 1) & friend for friend in friends]  # clear of the hole's own ring
+    visible = [np.roll(friend, 6, 1) & friend for friend in friends]  # clear of the hole's own ring
     without = list(_run(_complete(_with_holes(frames, masks), analysis), analysis=analysis))
     holes = [
         replace(found, protected_hole=Hole.of(friend, friend))
         for found, friend in zip(_with_holes(frames, masks), friends, strict=True)
     ]
-    kept = list(_run(_complete(holes, analysis), analysis=analysis))
-    assert _psnr(without, frames, stays) < 20
-    assert _psnr(kept, frames, stays) > 40
-    assert _psnr(kept, as_frames(truth), masks) > 25
+    protected = list(_run(_complete(holes, analysis), analysis=analysis))
+    assert _psnr(without, frames, visible) < 20
+    assert _psnr(protected, frames, visible) > 40
+    assert _psnr(protected, as_frames(truth), masks) > 25
 
 
 def test_leaving_early_closes_upstream() -> None:

@@ -1,4 +1,4 @@
-"""Leaves and water behind what goes, before a still camera: they go on moving, sharp, and are never somebody."""
+"""Moving background (leaves, water) behind a removed object, still camera: it keeps moving, sharp, and never shows a person."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def _change(pictures: list[Rgb], masks: list[Mask], where: slice) -> float:
 
 
 @pytest.mark.parametrize("stop", [400, 235])
-def test_what_sways_goes_on_swaying_and_stays_sharp(stop: int) -> None:
-    # somebody walks through; then somebody stays there longer than anything is looked around
+def test_dynamic_texture_keeps_moving_and_stays_sharp(stop: int) -> None:
+    # a person walks through (400), or stops there for longer than the window (235)
     truth, masks = _swaying(90), _walker(90, stop)
     result = _filled(_removed(truth, masks), masks)
     moving = np.s_[218:]
@@ -100,7 +100,7 @@ def test_the_plate_alone_stands_still() -> None:
     assert _change(plate, masks, moving) < 0.5 * _change(truth, masks, moving)
 
 
-def test_nobody_comes_back_into_what_sways() -> None:
+def test_no_person_is_played_back() -> None:
     truth, masks = _swaying(90), _walker(90)
     shown = _removed(truth, masks)
     for t in range(70, 90):  # somebody whom the detector does not know, where the first one was before
@@ -124,26 +124,30 @@ def test_outside_the_hole_nothing_changes() -> None:
         assert (frame.planes[0][~mask] == out.planes[0][~mask]).all()
 
 
-def test_where_nothing_moves_no_other_moment_is_asked() -> None:
+def test_without_motion_there_is_no_dynamic_texture() -> None:
     frames = as_frames(_swaying(20, 0.0))
     plate = _analysis(frames, [np.zeros(SIZE, bool)] * 20).shots[0].plate
     assert plate is not None
-    lively = DynamicTexture(plate, 8, load_flow(note=print))
-    assert lively.weight is None
+    dynamic = DynamicTexture(plate, 8, load_flow(note=print))
+    assert dynamic.weight is None
 
 
-def test_few_frames_are_held() -> None:
+def test_the_playback_buffer_is_bounded() -> None:
     truth, masks = _swaying(120), _walker(120, 235, 12)
     frames = as_frames(_removed(truth, masks))
     plate = _analysis(frames, masks).shots[0].plate
     assert plate is not None
-    lively, grid = DynamicTexture(plate, 8, load_flow(note=print)), WorkGrid.of(*SIZE, 360)
-    moments = {f.index: WindowFrame.of(f.index, f, Hole.of(m), 0, grid) for f, m in zip(frames, masks, strict=True)}
+    dynamic, grid = DynamicTexture(plate, 8, load_flow(note=print)), WorkGrid.of(*SIZE, 360)
+    window_frames = {
+        f.index: WindowFrame.of(f.index, f, Hole.of(m), 0, grid) for f, m in zip(frames, masks, strict=True)
+    }
     shown = []
     for t in range(25, 120):
-        moments.pop(t - 24, None)
-        overlays = lively.overlays(moments[t], plane_holes(Hole.of(masks[t]), frames[t].layout)[0], moments, grid)
-        assert len(lively._held) <= BUFFER
+        window_frames.pop(t - 24, None)
+        overlays = dynamic.overlays(
+            window_frames[t], plane_holes(Hole.of(masks[t]), frames[t].layout)[0], window_frames, grid
+        )
+        assert len(dynamic._held) <= BUFFER
         shown.append(overlays[-1].source_frame.number if overlays else None)
     assert None not in shown
     assert all(abs(a - b) == 1 for a, b in pairwise(shown))  # type: ignore[operator]

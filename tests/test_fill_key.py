@@ -1,4 +1,4 @@
-"""Where what no frame shows is invented: on the frame that serves the shot, and carried from there both ways."""
+"""Which frame the synthesis is made on, and that it is propagated from there in both directions."""
 
 from __future__ import annotations
 
@@ -25,57 +25,57 @@ def _camera(x: float, zoom: float = 1.0) -> CameraMotion:
     return CameraMotion(np.array([[zoom, 0, x], [0, zoom, 0], [0, 0, 1.0]]), 1.0)
 
 
-def _moments(areas: list[tuple[slice, slice]], motion: CameraMotion) -> dict[int, WindowFrame]:
-    """Moments whose holes nothing shows: whoever leaves the hole comes back to it."""
+def _window_frames(areas: list[tuple[slice, slice]], motion: CameraMotion) -> dict[int, WindowFrame]:
+    """Window frames whose holes no other frame shows: a trajectory never leaves the holes."""
     frames = as_frames([np.zeros((*SIZE, 3), np.uint8)] * len(areas))
-    moments: dict[int, WindowFrame] = {}
+    window_frames: dict[int, WindowFrame] = {}
     for frame, area in zip(frames, areas, strict=True):
         mask = np.zeros(SIZE, bool)
         mask[area] = True
-        moments[frame.index] = WindowFrame.of(frame.index, frame, Hole.of(mask), 0, WorkGrid.of(*SIZE, 200))
+        window_frames[frame.index] = WindowFrame.of(frame.index, frame, Hole.of(mask), 0, WorkGrid.of(*SIZE, 200))
 
     def completed(by: CameraMotion) -> CompletedFlow:
         flow = by.flow(0, 0, *SIZE)
         return CompletedFlow(0, 0, flow, None)
 
     for number in range(len(areas) - 1):
-        moments[number].flow_pair = FlowPair(None, completed(motion.inverse()), completed(motion), motion)
-    return moments
+        window_frames[number].flow_pair = FlowPair(None, completed(motion.inverse()), completed(motion), motion)
+    return window_frames
 
 
-def _chosen(moments: dict[int, WindowFrame]) -> int:
-    first = moments[0]
+def _chosen(window_frames: dict[int, WindowFrame]) -> int:
+    first = window_frames[0]
     assert first.area is not None
-    return select_key_frame(moments, first, first.area, 60)
+    return select_key_frame(window_frames, first, first.area, 60)
 
 
-def test_what_comes_in_at_the_border_is_invented_where_it_has_come_in() -> None:
+def test_an_object_that_enters_is_inpainted_on_a_later_frame() -> None:
     # a pillar, cut off by the right border at first
     areas = [np.s_[10:50, 90 - 4 * t : min(120 - 4 * t, 100)] for t in range(13)]
-    assert _chosen(_moments(areas, _camera(-4))) >= 6
+    assert _chosen(_window_frames(areas, _camera(-4))) >= 6
 
 
-def test_what_goes_out_at_the_border_is_invented_at_once() -> None:
+def test_an_object_that_leaves_is_inpainted_on_the_current_frame() -> None:
     areas = [np.s_[10:50, 55 + 4 * t : min(75 + 4 * t, 100)] for t in range(11)]
-    assert _chosen(_moments(areas, _camera(4))) == 0
+    assert _chosen(_window_frames(areas, _camera(4))) == 0
 
 
 def test_a_camera_that_stands_still_has_no_better_frame() -> None:
-    assert _chosen(_moments([np.s_[10:50, 40:60]] * 9, _camera(0))) == 0
+    assert _chosen(_window_frames([np.s_[10:50, 40:60]] * 9, _camera(0))) == 0
 
 
-def test_what_comes_nearer_is_invented_where_it_is_larger() -> None:
+def test_an_object_that_comes_nearer_is_inpainted_where_it_is_larger() -> None:
     areas = []
     for t in range(9):
         half = round(6 * 1.08**t)
         areas.append(np.s_[30 - half : 30 + half, 50 - half : 50 + half])
     zoom = CameraMotion(np.array([[1.08, 0, -0.08 * 50], [0, 1.08, -0.08 * 30], [0, 0, 1.0]]), 1.0)
-    assert _chosen(_moments(areas, zoom)) > 3
+    assert _chosen(_window_frames(areas, zoom)) > 3
 
 
-def test_the_way_between_two_moments_leads_there_and_back() -> None:
-    moments = _moments([np.s_[10:50, 40:60]] * 5, _camera(-3, 1.01))
-    there, back = camera_between(moments, 0, 4), camera_between(moments, 4, 0)
+def test_the_camera_between_two_frames_is_inverted_on_the_way_back() -> None:
+    window_frames = _window_frames([np.s_[10:50, 40:60]] * 5, _camera(-3, 1.01))
+    there, back = camera_between(window_frames, 0, 4), camera_between(window_frames, 4, 0)
     assert there is not None
     assert back is not None
     assert np.allclose(there.after(back).homography, np.eye(3))
@@ -86,15 +86,17 @@ def test_the_way_between_two_moments_leads_there_and_back() -> None:
     assert x[0] == pytest.approx(expected, abs=1e-3)
 
 
-def test_there_is_no_way_beyond_a_cut_or_where_the_motion_is_not_one() -> None:
-    moments = _moments([np.s_[10:50, 40:60]] * 5, _camera(-3))
-    link = moments[2].flow_pair
-    assert link is not None
-    moments[2].flow_pair = FlowPair(None, link.backward, link.forward, CameraMotion(link.camera.homography, 0.2))
-    assert camera_between(moments, 0, 2) is not None
-    assert camera_between(moments, 0, 4) is None
-    moments[1].shot = 1
-    assert camera_between(moments, 0, 2) is None
+def test_no_camera_is_known_across_a_cut_or_with_weak_support() -> None:
+    window_frames = _window_frames([np.s_[10:50, 40:60]] * 5, _camera(-3))
+    flow_pair = window_frames[2].flow_pair
+    assert flow_pair is not None
+    window_frames[2].flow_pair = FlowPair(
+        None, flow_pair.backward, flow_pair.forward, CameraMotion(flow_pair.camera.homography, 0.2)
+    )
+    assert camera_between(window_frames, 0, 2) is not None
+    assert camera_between(window_frames, 0, 4) is None
+    window_frames[1].shot = 1
+    assert camera_between(window_frames, 0, 2) is None
 
 
 def _filled(shown: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]]) -> list[Frame]:
@@ -128,7 +130,7 @@ def pillar() -> tuple[list[NDArray[np.bool_]], list[NDArray[np.uint8]], list[NDA
     return masks, truth, [frame.rgb() for frame in _filled(shown, masks)]
 
 
-def test_an_invention_knows_both_sides_of_what_it_closes(pillar) -> None:  # type: ignore[no-untyped-def]
+def test_synthesis_sees_both_sides_of_the_hole(pillar) -> None:  # type: ignore[no-untyped-def]
     masks, truth, result = pillar
     for t in (9, 10, 11):  # what hides where the yellow wall begins is in sight, the yellow wall is not
         assert masks[t][40, -1]
@@ -136,7 +138,7 @@ def test_an_invention_knows_both_sides_of_what_it_closes(pillar) -> None:  # typ
         assert np.abs(found - wanted).max() < 30, t
 
 
-def test_an_invention_stays_where_it_is_in_the_world(pillar) -> None:  # type: ignore[no-untyped-def]
+def test_synthesis_is_fixed_to_the_background(pillar) -> None:  # type: ignore[no-untyped-def]
     masks, _, result = pillar
     core = [cv2.erode(mask.astype(np.uint8), np.ones((9, 9))) > 0 for mask in masks]
     for t in (14, 20, 30):
@@ -145,29 +147,29 @@ def test_an_invention_stays_where_it_is_in_the_world(pillar) -> None:  # type: i
         assert np.abs(before.astype(float) - result[t + 1])[core[t + 1]].mean() < 3
 
 
-def test_an_invention_follows_the_light() -> None:
+def test_synthesis_follows_the_exposure() -> None:
     shown, masks, truth = _pillar(light=0.008)
     result = _filled(shown, masks)
     core = cv2.erode(masks[40].astype(np.uint8), np.ones((5, 5))) > 0
     assert abs(result[40].rgb()[core].mean() - truth[40][core].mean()) < 10
 
 
-def test_a_canvas_goes_on_beyond_the_borders_that_the_hole_touches() -> None:
+def test_an_inpainted_frame_extends_beyond_the_borders_that_the_hole_touches() -> None:
     frame = as_frames([texture(90, 121, 3)])[0]
     missing = np.zeros((90, 121), bool)
     missing[60:, 40:80] = True
-    made, plain = (
+    extended, plain = (
         inpainting.inpaint_key_frame(frame, missing, load_inpainter("telea"), moves=moves) for moves in (True, False)
     )
-    top, left = made.y, made.x
+    top, left = extended.y, extended.x
     beyond = round(inpainting.OUTPAINT_SHARE * 90) // 2 * 2
-    assert top + made.planes[0].shape[0] == 90 + beyond
+    assert top + extended.planes[0].shape[0] == 90 + beyond
     assert plain.y + plain.planes[0].shape[0] == 90
     assert (top, left) == (plain.y, plain.x)
-    known = ~missing[top:, left : left + made.planes[0].shape[1]]
-    for one in (made, plain):
+    known = ~missing[top:, left : left + extended.planes[0].shape[1]]
+    for one in (extended, plain):
         assert (one.planes[0][: 90 - top][known] == frame.planes[0][top:, left : left + known.shape[1]][known]).all()
-    assert made.planes[1].shape[0] == plain.planes[1].shape[0] + beyond // 2
+    assert extended.planes[1].shape[0] == plain.planes[1].shape[0] + beyond // 2
     missing[:] = False
     missing[:20, :30] = True
     corner = inpainting.inpaint_key_frame(frame, missing, load_inpainter("telea"), moves=True)

@@ -51,7 +51,7 @@ def test_a_membrane_over_a_slope_is_the_slope() -> None:
     assert np.abs(membrane(hidden, known, sweeps=200) - values).max() < 0.1
 
 
-def test_a_membrane_of_nothing_is_nothing_and_weights_say_how_far_a_value_is_believed() -> None:
+def test_a_membrane_of_nothing_is_nothing_and_weights_are_confidences() -> None:
     ones = np.ones((8, 8, 1), np.float32)
     assert not membrane(ones, np.zeros((8, 8), bool)).any()
     weight = np.ones((9, 9), np.float32)
@@ -86,45 +86,45 @@ def test_between_pixels_a_slope_goes_on_and_beyond_the_border_it_repeats() -> No
 # light and mixing
 
 
-def _places() -> tuple[SampleSites, NDArray[np.bool_]]:
+def _sites() -> tuple[SampleSites, NDArray[np.bool_]]:
     mask = np.zeros((60, 80), bool)
     mask[20:40, 25:60] = True
     return SampleSites.of(plane_holes(Hole.of(mask, mask), GREY)[0], mask.shape, 6), mask
 
 
-def _candidate(places: SampleSites, values: NDArray[np.float32]) -> Candidate:
-    """What `values`, a picture, promise at the places."""
-    found = values[places.y.astype(int), places.x.astype(int)].astype(np.float32)
+def _candidate(sites: SampleSites, values: NDArray[np.float32]) -> Candidate:
+    """`values`, a picture, sampled at the sites."""
+    found = values[sites.y.astype(int), sites.x.astype(int)].astype(np.float32)
     return Candidate(np.zeros(len(found), np.int32), [found])
 
 
 @pytest.mark.parametrize("step", [0.0, 9.0, -15.0])
-def test_a_picture_in_another_light_is_brought_into_this_one(step: float) -> None:
-    places, mask = _places()
+def test_exposure_is_compensated_at_the_rim(step: float) -> None:
+    sites, mask = _sites()
     truth = texture(*mask.shape, 3)[..., 0].astype(np.float32)
-    candidate = _candidate(places, truth + step)
-    compensate_exposure(candidate, places, places.rim_of([truth], [0]), reach=24)
-    assert np.abs(candidate.values[0][: places.count] - truth[mask]).max() < 1.0
+    candidate = _candidate(sites, truth + step)
+    compensate_exposure(candidate, sites, sites.rim_of([truth], [0]), reach=24)
+    assert np.abs(candidate.values[0][: sites.count] - truth[mask]).max() < 1.0
     assert candidate.rim_error is not None
     assert candidate.rim_error.mean() == pytest.approx(abs(step), abs=1.5)
 
 
-def test_light_is_a_slope_if_the_rim_says_so_and_no_more_than_is_believed() -> None:
-    places, mask = _places()
-    candidate = _candidate(places, np.zeros(mask.shape, np.float32))
-    compensate_exposure(candidate, places, places.rim_of([_ramp(*mask.shape) - 20], [0]), reach=100)
-    assert np.abs(candidate.values[0][: places.count] - (_ramp(*mask.shape) - 20)[mask]).mean() < 1.5
-    candidate = _candidate(places, np.zeros(mask.shape, np.float32))
-    compensate_exposure(candidate, places, places.rim_of([np.full(mask.shape, 80.0)], [0]), reach=24)
-    assert np.allclose(candidate.values[0][: places.count], 24, atol=0.5)
+def test_exposure_is_a_slope_where_the_rim_has_one_and_is_limited_to_the_reach() -> None:
+    sites, mask = _sites()
+    candidate = _candidate(sites, np.zeros(mask.shape, np.float32))
+    compensate_exposure(candidate, sites, sites.rim_of([_ramp(*mask.shape) - 20], [0]), reach=100)
+    assert np.abs(candidate.values[0][: sites.count] - (_ramp(*mask.shape) - 20)[mask]).mean() < 1.5
+    candidate = _candidate(sites, np.zeros(mask.shape, np.float32))
+    compensate_exposure(candidate, sites, sites.rim_of([np.full(mask.shape, 80.0)], [0]), reach=24)
+    assert np.allclose(candidate.values[0][: sites.count], 24, atol=0.5)
 
 
 def test_two_sources_are_averaged_and_one_that_knows_nothing_does_not_count() -> None:
-    places, mask = _places()
-    one, two = (_candidate(places, np.full(mask.shape, v, np.float32)) for v in (100, 120))
+    sites, mask = _sites()
+    one, two = (_candidate(sites, np.full(mask.shape, v, np.float32)) for v in (100, 120))
     two.source[:10], one.source[10:20] = -1, -1
     two.source[20:30] = one.source[20:30] = -1
-    (values,), known = blend([one, two], places.count)
+    (values,), known = blend([one, two], sites.count)
     assert np.array_equal(np.flatnonzero(~known), np.arange(20, 30))
     assert np.allclose(values[:10], 100)
     assert np.allclose(values[10:20], 120)
@@ -166,7 +166,7 @@ class _Counted(Frame):
         return super().with_planes(planes)
 
 
-def test_a_whole_frame_is_put_together_once_and_once_more_where_it_is_painted_on() -> None:
+def test_a_whole_frame_is_composited_once_and_once_more_where_it_is_inpainted() -> None:
     mask = np.zeros(SIZE, bool)
     mask[20:50, 25:60] = True
     world = texture(SIZE[0] + 20, SIZE[1] + 60, 5)
@@ -174,23 +174,25 @@ def test_a_whole_frame_is_put_together_once_and_once_more_where_it_is_painted_on
     frames = [_Counted(f.planes, f.layout, f.index, f.pts, f.time_base) for f in plain]
     _Counted.made = 0
     assert len(fills.filled([HoleFrame(frame, Hole.of(mask)) for frame in frames])) == 20
-    assert 20 <= _Counted.made <= 26  # one for each frame, one for each canvas
+    assert 20 <= _Counted.made <= 26  # one for each frame, one for each inpainted frame
 
 
 # past and future
 
 
-def _moments(pictures: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]], right: float) -> dict[int, WindowFrame]:
-    """Moments of a camera that moves `right` px a frame, the motion between them known."""
+def _window_frames(
+    pictures: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]], right: float
+) -> dict[int, WindowFrame]:
+    """Window frames of a camera that moves `right` px a frame, with known flow between them."""
     grid = WorkGrid.of(*SIZE, 99)
-    moments = {
+    window_frames = {
         t: WindowFrame.of(t, frame, Hole.of(mask), 0, grid)
         for t, (frame, mask) in enumerate(zip(as_frames(pictures, GREY), masks, strict=True))
     }
     for t in range(len(pictures) - 1):
         ahead, back = (CompletedFlow(0, 0, np.full((*SIZE, 2), (x, 0), np.float32), None) for x in (-right, right))
-        moments[t].flow_pair = FlowPair(None, back, ahead, STILL)
-    return moments
+        window_frames[t].flow_pair = FlowPair(None, back, ahead, STILL)
+    return window_frames
 
 
 def _views(count: int, step: int) -> list[NDArray[np.uint8]]:
@@ -209,14 +211,14 @@ def test_the_check_knows_a_right_motion_from_a_wrong_one(told: float, least: flo
         if t == 4:
             mask[24:48, 34:56] = True
         masks.append(mask)
-    moments = _moments(_views(9, 2), masks, told)
-    here = moments[4]
+    window_frames = _window_frames(_views(9, 2), masks, told)
+    here = window_frames[4]
     assert here.box is not None
-    chain = SourceMap.empty(here.box)
-    chain.source[:] = 6  # two frames away
+    trajectory = SourceMap.empty(here.box)
+    trajectory.source[:] = 6  # two frames away
     check = SelfCheck()
     assert check.psnr is None
-    check.check_trajectories(here, [chain], moments, 4)
+    check.check_trajectories(here, [trajectory], window_frames, 4)
     assert check.psnr is not None
     assert least < check.psnr < most
 

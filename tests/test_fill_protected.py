@@ -1,4 +1,4 @@
-"""Things that stay beside a hole: they are not the background, and what hides behind the hole is."""
+"""Protected objects beside a hole: they are not background, and what the hole hides is."""
 
 from __future__ import annotations
 
@@ -53,22 +53,24 @@ def error(result: list[NDArray[np.uint8]], truth: list[NDArray[np.uint8]], where
     return float(10 * np.log10(255**2 / np.concatenate(gaps).mean()))
 
 
-def test_somebody_who_walks_past_the_hole_is_not_laid_into_it() -> None:
+def test_a_person_who_walks_past_the_hole_is_not_copied_into_it() -> None:
     truth = panned(24, 2.0)
-    goes = [rectangle(60, 20, 34, 80) for _ in truth]
-    stays = [rectangle(150 - 8 * t, 30, 14, 70) & ~hole for t, hole in enumerate(goes)]
+    holes = [rectangle(60, 20, 34, 80) for _ in truth]
+    protected = [rectangle(150 - 8 * t, 30, 14, 70) & ~hole for t, hole in enumerate(holes)]
     shown = [picture.copy() for picture in truth]
-    for picture, hole, thing in zip(shown, goes, stays, strict=True):
-        picture[thing] = (250, 240, 30)
+    for picture, hole, passer in zip(shown, holes, protected, strict=True):
+        picture[passer] = (250, 240, 30)
         picture[hole] = (200, 0, 0)
-    # where he hides behind the hole there is no truth
-    apart = [not thing[:, 40:114].any() and not 5 <= t <= 14 for t, thing in enumerate(stays)]
-    evaluated = [hole & ok for hole, ok in zip(goes, apart, strict=True)]
+    # where the passer is hidden by the hole there is no truth
+    apart = [not passer[:, 40:114].any() and not 5 <= t <= 14 for t, passer in enumerate(protected)]
+    evaluated = [hole & ok for hole, ok in zip(holes, apart, strict=True)]
     known, unknown = (
         shown_through(
             [
-                HoleFrame(frame, Hole.of(hole), protected_hole=Hole.of(thing, thing) if told and thing.any() else None)
-                for frame, hole, thing in zip(as_frames(shown), goes, stays, strict=True)
+                HoleFrame(
+                    frame, Hole.of(hole), protected_hole=Hole.of(passer, passer) if told and passer.any() else None
+                )
+                for frame, hole, passer in zip(as_frames(shown), holes, protected, strict=True)
             ]
         )
         for told in (True, False)
@@ -83,15 +85,15 @@ def test_flow_beside_the_hole_is_the_backgrounds_in_fast_pans_too(step: float) -
     hole = rectangle(50, 30, 60, 60)
     shown = [np.where(hole[..., None], np.uint8(t * 80), picture) for t, picture in enumerate(truth)]
     grid = WorkGrid.of(*SIZE, 640)
-    moments = [WindowFrame.of(t, frame, Hole.of(hole), 0, grid) for t, frame in enumerate(as_frames(shown))]
-    link = FlowEstimator(load_flow(note=print))(moments[0], moments[1], None)
+    window_frames = [WindowFrame.of(t, frame, Hole.of(hole), 0, grid) for t, frame in enumerate(as_frames(shown))]
+    flow_pair = FlowEstimator(load_flow(note=print))(window_frames[0], window_frames[1], None)
     rows, columns = np.nonzero(hole)
-    motion = link.flow(1, columns.astype(np.float32), rows.astype(np.float32))
+    motion = flow_pair.flow(1, columns.astype(np.float32), rows.astype(np.float32))
     assert np.abs(motion - (-step, 0)).max() < 0.7
-    assert isinstance(link.camera, CameraMotion)
+    assert isinstance(flow_pair.camera, CameraMotion)
 
 
-def test_what_stands_still_before_the_camera_is_background_and_what_walks_is_not() -> None:
+def test_a_still_object_is_background_and_a_walking_one_is_not() -> None:
     beyond = np.zeros((*SIZE, 2), np.float32)
     stands, walks = rectangle(20, 30, 20, 60), rectangle(90, 30, 20, 60)
     beyond[walks] = (3, 0)
@@ -102,7 +104,7 @@ def test_what_stands_still_before_the_camera_is_background_and_what_walks_is_not
     assert not moving[~(stands | walks)].any()
 
 
-def test_a_foot_that_stands_for_a_moment_belongs_to_its_walker() -> None:
+def test_a_foot_that_briefly_stands_still_belongs_to_its_walker() -> None:
     beyond = np.zeros((*SIZE, 2), np.float32)
     walker, foot = rectangle(60, 20, 24, 80), rectangle(60, 88, 24, 12)
     beyond[walker & ~foot] = (-4, 0)

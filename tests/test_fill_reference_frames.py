@@ -27,9 +27,9 @@ RED = (225, 20, 30)
 
 
 def _lingering(
-    frames: int = 90, leaves: int = 60, gain: float = 0.0, layout: PixelLayout = YUV420
+    frames: int = 70, leaves: int = 46, gain: float = 0.0, layout: PixelLayout = YUV420
 ) -> tuple[list[Frame], list[NDArray], list[Frame]]:
-    """Somebody who stands before a hand-held camera for longer than `fast` looks ahead, then is gone."""
+    """A person who stands before a hand-held camera for longer than the window of `fast`, then leaves."""
     world = texture(180, 280, 5)
     shown, masks, truth = [], [], []
     for t in range(frames):
@@ -109,44 +109,44 @@ def test_the_true_background_comes_from_beyond_the_window(lingering) -> None:  #
     ids=lambda layout: layout.name,
 )
 def test_it_works_in_every_layout(layout: PixelLayout) -> None:
-    frames, masks, truth = _lingering(70, 46, layout=layout)
+    frames, masks, truth = _lingering(layout=layout)
     result, stats = _filled(frames, masks, first=24)
     assert stats.distant > 0
     assert _psnr(result, truth[:24], masks[:24]) > 32
 
 
-def test_it_is_brought_to_the_light_of_its_new_frame() -> None:
+def test_a_key_frame_is_exposure_compensated() -> None:
     frames, masks, truth = _lingering(gain=0.15)
     result, stats = _filled(frames, masks, first=20)
     assert stats.distant > 0
     assert _psnr(result, truth[:20], masks[:20]) > 30
 
 
-def test_nothing_of_what_is_to_go_comes_back(lingering) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_of_the_removed_object_comes_back(lingering) -> None:  # type: ignore[no-untyped-def]
     _, masks, _, result, _ = lingering
     for frame, mask in zip(result, masks, strict=True):
         red = np.abs(frame.rgb()[mask].astype(int) - RED).max(1) < 40
         assert not red.any()
 
 
-def test_another_place_is_not_taken_for_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_frame_of_another_place_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     frames, masks, _ = _lingering()
     other = as_frames([texture(*SIZE, 60 + t) for t in range(2)])
     builder = ShotAnalyzer()
     for frame, mask in zip(frames, masks, strict=True):
         builder.add(frame, mask)
     analysis = builder.finish()
-    album = analysis.shots[0].mosaic
-    assert album is not None
-    for page in album.key_frames:
-        object.__setattr__(page, "frame", other[page.frame.index % 2])
+    mosaic = analysis.shots[0].mosaic
+    assert mosaic is not None
+    for key_frame in mosaic.key_frames:
+        object.__setattr__(key_frame, "frame", other[key_frame.frame.index % 2])
     monkeypatch.setattr(ShotAnalyzer, "finish", lambda self: analysis)
     _, stats = _filled(frames, masks, first=30)
     assert stats.distant == 0
     assert stats.invented > 0
 
 
-def test_what_is_carried_on_does_not_run_into_what_is_to_go() -> None:
+def test_propagated_samples_do_not_contain_the_removed_object() -> None:
     world = texture(160, 520, 5)
     mask = cv2.ellipse(np.zeros(SIZE, np.uint8), (100, 60), (38, 26), 0, 0, 360, 1, -1) > 0
     shown = []
@@ -161,11 +161,11 @@ def test_what_is_carried_on_does_not_run_into_what_is_to_go() -> None:
         assert not (np.abs(frame.rgb()[mask].astype(int) - RED).max(1) < 60).any()
 
 
-def test_beside_what_comes_from_a_page_it_goes_on_as_the_page_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_region_grows_by_the_homography_of_its_key_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     zoom = CameraMotion(np.array([[1.1, 0.02, 3], [0, 0.9, -2], [1e-4, 0, 1]]), 1.0)
-    page = SimpleNamespace(frame=SimpleNamespace(index=0))
-    album = SimpleNamespace(key_frames=[page, page])
-    distant = ReferenceFrames(album, WorkGrid.of(*SIZE, 240), load_flow(note=print), shadows=False)  # type: ignore[arg-type]
+    key_frame = SimpleNamespace(frame=SimpleNamespace(index=0))
+    mosaic = SimpleNamespace(key_frames=[key_frame, key_frame])
+    references = ReferenceFrames(mosaic, WorkGrid.of(*SIZE, 240), load_flow(note=print), shadows=False)  # type: ignore[arg-type]
     monkeypatch.setattr(ReferenceFrames, "_homography_to_key_frame", lambda self, here, key_frame: zoom)
     box = Box(20, 30, 80, 110)
     memory, wanted = SourceMap.empty(box), np.ones(box.shape, bool)
@@ -175,10 +175,10 @@ def test_beside_what_comes_from_a_page_it_goes_on_as_the_page_lies(monkeypatch: 
     known[:, :40] = True
     memory.source[known] = FIRST_REFERENCE + 1 + 2 * BLUR_STRIDE
     memory.dx[known], memory.dy[known] = (x - columns + 0.5)[known], (y - rows)[known]  # half a pixel of parallax
-    memory.source[30:, 40:] = 7  # an invention stays
+    memory.source[30:, 40:] = 7  # synthesis is not overwritten
     wanted[:10] = False
-    distant.grow_region(None, memory, wanted)  # type: ignore[arg-type]
-    near = int(EXTEND_DISTANCE * distant.grid.height)
+    references.grow_region(None, memory, wanted)  # type: ignore[arg-type]
+    near = int(EXTEND_DISTANCE * references.grid.height)
     reached = np.zeros(box.shape, bool)
     reached[10:30, 40 : 40 + near] = True
     assert (memory.source[reached] == FIRST_REFERENCE + 1 + 2 * BLUR_STRIDE).all()
@@ -189,12 +189,12 @@ def test_beside_what_comes_from_a_page_it_goes_on_as_the_page_lies(monkeypatch: 
     ).all()
 
 
-def test_what_is_guessed_while_it_waits_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    frames, masks, truth = _lingering()
+def test_temporary_synthesis_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, masks, truth = _lingering(90, 60)
     frames[:3], masks[:3] = (
         truth[:3],
         [np.zeros(SIZE, bool)] * 3,
-    )  # or the first frame with a hole would be one to look on
+    )  # or the first frame with a hole would be a search frame
     monkeypatch.setattr("vidrase.fill.synthesis_cache.MAX_WAIT", 2.0)  # all of it waits
     monkeypatch.setattr("vidrase.fill.synthesis_cache.SEARCH_EVERY", 16)
     assert _psnr(_filled(frames, masks)[0][32:60], truth[32:60], masks[32:60]) > 40

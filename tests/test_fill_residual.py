@@ -47,7 +47,7 @@ def _found(clip: list[HoleFrame]) -> list[HoleFrame]:
     return list(add_residuals(clip, DisFlow(), lambda _: None))
 
 
-def test_a_shadow_that_moves_joins_the_hole() -> None:
+def test_a_moving_shadow_joins_the_hole() -> None:
     clip, shadows = _clip(0.55)
     out = _found(clip)
     assert [found.frame for found in out] == [found.frame for found in clip]
@@ -60,28 +60,28 @@ def test_a_shadow_that_moves_joins_the_hole() -> None:
 
 @pytest.fixture(scope="module")
 def slow() -> tuple[list[HoleFrame], list[NDArray], KeyframeMosaic]:
-    clip, shadows, album = _slow()
-    assert album is not None
-    return clip, shadows, album
+    clip, shadows, mosaic = _slow()
+    assert mosaic is not None
+    return clip, shadows, mosaic
 
 
 def _slow(frames: int = 170) -> tuple[list[HoleFrame], list[NDArray], KeyframeMosaic | None]:
-    """A square that takes the whole clip to leave its shadow's place, before a hand-held camera; and what a first pass keeps."""
+    """A square that takes the whole clip to leave its shadow's place, before a hand-held camera; and its key frame mosaic."""
     world = 90 + synth.texture(SIZE[0] + 40, SIZE[1] + 40, 3) // 2
     shown, masks, shadows = [], [], []
     for t in range(frames):
         y, x = 20 + 3 * np.cos(t / 7), 20 + 5 * np.sin(t / 9)
-        thing, shadow = np.zeros(world.shape[:2], np.uint8), np.zeros(world.shape[:2], np.uint8)
+        body, shadow = np.zeros(world.shape[:2], np.uint8), np.zeros(world.shape[:2], np.uint8)
         left = 50 + 0.45 * t
-        cv2.rectangle(thing, (round(left), 40), (round(left) + 26, 90), 1, -1)
+        cv2.rectangle(body, (round(left), 40), (round(left) + 26, 90), 1, -1)
         cv2.rectangle(shadow, (round(left) + 27, 74), (round(left) + 70, 96), 1, -1)
         view = np.float32([[1, 0, x], [0, 1, y]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        picture, thing, shadow = (cv2.warpAffine(one, view, SIZE[::-1], flags=flags) for one in (world, thing, shadow))
+        picture, body, shadow = (cv2.warpAffine(one, view, SIZE[::-1], flags=flags) for one in (world, body, shadow))
         picture[shadow > 0] = picture[shadow > 0] // 2
-        picture[thing > 0] = (225, 20, 30)
+        picture[body > 0] = (225, 20, 30)
         shown.append(picture)
-        masks.append(thing > 0)
+        masks.append(body > 0)
         shadows.append((shadow > 0) & ~masks[-1])
     frames_ = synth.as_frames(shown)
     builder = ShotAnalyzer()
@@ -94,41 +94,41 @@ def _slow(frames: int = 170) -> tuple[list[HoleFrame], list[NDArray], KeyframeMo
     )
 
 
-def test_the_shadow_of_a_slow_thing_is_known_by_the_whole_shot(slow) -> None:  # type: ignore[no-untyped-def]
-    clip, shadows, album = slow
-    clip, shadows = clip[40:120], shadows[40:120]  # the album knows the rest
-    by_album = list(add_residuals(clip, DisFlow(), lambda _: None, lambda _: album))
+def test_the_shadow_of_a_slow_object_is_detected_by_frames_of_the_whole_shot(slow) -> None:  # type: ignore[no-untyped-def]
+    clip, shadows, mosaic = slow
+    clip, shadows = clip[40:120], shadows[40:120]  # the mosaic knows the rest
+    by_mosaic = list(add_residuals(clip, DisFlow(), lambda _: None, lambda _: mosaic))
     some = range(10, 80, 10)
-    assert np.mean([by_album[t].hole.full_area()[shadows[t]].mean() for t in some]) > 0.95
-    extra = [(by_album[t].hole.full_area() & ~clip[t].hole.full_area()).sum() / shadows[t].sum() for t in some]
+    assert np.mean([by_mosaic[t].hole.full_area()[shadows[t]].mean() for t in some]) > 0.95
+    extra = [(by_mosaic[t].hole.full_area() & ~clip[t].hole.full_area()).sum() / shadows[t].sum() for t in some]
     assert np.mean(extra) < 2.0
 
 
-def test_a_page_knows_the_shadows_on_it(slow) -> None:  # type: ignore[no-untyped-def]
-    _, shadows, album = slow
-    for page in album.key_frames:
-        shadow = residual_of_key_frame(page.frame, page.hidden(), album)
+def test_shadows_in_a_key_frame_are_detected(slow) -> None:  # type: ignore[no-untyped-def]
+    _, shadows, mosaic = slow
+    for key_frame in mosaic.key_frames:
+        shadow = residual_of_key_frame(key_frame.frame, key_frame.hidden(), mosaic)
         where = cv2.resize(shadow.astype(np.uint8), SIZE[::-1], interpolation=cv2.INTER_NEAREST) > 0
-        assert where[shadows[page.frame.index]].mean() > 0.8
+        assert where[shadows[key_frame.frame.index]].mean() > 0.8
 
 
-def test_where_nobody_knows_the_ground_in_the_light_the_shadow_is_carried() -> None:
+def test_where_the_lit_ground_is_unknown_the_shadow_template_is_carried() -> None:
     """A car that comes nearer: what lies in its first shadows is covered by the car for the rest of the clip."""
     world = 90 + synth.texture(160, 240, 3) // 2
     shown, holes, shadows = [], [], []
     for t in range(40):
-        thing, shadow = np.zeros((160, 240), bool), np.zeros((160, 240), bool)
+        body, shadow = np.zeros((160, 240), bool), np.zeros((160, 240), bool)
         bottom, half = 60 + 2 * t, 16 + t // 2
-        thing[bottom - 40 - t // 2 : bottom, 110 - half : 110 + half] = True
+        body[bottom - 40 - t // 2 : bottom, 110 - half : 110 + half] = True
         shadow[bottom : bottom + 5, 110 - half : 110 + half] = True
         picture = world.copy()
         picture[shadow] = picture[shadow] // 4
-        picture[thing] = (225, 20, 30)
+        picture[body] = (225, 20, 30)
         view = np.float32([[1, 0, 12 + 5 * np.sin(t / 6)], [0, 1, 6]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         picture, *masks = (
             cv2.warpAffine(x, view, (200, 150), flags=flags)
-            for x in (picture, thing * np.uint8(255), shadow * np.uint8(255))
+            for x in (picture, body * np.uint8(255), shadow * np.uint8(255))
         )
         shown.append(picture)
         holes.append(masks[0] > 0)
@@ -149,13 +149,13 @@ def test_no_shadow_no_change() -> None:
     assert all(now.hole is then.hole and now.frame is then.frame for now, then in zip(_found(clip), clip, strict=True))
 
 
-def test_what_has_another_colour_is_no_shadow() -> None:
-    own, thing, shadow = _part()
+def test_another_colour_is_no_shadow() -> None:
+    own, body, shadow = _part()
     everywhere = np.ones(shadow.shape, bool)
     own[shadow] = 90
-    assert detect_cast_shadow(own, ~thing, _lit(everywhere, everywhere)) is not None
+    assert detect_cast_shadow(own, ~body, _bounds(everywhere, everywhere)) is not None
     own[shadow] = 144, 63, 27
-    assert detect_cast_shadow(own, ~thing, _lit(everywhere, everywhere)) is None
+    assert detect_cast_shadow(own, ~body, _bounds(everywhere, everywhere)) is None
 
 
 def test_where_the_background_is_known_what_differs_from_it_joins_the_hole() -> None:
@@ -176,10 +176,10 @@ def test_where_the_background_is_known_what_differs_from_it_joins_the_hole() -> 
     assert all(after is before for after, before in zip(out[12:20], clip[12:20], strict=True))
 
 
-def test_what_must_stay_stays() -> None:
+def test_protected_objects_are_not_added() -> None:
     clip, shadows = _clip(0.55)
-    kept = [HoleFrame(f.frame, f.hole, protected_hole=Hole.of(s, s)) for f, s in zip(clip, shadows, strict=True)]
-    for found, shadow in zip(_found(kept), shadows, strict=True):
+    protected = [HoleFrame(f.frame, f.hole, protected_hole=Hole.of(s, s)) for f, s in zip(clip, shadows, strict=True)]
+    for found, shadow in zip(_found(protected), shadows, strict=True):
         if found.hole is not None:
             assert not (found.hole.full_area() & shadow).any()
 
@@ -213,63 +213,63 @@ def test_errors_come_through() -> None:
 
 
 def _part() -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """(a picture, where a thing stands in it, where its shadow lies); lit ground is 150, in the shadow 60."""
+    """(a picture, mask of an object in it, mask of its shadow); lit ground is 150, in the shadow 60."""
     own = np.full((100, 140, 3), 150, np.float32)
-    thing, shadow = np.zeros((100, 140), bool), np.zeros((100, 140), bool)
-    thing[20:80, 50:75] = True
+    body, shadow = np.zeros((100, 140), bool), np.zeros((100, 140), bool)
+    body[20:80, 50:75] = True
     shadow[66:84, 75:115] = True
     own[shadow] = 60
-    own[thing] = 200
-    return own, thing, shadow
+    own[body] = 200
+    return own, body, shadow
 
 
-def _lit(known: NDArray[np.bool_], evaluated: NDArray[np.bool_]) -> BackgroundBounds:
+def _bounds(known: NDArray[np.bool_], evaluated: NDArray[np.bool_]) -> BackgroundBounds:
     light = np.full((*known.shape, 3), 150, np.float32)
     return BackgroundBounds(light, light - 20, np.zeros(known.shape, np.float32), known, known, evaluated)
 
 
 def test_where_the_dark_has_no_end_it_is_no_shadow() -> None:
-    own, thing, shadow = _part()
+    own, body, shadow = _part()
     own[60:, 90:] = 60
     known = np.ones(shadow.shape, bool)
     known[:, 90:] = False
-    found = detect_cast_shadow(own, ~thing, _lit(known, np.zeros_like(known)))
+    found = detect_cast_shadow(own, ~body, _bounds(known, np.zeros_like(known)))
     assert found is not None
     assert not found.core[:, 92:].any()
 
 
 def test_what_is_dark_beside_a_head_is_no_shadow() -> None:
-    own, thing, shadow = _part()
+    own, body, shadow = _part()
     own[shadow], own[22:44, 75:115] = 150, 60
     everywhere = np.ones(shadow.shape, bool)
-    assert detect_cast_shadow(own, ~thing, _lit(everywhere, everywhere)) is None
+    assert detect_cast_shadow(own, ~body, _bounds(everywhere, everywhere)) is None
 
 
-def test_a_shadow_lies_where_its_thing_is() -> None:
-    _, thing, shadow = _part()
-    there = np.roll(thing, (4, 9), (0, 1))
-    found = ShadowTemplate(thing, shadow, 100.0).on(there)[0]
+def test_a_shadow_template_moves_with_its_object() -> None:
+    _, body, shadow = _part()
+    there = np.roll(body, (4, 9), (0, 1))
+    found = ShadowTemplate(body, shadow, 100.0).on(there)[0]
     assert found[np.roll(shadow, (4, 9), (0, 1))].all()
     assert found.sum() < 1.5 * shadow.sum()
 
 
-def test_where_the_thing_ends_in_its_shadow_that_lies_under_the_same_head() -> None:
-    _, thing, shadow = _part()
-    longer = thing.copy()
-    rows, columns = np.flatnonzero(thing.any(1)), np.flatnonzero(thing.any(0))
+def test_a_template_is_placed_by_the_top_of_its_object_where_its_foot_is_in_shadow() -> None:
+    _, body, shadow = _part()
+    longer = body.copy()
+    rows, columns = np.flatnonzero(body.any(1)), np.flatnonzero(body.any(0))
     longer[rows[-1] : rows[-1] + 12, columns[0] : columns[0] + 4] = True
     luma = np.where(shadow, 40, 150).astype(np.float32)
     nowhere = np.zeros(shadow.shape, bool)
-    found = ShadowTemplate(thing, shadow, 90.0).expected(longer, np.s_[:, :], luma, nowhere)
+    found = ShadowTemplate(body, shadow, 90.0).expected(longer, np.s_[:, :], luma, nowhere)
     assert found is not None
     assert found.core[shadow & ~longer].mean() > 0.95
     assert found.under[shadow & longer].all()
 
 
-def test_nothing_is_left_between_a_thing_and_its_shadow() -> None:
-    thing, shadow = np.zeros((240, 320), bool), np.zeros((240, 320), bool)
-    thing[60:160, 120:200], shadow[140:170, 204:260] = True, True
-    left = ~(thing | shadow | close_slits(thing, shadow))
+def test_nothing_is_left_between_an_object_and_its_shadow() -> None:
+    body, shadow = np.zeros((240, 320), bool), np.zeros((240, 320), bool)
+    body[60:160, 120:200], shadow[140:170, 204:260] = True, True
+    left = ~(body | shadow | close_slits(body, shadow))
     assert not left[144:156, 200:204].any()
     assert left[100:130, 205:].all()
 
@@ -289,13 +289,13 @@ def test_shadows_fall_downward_as_displayed(orientation: Orientation) -> None:
     builder = ShotAnalyzer()
     for frame, mask in zip(frames, masks, strict=True):
         builder.add(frame, mask)
-    album = builder.finish().shots[0].mosaic
+    mosaic = builder.finish().shots[0].mosaic
     holes = [HoleFrame(f, None if m is None else Hole.of(m, m)) for f, m in zip(frames, masks, strict=True)]
-    out = list(add_residuals(holes, DisFlow(), lambda _: None, lambda _: album))
+    out = list(add_residuals(holes, DisFlow(), lambda _: None, lambda _: mosaic))
     assert np.mean([out[t].hole.full_area()[stored(shadows[t])].mean() for t in range(8, 28)]) > 0.9
 
 
-def test_the_way_from_what_is_displayed_to_what_is_stored() -> None:
+def test_the_map_from_displayed_to_stored() -> None:
     stored = np.arange(12).reshape(3, 4)
     for orientation in (Orientation(turns, mirrored) for turns in range(4) for mirrored in (False, True)):
         shown = orientation.to_display(stored)
@@ -305,11 +305,11 @@ def test_the_way_from_what_is_displayed_to_what_is_stored() -> None:
 
 
 def test_ground_beside_a_deep_shadow_that_is_a_little_darker_than_ever_stays() -> None:
-    """Laid over one another a pixel apart, the brightest of many pictures of a meadow is brighter than each of them."""
-    own, thing, shadow = _part()
+    """Registered a pixel off, the brightest of many pictures of a meadow is brighter than each of them."""
+    own, body, shadow = _part()
     own[62:90, 115:] = 150 * 0.86
     everywhere = np.ones(shadow.shape, bool)
-    found = detect_cast_shadow(own, ~thing, _lit(everywhere, everywhere))
+    found = detect_cast_shadow(own, ~body, _bounds(everywhere, everywhere))
     assert found is not None
     assert found.core[shadow].all()
     assert not found.core[:, 125:].any()
@@ -317,32 +317,32 @@ def test_ground_beside_a_deep_shadow_that_is_a_little_darker_than_ever_stays() -
 
 @pytest.mark.parametrize(("right", "taken"), [(82, True), (110, False)])
 def test_what_is_a_little_darker_is_a_shadow_if_there_is_little_of_it(right: int, taken: bool) -> None:
-    own, thing, shadow = _part()
+    own, body, shadow = _part()
     own[shadow] = 150
     own[60:84, 75:right] = 150 * 0.84
     everywhere = np.ones(shadow.shape, bool)
-    assert (detect_cast_shadow(own, ~thing, _lit(everywhere, everywhere)) is not None) == taken
+    assert (detect_cast_shadow(own, ~body, _bounds(everywhere, everywhere)) is not None) == taken
 
 
-def test_dark_things_that_lie_a_little_otherwise_are_no_deep_shadow() -> None:
-    own, thing, shadow = _part()
+def test_misregistered_dark_objects_are_no_deep_shadow() -> None:
+    own, body, shadow = _part()
     own[shadow] = 150
-    light = _lit(np.ones(shadow.shape, bool), np.ones(shadow.shape, bool))
+    light = _bounds(np.ones(shadow.shape, bool), np.ones(shadow.shape, bool))
     own[60:84, 75:110], light.rgb[60:84, 75:110] = 52, 62
     light.rgb[60:84, 75:110:4], own[60:84, 75:110:4] = 150, 126
-    assert detect_cast_shadow(own, ~thing, light) is None
+    assert detect_cast_shadow(own, ~body, light) is None
 
 
 def test_a_template_takes_in_no_more_than_other_frames_have_shown() -> None:
     """It is placed to within some px: what is dark beside it would join it frame after frame."""
-    _, thing, shadow = _part()
-    everything = np.s_[0 : thing.shape[0], 0 : thing.shape[1]]
-    wide = dilate(shadow, 12) & ~thing
+    _, body, shadow = _part()
+    everything = np.s_[0 : body.shape[0], 0 : body.shape[1]]
+    wide = dilate(shadow, 12) & ~body
     assert wide.sum() > MAX_TEMPLATE_SIZE * shadow.sum()
     expected = ExpectedShadow(wide, shadow, np.zeros_like(shadow), 100.0, float(shadow.sum()))
     half = shadow.copy()
     half[:, :95] = False
-    grown = ShadowTemplate.of(thing, everything, CastShadow(wide, half, 100.0), expected)
+    grown = ShadowTemplate.of(body, everything, CastShadow(wide, half, 100.0), expected)
     assert np.array_equal(grown.core, shadow)
-    proven = ShadowTemplate.of(thing, everything, CastShadow(wide, wide, 100.0), expected)
+    proven = ShadowTemplate.of(body, everything, CastShadow(wide, wide, 100.0), expected)
     assert np.array_equal(proven.core, wide)

@@ -1,4 +1,4 @@
-"""What masks leave of things before a moving camera: the dark at their feet, arms, shirts."""
+"""Residual of an object outside its mask, moving camera: contact shadows, arms, clothes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import synth
 from numpy.typing import NDArray
-from test_fill_residual import SIZE, _clip, _found, _lit, _part
+from test_fill_residual import SIZE, _bounds, _clip, _found, _part
 
 from vidrase.fill.contact_shadow import ContactRegion
 from vidrase.fill.residual_foreground import detect_residual_foreground
@@ -19,8 +19,8 @@ Mask = NDArray[np.bool_]
 VISIT = range(22, 38)
 
 
-def _at_the_foot(colour: tuple[float, float, float]) -> tuple[ContactRegion, NDArray[np.bool_]]:
-    """A thing on even ground, a patch of `colour` times the ground below it that its mask lacks."""
+def _contact(colour: tuple[float, float, float]) -> tuple[ContactRegion, NDArray[np.bool_]]:
+    """An object on even ground; below it, outside its mask, a patch of `colour` times the ground."""
     picture = np.full((240, 320, 3), 120, np.uint8)
     area, patch = np.zeros((240, 320), bool), np.zeros((240, 320), bool)
     area[60:160, 120:200], patch[150:160, 140:180] = True, True
@@ -30,43 +30,43 @@ def _at_the_foot(colour: tuple[float, float, float]) -> tuple[ContactRegion, NDA
     return ContactRegion.of(synth.as_frames([picture])[0], area), patch
 
 
-def test_the_dark_between_a_thing_and_the_ground_belongs_to_it() -> None:
-    foot, patch = _at_the_foot((0.3, 0.3, 0.35))
+def test_a_contact_shadow_between_object_and_ground_is_found() -> None:
+    contact, patch = _contact((0.3, 0.3, 0.35))
     part = np.s_[0:60, 0:80]
     everywhere = np.ones((60, 80), bool)
-    unknown = _lit(~everywhere, ~everywhere)
-    dark = foot.dark(unknown, part, (60, 80))
-    assert foot.dark(None, part, (60, 80)) is None  # a single picture is taken as it is
+    unknown = _bounds(~everywhere, ~everywhere)
+    dark = contact.dark(unknown, part, (60, 80))
+    assert contact.dark(None, part, (60, 80)) is None  # a single picture is taken as it is
     assert dark is not None
     assert dark[patch].all()
     assert dark.sum() < 2 * patch.sum()
-    by_itself = replace(_lit(everywhere, everywhere), rgb=np.full((60, 80, 3), 45, np.float32))
-    assert foot.dark(by_itself, part, (60, 80)) is None
+    by_itself = replace(_bounds(everywhere, everywhere), rgb=np.full((60, 80, 3), 45, np.float32))
+    assert contact.dark(by_itself, part, (60, 80)) is None
 
 
 @pytest.mark.parametrize("colour", [(0.9, 0.9, 0.9), (0.7, 0.3, 0.1)])
-def test_what_is_not_dark_or_of_another_colour_at_the_foot_does_not(colour: tuple[float, float, float]) -> None:
+def test_no_contact_shadow_where_it_is_not_dark_or_of_another_colour(colour: tuple[float, float, float]) -> None:
     nowhere = np.zeros((60, 80), bool)
-    assert _at_the_foot(colour)[0].dark(_lit(nowhere, nowhere), np.s_[0:60, 0:80], (60, 80)) is None
+    assert _contact(colour)[0].dark(_bounds(nowhere, nowhere), np.s_[0:60, 0:80], (60, 80)) is None
 
 
-def test_what_looks_as_it_does_at_no_other_moment_and_touches_the_hole_belongs_to_it() -> None:
-    own, thing, _ = _part()
+def test_residual_foreground_differs_from_all_other_frames_and_touches_the_hole() -> None:
+    own, body, _ = _part()
     own[:] = 140
-    arm, apart = np.zeros(thing.shape, bool), np.zeros(thing.shape, bool)
+    arm, apart = np.zeros(body.shape, bool), np.zeros(body.shape, bool)
     arm[30:40, 75:90], apart[30:40, 110:125] = True, True
     own[arm | apart] = 230, 160, 140
-    everywhere = np.ones(thing.shape, bool)
-    found = detect_residual_foreground(own, ~thing, _lit(everywhere, everywhere))
+    everywhere = np.ones(body.shape, bool)
+    found = detect_residual_foreground(own, ~body, _bounds(everywhere, everywhere))
     assert found is not None
     assert (found == arm).all()
-    assert detect_residual_foreground(own, ~thing, replace(_lit(everywhere, everywhere), sure=~everywhere)) is None
-    own[75:, 75:] = 230  # as large as the thing: somebody else
-    assert (detect_residual_foreground(own, ~thing, _lit(everywhere, everywhere)) == arm).all()
+    assert detect_residual_foreground(own, ~body, replace(_bounds(everywhere, everywhere), sure=~everywhere)) is None
+    own[75:, 75:] = 230  # as large as the object: another object
+    assert (detect_residual_foreground(own, ~body, _bounds(everywhere, everywhere)) == arm).all()
 
 
 def _visit(beside: tuple[slice, slice], colour: tuple[int, int, int]) -> tuple[list[NDArray], list[Mask], list[Mask]]:
-    """A pale place that many moments show; a square that is there for some of them, with a part of `colour` beside it.
+    """A pale background that many frames show; a square visible in some of them, with a part of `colour` beside it.
 
     beside: rows and columns of that, from the square's top and right. Returns (pictures, masks of the square, of the part).
     """
@@ -84,7 +84,7 @@ def _visit(beside: tuple[slice, slice], colour: tuple[int, int, int]) -> tuple[l
     return shown, masks, parts
 
 
-def test_an_arm_that_the_mask_leaves_goes_along() -> None:
+def test_an_arm_missing_from_the_mask_is_added() -> None:
     shown, masks, arms = _visit(np.s_[4:12, 1:16], (250, 40, 250))
     clip = [HoleFrame(f, Hole.of(m, m)) for f, m in zip(synth.as_frames(shown), masks, strict=True)]
     covered = [f.hole.full_area()[arm].mean() for f, arm in zip(_found(clip), arms, strict=True) if f.hole]
@@ -92,14 +92,14 @@ def test_an_arm_that_the_mask_leaves_goes_along() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 2, 8])
-def test_a_thing_that_enters_from_below_has_no_foot(rows: int) -> None:
+def test_an_object_that_enters_from_below_has_no_contact_shadow(rows: int) -> None:
     clip, _ = _clip(1.0)
     area = np.zeros(SIZE, bool)
     area[-rows:, 60:90] = True
     assert len(_found([HoleFrame(found.frame, Hole.of(area, area)) for found in clip[:12]])) == 12
 
 
-def test_what_stays_does_not_go_along_though_it_was_missed_for_some_frames() -> None:
+def test_a_protected_object_is_not_added_though_undetected_in_some_frames() -> None:
     shown, masks, friends = _visit(np.s_[4:22, 3:17], (240, 230, 30))
     frames = synth.as_frames(shown)
 

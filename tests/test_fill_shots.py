@@ -38,7 +38,7 @@ def _shot(pan: tuple[float, float]) -> tuple[list[NDArray[np.uint8]], list[NDArr
 def _after(
     count: int, shot: tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]]], *, holes: bool = False
 ) -> Numbered:
-    """The shot after `count` frames of another one, and the survey of both."""
+    """The shot after `count` frames of another one, and the shot analysis of both."""
     other = synth.texture(*SIZE, 9)[::-1] // 3
     before = np.zeros(SIZE, bool)
     before[20:50, 20:50] = holes
@@ -58,7 +58,7 @@ def _filled(numbered: Numbered, options: FillOptions, *, analysed: bool) -> list
 @pytest.mark.parametrize(
     ("pan", "analysed", "counts"),
     [((0.3, 1.5), True, (7, 13)), ((0.3, 1.5), False, (1, 7)), ((0.0, 0.0), True, (1, 7, 13))],
-    ids=["pages", "window", "plate"],
+    ids=["key frames", "window", "plate"],
 )
 def test_the_fill_of_a_shot_does_not_hang_on_what_is_before_it(
     pan: tuple[float, float], analysed: bool, counts: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Sampling beside a hole: what the thing shows never bleeds into what is taken."""
+"""Sampling beside a hole: the object's pixels never bleed into the samples."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def hole_at(top: int, left: int, rows: int, columns: int) -> PlaneHole:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_the_thing_does_not_bleed_into_what_lies_beside_it(dtype: type) -> None:
+def test_the_object_does_not_bleed_into_samples_beside_it(dtype: type) -> None:
     plane = np.full((80, 90), 100, dtype)
     hole = hole_at(30, 40, 20, 10)
     plane[hole.span] = 255

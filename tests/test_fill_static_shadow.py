@@ -1,4 +1,4 @@
-"""Shadows of things that hardly move, told by one picture."""
+"""Static shadows: those of objects that hardly move, detected in a single frame."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ SIZE = (240, 320)
 
 
 def _standing(share: float = 0.65) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
-    """(a picture of sand, what stands on it, its shadow)."""
+    """(a picture of sand, mask of an object on it, mask of its shadow)."""
     grain = np.random.default_rng(0).normal(200, 4, (*SIZE, 1)) * (1.0, 0.95, 0.85)
-    thing, shadow = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
-    thing[60:180, 120:170] = True
+    body, shadow = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
+    body[60:180, 120:170] = True
     shadow[168:182, 170:250] = True
     grain[shadow] *= share
-    grain[thing] = 40, 60, 160
-    return np.clip(grain, 0, 255).astype(np.uint8), thing, shadow
+    grain[body] = 40, 60, 160
+    return np.clip(grain, 0, 255).astype(np.uint8), body, shadow
 
 
 NOWHERE = np.zeros(SIZE, bool)
 
 
 def test_a_dark_patch_at_the_foot_on_even_ground_is_a_shadow() -> None:
-    picture, thing, shadow = _standing()
-    found = detect_static_shadow(picture, thing, NOWHERE)
+    picture, body, shadow = _standing()
+    found = detect_static_shadow(picture, body, NOWHERE)
     assert found is not None
     assert found[shadow].mean() > 0.9
     assert not found[~shadow].any()
@@ -42,7 +42,7 @@ def test_a_dark_patch_at_the_foot_on_even_ground_is_a_shadow() -> None:
     "what", ["pale", "red", "striped", "to the border", "apart", "known", "meadow", "below the border"]
 )
 def test_other_patches_are_none(what: str) -> None:
-    picture, thing, shadow = _standing(0.9 if what == "pale" else 0.65)
+    picture, body, shadow = _standing(0.9 if what == "pale" else 0.65)
     evaluated = shadow if what == "known" else NOWHERE
     if what == "red":
         picture[shadow] = 200, 60, 60
@@ -57,38 +57,38 @@ def test_other_patches_are_none(what: str) -> None:
         blades = cv2.GaussianBlur(np.random.default_rng(1).normal(0, 300, SIZE), (0, 0), 3)
         picture = np.clip(picture + blades[..., None], 0, 255).astype(np.uint8)
     if what == "below the border":
-        picture, thing = picture[:180], thing[:180]
+        picture, body = picture[:180], body[:180]
         evaluated = evaluated[:180]
-    assert detect_static_shadow(picture, thing, evaluated) is None
+    assert detect_static_shadow(picture, body, evaluated) is None
 
 
 @pytest.mark.parametrize("bench", [False, True])
-def test_the_shadow_of_what_stands_goes_while_the_camera_passes(bench: bool) -> None:
-    """And no bench beside it, which may look the same."""
+def test_the_shadow_of_a_standing_object_is_removed_under_a_panning_camera(bench: bool) -> None:
+    """Not, however, a bench beside it (scenery), which looks the same."""
     ground = np.clip(np.random.default_rng(2).normal(190, 3, (160, 420, 3)), 0, 255)
     ground[:60] = synth.texture(60, 420, 4)
-    frames, things, shadows = [], [], []
+    frames, bodies, shadows = [], [], []
     for t in range(24):
-        thing, shadow = np.zeros((160, 420), bool), np.zeros((160, 420), bool)
-        thing[40:120, 200:230] = True
+        body, shadow = np.zeros((160, 420), bool), np.zeros((160, 420), bool)
+        body[40:120, 200:230] = True
         shadow[112:122, 230:270] = True
         world = ground.copy()
         world[shadow] *= 0.6
-        world[thing] = 40, 60, 160
+        world[body] = 40, 60, 160
         part = np.s_[:, 4 * t : 4 * t + 240]
         frames.append(np.ascontiguousarray(world[part]).astype(np.uint8))
-        things.append(thing[part])
+        bodies.append(body[part])
         shadows.append(shadow[part])
-    places = [Hole.of(shadow, shadow) if bench else None for shadow in shadows]
-    triples = zip(synth.as_frames(frames), things, places, strict=True)
-    clip = [HoleFrame(f, Hole.of(m, m), scenery=place) for f, m, place in triples]
+    scenery = [Hole.of(shadow, shadow) if bench else None for shadow in shadows]
+    together = zip(synth.as_frames(frames), bodies, scenery, strict=True)
+    clip = [HoleFrame(f, Hole.of(m, m), scenery=bench_hole) for f, m, bench_hole in together]
     for found, shadow in list(zip(_found(clip), shadows, strict=True))[10:]:  # before, it reaches beyond the border
         assert found.hole is not None
         share = found.hole.full_area()[shadow].mean()
         assert share < 0.1 if bench else share > 0.95
 
 
-def test_a_patch_that_other_moments_show_in_the_light_is_noise() -> None:
+def test_a_patch_that_other_frames_show_lit_is_noise() -> None:
     own, shown, hidden = (np.zeros((40, 60), bool) for _ in range(3))
     own[5:10, 5:15], own[20:25, 5:15], own[30:35, 40:50] = True, True, True
     shown[5:10, 7:17], hidden[20:25, 4:12] = True, True

@@ -1,4 +1,4 @@
-"""What no frame shows: never taken from where nobody looked, never drawn out to stripes at the border."""
+"""Synthesis: nothing is taken from unsearched frames, and no stripes are stretched in from the border."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _red(frame: Frame, mask: NDArray[np.bool_]) -> int:
     return int((np.abs(frame.rgb()[mask].astype(int) - RED).max(1) < 60).sum())
 
 
-def test_nothing_is_taken_from_frames_that_nobody_searched() -> None:
-    # with --time only the frames around are searched: further off the thing stands there without a mask
+def test_nothing_is_taken_from_unsearched_frames() -> None:
+    # with --time only the frames around are searched: further off the object stands there without a mask
     world = texture(SIZE[0] + 20, SIZE[1] + 20, 4)
     mask = np.zeros(SIZE, bool)
     mask[30:70, 60:90] = True
@@ -39,8 +39,8 @@ def test_nothing_is_taken_from_frames_that_nobody_searched() -> None:
     assert sum(_red(frame, mask) for frame in result[8:]) == 0
 
 
-def test_what_comes_into_view_at_the_border_is_not_drawn_out() -> None:
-    # a camera that tilts slowly, line by line, with something at the lower border that hides everything new
+def test_newly_visible_rows_at_the_border_are_not_stretched() -> None:
+    # a camera that tilts slowly, line by line, and an object at the lower border that hides all new rows
     world = texture(SIZE[0] + 60, SIZE[1], 4)
     shown, truth = [], []
     mask = np.zeros(SIZE, bool)
@@ -60,7 +60,7 @@ def test_what_comes_into_view_at_the_border_is_not_drawn_out() -> None:
     assert change(result[-1].rgb()) > 0.5 * change(truth[-1])
 
 
-def test_beyond_its_borders_a_picture_goes_on_mirrored() -> None:
+def test_beyond_its_borders_a_picture_is_mirrored() -> None:
     plane = np.arange(20, dtype=np.uint8)[None].repeat(12, 0) * 10
     picture = SourcePlanes((plane,))
     x, y = np.array([-3, 0, 19, 22], np.float32), np.full(4, 5, np.float32)

@@ -49,7 +49,7 @@ def test_pictures_of_any_size_give_flow_of_that_size(size: tuple[int, int]) -> N
     assert not flow[1].any()  # equal pictures
 
 
-def test_wrong_pictures_are_told() -> None:
+def test_wrong_pictures_are_reported() -> None:
     with pytest.raises(ShapeError):
         RaftFlow(Shift())(np.zeros((1, 9, 9), np.float32), np.zeros((1, 9, 9), np.float32))  # type: ignore[arg-type]
 

@@ -52,7 +52,7 @@ def test_texture_is_not_averaged_away() -> None:
     assert filled[hole].std(0).mean() > 0.7 * picture[~hole].std(0).mean()
 
 
-def test_the_hole_is_not_looked_into() -> None:
+def test_the_hole_is_not_read() -> None:
     picture = texture(120, 150, 6).astype(np.float32) / 255
     hole = _hole((120, 150))
     results = [
@@ -62,7 +62,7 @@ def test_the_hole_is_not_looked_into() -> None:
     assert np.array_equal(*results)
 
 
-def test_texture_goes_only_where_there_is_none() -> None:
+def test_texture_is_added_only_where_there_is_none() -> None:
     noise = np.random.default_rng(1).random((120, 150, 3), np.float32)
     picture = np.clip(cv2.GaussianBlur(noise, (0, 0), 0.8), 0, 1)
     hole = _hole((120, 150))
@@ -76,12 +76,12 @@ def test_texture_goes_only_where_there_is_none() -> None:
     assert np.abs(textured(picture, line) - picture)[line].mean() < 0.2 * picture[line].std()
 
 
-def test_no_texture_is_taken_from_what_was_made_up_before() -> None:
+def test_no_texture_is_taken_from_earlier_synthesis() -> None:
     noise = np.random.default_rng(1).random((120, 300, 3), np.float32)
     picture = np.clip(cv2.GaussianBlur(noise, (0, 0), 0.8), 0, 1)
     hole, made = np.zeros((120, 300), bool), np.zeros((120, 300), bool)
     hole[70:110, 100:200], made[10:70, 80:220] = True, True
-    picture[made | hole] = 0.5  # smooth, as inventions of inventions become
+    picture[made | hole] = 0.5  # smooth, as synthesis from synthesis becomes
     with_it, without = (shifts.completed(picture, hole, mask)[85:105, 115:185] for mask in (None, made))
     assert without.std() > 0.8 * picture[:, :80].std()
     assert without.std() > 1.5 * with_it.std()

@@ -31,15 +31,15 @@ def scene() -> Scene:
 
 @pytest.fixture
 def closing() -> Iterator[Callable]:
-    things: list = []
+    opened: list = []
 
-    def keep(thing):  # type: ignore[no-untyped-def]
-        things.append(thing)
-        return thing
+    def closed_later(resource):  # type: ignore[no-untyped-def]
+        opened.append(resource)
+        return resource
 
-    yield keep
-    for thing in reversed(things):
-        thing.close()
+    yield closed_later
+    for resource in reversed(opened):
+        resource.close()
 
 
 def test_a_stall_is_greyed_and_then_goes_on(scene: Scene, closing: Callable, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Detections to holes: gaps, edges, borders, growth."""
+"""Detections to holes: gaps, edges, borders, dilation."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_missed_detections_are_bridged(missed: tuple[int, ...]) -> None:
         assert area(hole).sum() < 3.0 * truth.sum()
 
 
-def test_behind_something_that_stands_still_things_move_on() -> None:
+def test_behind_a_still_occluder_objects_move_on() -> None:
     pictures, masks, _ = clip(20, width=300, step=(0, 8))
     still = [pictures[0]] * 20  # the flow sees nothing move
     missed = tuple(range(7, 13))
@@ -82,7 +82,7 @@ def test_a_long_absence_is_an_absence() -> None:
     assert all(hole.hole is None for hole in out[10 + REACH :])
 
 
-def test_one_weak_hit_is_dropped_and_a_sure_one_stays() -> None:
+def test_a_single_weak_detection_is_dropped_and_a_sure_one_is_not() -> None:
     pictures, masks, _ = clip(9, step=(0, 0))
     missed = tuple(t for t in range(9) if t != 4)
     weak = list(mask(seen_of(pictures, masks, missed, score=0.3), options=MaskOptions(), flow=DisFlow()))
@@ -110,7 +110,7 @@ def test_nothing_crosses_a_cut() -> None:
     assert all(hole.hole is None for hole in out[4:])
 
 
-def test_things_near_the_border_are_covered_to_it() -> None:
+def test_objects_near_the_border_are_covered_to_it() -> None:
     pictures, _, _ = clip(3)
     masks = []
     for _ in pictures:
@@ -126,7 +126,7 @@ def test_things_near_the_border_are_covered_to_it() -> None:
         assert not core[:, 50:].any()
 
 
-def test_slits_and_peepholes_between_things_are_closed_and_windows_are_not() -> None:
+def test_slits_and_small_holes_are_closed_and_large_ones_are_not() -> None:
     canvas = HoleCanvas((200, 300))
     core = canvas.core.copy()
     core[50:150, 50:100] = core[50:150, 103:150] = True  # a slit of 3 px
@@ -140,19 +140,19 @@ def test_slits_and_peepholes_between_things_are_closed_and_windows_are_not() -> 
         assert not part[65:85, 65:85].any()
 
 
-def test_of_a_thing_half_out_all_that_was_seen_goes_on() -> None:
+def test_an_object_half_outside_the_frame_is_completed_at_the_border() -> None:
     pictures = [np.zeros((60, 90, 3), np.uint8)] * 8
     whole, shoe = np.zeros((60, 90), bool), np.zeros((60, 90), bool)
     whole[10:58, 86:] = True
     shoe[50:58, 86:] = True
     out = list(mask(seen_of(pictures, [whole] * 4 + [shoe] * 4), options=MaskOptions(), flow=None))
     assert all(area(hole)[whole].all() for hole in out)
-    inside = [np.roll(m, -30, axis=1) for m in (whole, shoe)]  # away from the border a smaller mask is believed
+    inside = [np.roll(m, -30, axis=1) for m in (whole, shoe)]  # away from the border the smaller mask counts
     out = list(mask(seen_of(pictures, [inside[0]] * 4 + [inside[1]] * 4), options=MaskOptions(), flow=None))
     assert not area(out[7])[inside[0]].all()
 
 
-def test_what_two_frames_call_background_one_cannot_call_thing() -> None:
+def test_what_two_frames_call_background_is_removed_from_a_single_mask() -> None:
     pictures, masks, _ = clip(9, height=120, width=160, step=(0, 3))
     wrong = [m.copy() for m in masks]
     beside = np.zeros_like(masks[4])
@@ -180,14 +180,14 @@ def test_a_swollen_mask_is_cut_back_to_what_its_neighbours_show() -> None:
     assert area(out[4])[masks[4]].mean() > 0.98
 
 
-def test_a_swift_thing_is_looked_for_on_its_way() -> None:
+def test_a_fast_object_is_interpolated_between_its_detections() -> None:
     pictures, masks, _ = clip(9, height=96, width=400, step=(0, 40), size=24)
     still = [pictures[0]] * 9  # too swift for the flow: it sees nothing move
     out = list(mask(seen_of(still, masks, missed=(4,)), options=MaskOptions(), flow=DisFlow()))
     assert area(out[4])[masks[4]].all()
 
 
-def test_growth_follows_frame_and_thing() -> None:
+def test_dilation_follows_frame_and_object_size() -> None:
     small = morphology.dilation_radius((480, 854), (100, 40))
     assert morphology.dilation_radius((1080, 1920), (100, 40)) > small
     assert morphology.dilation_radius((480, 854), (400, 200)) > small
@@ -243,16 +243,16 @@ def test_orientation_is_brought_back_to_stored() -> None:
 
 
 @pytest.mark.parametrize(("source", "target"), [(0, 1), (1, 0), (0, 3), (3, 1)])
-def test_a_carried_mask_follows_an_exact_shift(source: int, target: int) -> None:
+def test_a_warped_mask_follows_an_exact_shift(source: int, target: int) -> None:
     _, masks, _ = clip(4, height=96, width=128, step=(2, 5))
     motion = Motion(FakeFlow(dx=5.0, dy=2.0), reach=4)
     flat = [np.full((96, 128, 3), 40 + FakeFlow.STEP * t, np.uint8) for t in range(4)]
     for place, frame in enumerate(as_frames(flat, GREY)):
         motion.add(place, frame)
     found = instances([masks[source]])
-    carried = motion.carry((found.masks[0], tuple(found.corners[0])), source, target)
-    assert carried is not None
-    crop, (y, x) = carried
+    warped = motion.carry((found.masks[0], tuple(found.corners[0])), source, target)
+    assert warped is not None
+    crop, (y, x) = warped
     full = np.zeros((96, 128), bool)
     full[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
     assert np.array_equal(full, masks[target])

@@ -45,7 +45,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("scale", "cell"), [(1, 6), (4, 24)])
-def test_a_coarse_edge_goes_to_the_pictures_own(scale: int, cell: int) -> None:
+def test_a_coarse_edge_moves_to_the_pictures_own(scale: int, cell: int) -> None:
     picture, truth = scene(scale)
     given = coarse(truth, cell)
     crop, corner = refine_edge(as_frames([picture])[0], *cut(given))
@@ -77,7 +77,7 @@ def test_what_reaches_the_frames_border_goes_on_reaching_it() -> None:
     assert placed(crop, corner, picture.shape)[0].sum() >= truth[0].sum() - 4
 
 
-def test_small_things_are_left_alone() -> None:
+def test_small_masks_are_left_alone() -> None:
     picture, _ = scene()
     mask = np.ones((20, 12), bool)
     crop, corner = refine_edge(as_frames([picture])[0], mask, (50, 60))

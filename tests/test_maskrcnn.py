@@ -90,8 +90,9 @@ def network(request: pytest.FixtureRequest) -> nn.Module:
     """Has learned nothing, but takes much for a person or a toothbrush."""
     torch.manual_seed(0)
     network = build(new=request.param == "v2")
-    network.rpn._post_nms_top_n["testing"] = 60  # type: ignore[union-attr, index, operator]  # of 1000: for time's sake
+    network.rpn._post_nms_top_n["testing"] = 40  # type: ignore[union-attr, index, operator]  # of 1000: for time's sake
     heads = network.roi_heads
+    heads.detections_per_img = 10  # type: ignore[union-attr, assignment]  # of 100
     heads.box_predictor.cls_score.bias.data[[1, 90]] += 7.0  # type: ignore[union-attr, index]
     heads.mask_predictor.mask_fcn_logits.bias.data += 1.0  # type: ignore[union-attr, operator]
     return network.eval()
@@ -158,14 +159,15 @@ def test_weights_go_round(network: nn.Module, tmp_path: Path) -> None:
     cut.write_bytes(path.read_bytes()[:1_000_000])
     with pytest.raises(WeightsCorrupt, match="damaged"):
         load_network(cut)
-    few = dict(network.state_dict())
-    few["roi_heads.mask_predictor.mask_fcn_logits.weight"] = torch.zeros(3, 256, 1, 1)
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    shared = torch.zeros(max(shape.numel() for shape in shapes.values()), dtype=torch.float16)  # a small file
+    small = {name: shared[: shape.numel()].view(shape) for name, shape in shapes.items()}
+    few = small | {"roi_heads.mask_predictor.mask_fcn_logits.weight": torch.zeros(3, 256, 1, 1)}
     torch.save(few, tmp_path / "few.pth")
     with pytest.raises(ModelError, match="knows 3 categories; expected the 91"):
         load_network(tmp_path / "few.pth")
-    few = dict(network.state_dict())
-    del few["rpn.head.bbox_pred.bias"]
-    torch.save({"model": few}, tmp_path / "lacks.pth")
+    del small["rpn.head.bbox_pred.bias"]
+    torch.save({"model": small}, tmp_path / "lacks.pth")
     with pytest.raises(ModelError, match=r"does not fit maskrcnn_resnet50_fpn.*bbox_pred.bias") as caught:
         load_network(tmp_path / "lacks.pth")
     assert "\n" not in str(caught.value)

@@ -166,9 +166,9 @@ def test_a_box_through_the_whole_engine(tmp_path: Path, clip: tuple[Path, list, 
         assert grown[truth].mean() >= 0.99
         assert not (saved & squares[t]).any()
     with open_source(where) as source:
-        things = engine.list_things(source, Run(options, models(squares), Notes(None)))
-    assert [(thing.id, thing.label, thing.frames) for thing in things] == [(1, "person", 13), (2, LABEL, 13)]
-    assert things[1].thumbnail is not None
+        found = engine.list_objects(source, Run(options, models(squares), Notes(None)))
+    assert [(track.id, track.label, track.frames) for track in found] == [(1, "person", 13), (2, LABEL, 13)]
+    assert found[1].thumbnail is not None
 
 
 def test_a_box_on_a_detected_object_tracks_no_mask(tmp_path: Path, clip: tuple[Path, list, list]) -> None:

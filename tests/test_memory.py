@@ -21,7 +21,7 @@ ERRORS: dict[str, BaseException] = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_lack_of_memory_is_told_as_one(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lack_of_memory_is_reported_as_one(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     consequence = OSError("cannot write o.mp4: clip.mp4 gave no frame")
     consequence.__cause__ = ERRORS[name]
     assert _told(consequence) == 1

@@ -1,4 +1,4 @@
-"""What moves with a thing and was left out of its mask."""
+"""Motion residual: what moves with an object and was left out of its mask."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ def share(part: Mask, of: Mask) -> float:
     return float((part & of).sum() / of.sum())
 
 
-def test_a_swinging_arm_goes_with_its_body() -> None:
+def test_a_swinging_arm_is_added_to_its_body() -> None:
     pictures, bodies, arms = performer()
     areas = covered(list(mask(seen_of(pictures, bodies), options=MaskOptions(), flow=DisFlow())))
     for t in range(1, len(pictures) - 1):
         near = arms[t].copy()
-        near[:, 148:] = False  # a trace goes no farther than a limb
+        near[:, 148:] = False  # a residual reaches no farther than a limb
         assert share(areas[t], near) > 0.9, t
         assert areas[t].sum() < 1.6 * (bodies[t] | arms[t]).sum()
 
 
-def test_what_hangs_on_nothing_is_left_alone() -> None:
+def test_motion_apart_from_a_mask_is_left_alone() -> None:
     pictures, bodies, _ = performer(length=1)
     for t, picture in enumerate(pictures):
         picture[60 + 8 * t : 70 + 8 * t, 170:180] = (20, 220, 60)  # a ball that flies by
@@ -74,7 +74,7 @@ def test_the_background_is_left_alone_while_the_camera_moves() -> None:
     assert all(area.sum() < 1.1 * plain.sum() for area, plain in zip(areas, exact, strict=True))
 
 
-def test_noise_is_no_trace() -> None:
+def test_noise_is_no_residual() -> None:
     rng = np.random.default_rng(4)
     pictures, bodies, _ = performer(length=1)
     noisy = [np.clip(p + rng.normal(0, 25, p.shape), 0, 255).astype(np.uint8) for p in pictures]
@@ -82,7 +82,7 @@ def test_noise_is_no_trace() -> None:
     assert all(area.sum() < 1.35 * body.sum() for area, body in zip(areas, bodies, strict=True))
 
 
-def test_somebody_who_stays_and_moves_is_spared() -> None:
+def test_a_moving_protected_object_is_not_added() -> None:
     pictures, bodies, arms = performer()
     others = [arm.copy() for arm in arms]  # the same arm, but it is known whose it is
     seen = seen_of(pictures, bodies, others)
@@ -93,13 +93,13 @@ def test_somebody_who_stays_and_moves_is_spared() -> None:
         assert share(both[t], arms[t]) > 0.99
 
 
-def test_masks_taken_exactly_get_no_trace() -> None:
+def test_exact_masks_get_no_residual() -> None:
     pictures, bodies, _ = performer()
     areas = covered(list(mask(seen_of(pictures, bodies), options=MaskOptions(dilate=0), flow=DisFlow())))
     assert all(np.array_equal(area, body) for area, body in zip(areas, bodies, strict=True))
 
 
-def test_a_trace_as_large_as_the_thing_is_none() -> None:
+def test_a_residual_as_large_as_the_object_is_dropped() -> None:
     pictures, bodies, _ = performer(length=1)
     for t, picture in enumerate(pictures):
         picture[20:150, 130:150] = (40 + 20 * t, 250 - 20 * t, 30 * (t % 2))  # beside it, all changes at once
@@ -107,7 +107,7 @@ def test_a_trace_as_large_as_the_thing_is_none() -> None:
     assert all(area.sum() < 1.3 * body.sum() for area, body in zip(areas[1:-1], bodies[1:-1], strict=True))
 
 
-def test_a_thing_of_another_class_keeps_what_moves_of_it() -> None:
+def test_an_object_of_another_class_keeps_its_own_motion() -> None:
     pictures, bodies, arms = performer()
     frames = as_frames(pictures)
     dogs = [arm | body_beside for arm, body_beside in zip(arms, [still_part()] * len(arms), strict=True)]
@@ -117,7 +117,7 @@ def test_a_thing_of_another_class_keeps_what_moves_of_it() -> None:
 
 
 def still_part() -> Mask:
-    """The larger part of somebody, that does not move: too little of them does for it to count as theirs by itself."""
+    """The larger part of an object, which does not move: its moving share alone is too small to count as its own."""
     mask_ = np.zeros((160, 240), bool)
     mask_[60:150, 170:230] = True
     return mask_

@@ -57,7 +57,7 @@ def test_impossible_values_are_refused(make: object) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_flat_choices_reach_their_places() -> None:
+def test_flat_choices_reach_their_fields() -> None:
     options = options_from(
         {
             "remove": "person, dog",

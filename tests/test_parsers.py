@@ -52,7 +52,7 @@ def test_a_time_is_the_same_in_every_way_of_writing(hours: int, minutes: int, se
 
 @few
 @given(odd)
-def test_places_are_read_or_refused(text: str) -> None:
+def test_positions_are_read_or_refused(text: str) -> None:
     for read in (click_of, lambda given: box_of("--box", given)):
         try:
             got = read(text)
@@ -65,7 +65,7 @@ def test_places_are_read_or_refused(text: str) -> None:
 
 @few
 @given(number, number, st.floats(0.01, 500), st.floats(0.01, 500), st.integers(0, 10**6))
-def test_places_read_back(x: float, y: float, width: float, height: float, when: int) -> None:
+def test_positions_read_back(x: float, y: float, width: float, height: float, when: int) -> None:
     assert click_of(f"{x!r},{y!r}@{when}") == Click(x, y, float(when))
     box = Rectangle(x, y, x + width, y + height, float(when))
     assert box_of("--box", f"{box.x0!r},{box.y0!r},{box.x1!r},{box.y1!r}@{when}") == box

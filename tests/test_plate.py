@@ -75,7 +75,7 @@ def test_light_that_drifts_is_evened_out() -> None:
     assert np.abs(plate.planes[0].astype(int) - shown[0].planes[0]).max() <= 1  # the first frame's light
 
 
-def test_a_few_moments_are_a_plate_and_one_is_none() -> None:
+def test_a_few_sample_frames_make_a_plate_and_one_makes_none() -> None:
     frames = as_frames([texture(*SIZE, 6)] * 2, GREY)
     assert _plate(frames, [None] * 2).known[0].all()
     alone = _plate(frames[:1], [None])

@@ -27,12 +27,12 @@ SCENE = {
 
 class Scene:
     def __init__(self, extra: dict[int, tuple] | None = None, frames: int = 10) -> None:
-        self.things = {**SCENE, **(extra or {})}
+        self.objects = {**SCENE, **(extra or {})}
         self.frames = frames
 
     def get(self, index: int) -> Instances:
         masks, labels, ids = [], [], []
-        for number, (label, x0, y0, x1, y1, _, *span) in self.things.items():
+        for number, (label, x0, y0, x1, y1, _, *span) in self.objects.items():
             first, last = span or (0, self.frames - 1)
             if not first <= index <= last:
                 continue
@@ -45,7 +45,7 @@ class Scene:
 
     def tracks(self) -> list[TrackSummary]:
         made = []
-        for number, (label, x0, y0, x1, y1, colour, *span) in self.things.items():
+        for number, (label, x0, y0, x1, y1, colour, *span) in self.objects.items():
             first, last = span or (0, self.frames - 1)
             made.append(
                 TrackSummary(
@@ -160,5 +160,5 @@ def test_unresolvable_prompts_raise_one_line(choices: dict, says: str) -> None:
 
 def test_a_class_without_instances_is_no_error() -> None:
     scene = Scene()
-    scene.things = {1: SCENE[1]}
+    scene.objects = {1: SCENE[1]}
     assert resolved(scene, remove=("the largest dog",)) == set()

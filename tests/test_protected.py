@@ -1,4 +1,4 @@
-"""What stays beside a hole: other things, not the place they stand in, and all beyond a region."""
+"""What is protected beside a hole: other objects, not scenery, and all beyond a region."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CAT, TWICE, FRIEND, BED = _box(40, 30, 70, 80), _box(42, 32, 70, 80), _box(60, 4
 
 
 @pytest.mark.parametrize(
-    ("keep", "stays"),
+    ("keep", "expected"),
     [
         ((), FRIEND),
         (("bed",), FRIEND | BED),
@@ -56,8 +56,8 @@ CAT, TWICE, FRIEND, BED = _box(40, 30, 70, 80), _box(42, 32, 70, 80), _box(60, 4
         (("sofa",), FRIEND | BED),  # detectors waver between seats
     ],
 )
-def test_other_things_stay_but_not_the_place_nor_what_goes_found_twice(
-    keep: tuple[str, ...], stays: NDArray[np.bool_]
+def test_other_objects_are_protected_but_neither_scenery_nor_duplicates_of_the_removed(
+    keep: tuple[str, ...], expected: NDArray[np.bool_]
 ) -> None:
     frame = synth.as_frames([synth.texture(*SIZE)])[0]
     found = fakes.instances([CAT, TWICE, FRIEND, BED], labels=["cat", "dog", "person", "bed"], ids=[1, 2, 3, 4])
@@ -65,8 +65,8 @@ def test_other_things_stay_but_not_the_place_nor_what_goes_found_twice(
     holes = [HoleFrame(frame, Hole.of(CAT, CAT))]
     out = next(iter(with_protected(holes, lambda _: found, selection, SCENERY)))
     assert out.protected_hole is not None
-    assert np.array_equal(out.protected_hole.full_area(), stays)
-    assert (out.scenery is None) == (stays is not FRIEND)
+    assert np.array_equal(out.protected_hole.full_area(), expected)
+    assert (out.scenery is None) == (expected is not FRIEND)
     whole = next(
         iter(with_protected(holes, lambda _: found, selection, SCENERY, {4: "boat"}))
     )  # of all frames together
@@ -83,18 +83,18 @@ def test_a_region_keeps_shadows_inside_it_too() -> None:
 
 def test_what_a_stage_does_not_change_it_hands_on() -> None:
     clip, _ = _clip(0.55)
-    place = Hole.of(_box(0, 0, 9, 9))
-    frames = [replace(f, scenery=place, searched=False, passes=True) for f in clip]
+    region = Hole.of(_box(0, 0, 9, 9))
+    frames = [replace(f, scenery=region, searched=False, passes=True) for f in clip]
     out = _found(frames)
     assert any(after.hole is not before.hole for before, after in zip(frames, out, strict=True))
-    assert all(after.scenery is place and not after.searched and after.passes for after in out)
+    assert all(after.scenery is region and not after.searched and after.passes for after in out)
     nothing = select(SelectOptions(remove=("cat",)), None, NAMES)
     empty = fakes.instances([np.zeros(SIZE, bool)])
     out = list(with_protected(frames, lambda _: empty, nothing))
     assert all(not after.searched and after.passes for after in out)
 
 
-def test_the_place_is_what_nobody_asks_for() -> None:
+def test_scenery_is_what_nobody_names() -> None:
     assert scenery(["person", "people, cats", "id:3"], NAMES) == SCENERY
     assert scenery(["person,0"], NAMES) == SCENERY
     assert scenery(["all"], NAMES) == frozenset()
@@ -106,8 +106,8 @@ def _broken(*_: object) -> Iterator[Frame]:
     raise SourceError("gone")
 
 
-def test_a_couch_is_background_until_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind a still camera the plate knows it; chosen later, after words that nobody could foresee, it is looked at anew."""
+def test_a_couch_is_background_until_it_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a still camera it is in the plate; once a phrase chooses it, the shots are analysed again."""
     shown, _, _ = synth.clip(40, *SIZE, step=(0, 0), size=0)
     write_clip(tmp_path / "clip.mp4", shown)
     scene = fakes.SceneSegmenter(("couch", 60, 40, 110, 80), ("person", 10, 20, 30, 70))
@@ -146,7 +146,7 @@ def test_a_couch_is_background_until_it_goes(tmp_path: Path, monkeypatch: pytest
     assert known("the thing on the right") == (True, False)
 
 
-def test_whoever_was_taken_for_furniture_for_a_moment_is_no_background(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_once_labelled_furniture_is_no_background(monkeypatch: pytest.MonkeyPatch) -> None:
     track = TrackSummary(1, "person", 0, 9, 0.0, 1.0, 10, labels=frozenset({"person", "fire hydrant"}))
     store = SimpleNamespace(tracks=lambda: [track])
     monkeypatch.setattr("vidrase.passes.analyse_again", lambda source, run, store, times, scenery, trails: scenery)

@@ -19,6 +19,14 @@ def test_every_rule_is_asked_for_and_every_name_asked_for_is_a_rule() -> None:
     assert asked == {rule.name for rule in rules.RULES}
 
 
+@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.name)
+def test_a_rule_names_its_evidence(rule: rules.Rule) -> None:
+    """Figures of the record, a test that is there, or that there are none yet."""
+    tests = re.findall(r"tests/(\w+\.py)", rule.evidence)
+    assert all((Path(__file__).parent / name).is_file() for name in tests)
+    assert tests or re.search(r"[+-]?\.\d\d", rule.evidence) or "no test known that fails without it" in rule.evidence
+
+
 def test_rules_are_on_but_within_without() -> None:
     assert rules.enabled("flow.prior")
     with rules.without("flow.prior"):
@@ -35,7 +43,7 @@ def test_a_rule_that_does_not_exist_is_refused() -> None:
         pass
 
 
-def test_what_was_asked_for_is_told() -> None:
+def test_the_rules_asked_for_are_recorded() -> None:
     with rules.watched() as asked:
         rules.enabled("blend.mix")
     assert "blend.mix" in asked

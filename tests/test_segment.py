@@ -79,10 +79,10 @@ def test_suppression_equals_its_definition() -> None:
     assert len(suppress(boxes[:0], scores[:0], 0.4)) == 0
 
 
-def test_suppressed_second_looks_have_a_say() -> None:
+def test_suppressed_duplicates_have_a_say() -> None:
     boxes = np.array([[0, 0, 10, 20], [0, 0, 11, 21], [0, 0, 10, 19], [50, 50, 60, 70]], np.float32)
     scores = np.array([0.9, 0.5, 0.2, 0.8], np.float32)
-    assert agreeing(boxes, scores, 0).tolist() == [0, 1]  # 2 is too weak, 3 is another thing
+    assert agreeing(boxes, scores, 0).tolist() == [0, 1]  # 2 is too weak, 3 is another object
 
 
 @pytest.mark.parametrize("size", [(480, 854), (1080, 1920), (640, 480), (97, 131), (32, 2000)])

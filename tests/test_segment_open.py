@@ -1,4 +1,4 @@
-"""Open-vocabulary weights (YOLOE): with classes fixed, without a list of them, and not told what to look for."""
+"""Open-vocabulary weights (YOLOE): with classes fixed, without a list of them, and without any."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _embeddings(count: int) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def untold() -> torch.nn.Module:
+def unprompted() -> torch.nn.Module:
     torch.manual_seed(0)
     network = YOLOESegModel("yoloe-v8n-seg.yaml", verbose=False).eval()
     network.args = {"imgsz": 64}
@@ -38,29 +38,29 @@ def _shapes(path: Path) -> list[int]:
     return list(raw.scores.shape)
 
 
-def test_classes_that_were_fixed(untold: torch.nn.Module, tmp_path: Path) -> None:
-    fixed = copy.deepcopy(untold)
+def test_classes_that_were_fixed(unprompted: torch.nn.Module, tmp_path: Path) -> None:
+    fixed = copy.deepcopy(unprompted)
     fixed.set_classes(["mug", "lamp"], _embeddings(2))
     torch.save({"model": fixed}, tmp_path / "mug-seg.pt")
     assert load_network(tmp_path / "mug-seg.pt").names == {0: "mug", 1: "lamp"}
     assert _shapes(tmp_path / "mug-seg.pt") == [2, 2, 126]
 
 
-def test_prompt_free(untold: torch.nn.Module, tmp_path: Path) -> None:
-    told = copy.deepcopy(untold)
-    told.set_classes(["a", "b", "c"], _embeddings(3))
-    told.model[-1].fuse(told.pe)
-    free, thing = copy.deepcopy(untold), _embeddings(1)
-    free.set_classes(["thing"], thing)
-    free.model[-1].fuse(thing)
-    free.set_vocab(torch.nn.ModuleList(level[-1] for level in told.model[-1].cv3), ["mug", "lamp", "sofa"])
+def test_prompt_free(unprompted: torch.nn.Module, tmp_path: Path) -> None:
+    prompted = copy.deepcopy(unprompted)
+    prompted.set_classes(["a", "b", "c"], _embeddings(3))
+    prompted.model[-1].fuse(prompted.pe)
+    free, embedding = copy.deepcopy(unprompted), _embeddings(1)
+    free.set_classes(["thing"], embedding)
+    free.model[-1].fuse(embedding)
+    free.set_vocab(torch.nn.ModuleList(level[-1] for level in prompted.model[-1].cv3), ["mug", "lamp", "sofa"])
     torch.save({"model": free}, tmp_path / "free-seg-pf.pt")
     assert load_network(tmp_path / "free-seg-pf.pt").names == {0: "mug", 1: "lamp", 2: "sofa"}
     assert _shapes(tmp_path / "free-seg-pf.pt") == [2, 3, 126]
 
 
-def test_not_told_what_to_look_for(untold: torch.nn.Module, tmp_path: Path) -> None:
-    torch.save({"model": untold}, tmp_path / "raw-seg.pt")
+def test_a_network_without_classes_is_refused(unprompted: torch.nn.Module, tmp_path: Path) -> None:
+    torch.save({"model": unprompted}, tmp_path / "raw-seg.pt")
     with pytest.raises(ModelError, match="not told what to look for"):
         load_network(tmp_path / "raw-seg.pt")
 

@@ -236,7 +236,7 @@ def test_invalid_options(talk: Callable[..., Result], clip: Path) -> None:
 
 
 def test_a_clip_without_detections(talk: Callable[..., Result], scene: fakes.SceneSegmenter) -> None:
-    scene.things = ()
+    scene.objects = ()
     result = talk("person\n")
     assert (result.exit_code, "nothing that the model knows" in result.output) == (0, True)
 

@@ -15,7 +15,7 @@ from vidrase.sheet import Sheet, thumbnails
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_a_row_a_moment(tmp_path: Path, suffix: str) -> None:
+def test_one_row_a_sampled_frame(tmp_path: Path, suffix: str) -> None:
     pictures, masks, truth = synth.clip(2)
     sheet = Sheet()
     for frame, mask, clean in zip(synth.as_frames(pictures), masks, synth.as_frames(truth), strict=True):

@@ -24,7 +24,7 @@ from vidrase.shots import Shot, ShotAnalysis, ShotAnalyzer
 SIZE = (96, 128)
 
 
-def _surveys(frames: list[Frame]) -> list[int]:
+def _analysed(frames: list[Frame]) -> list[int]:
     builder = ShotAnalyzer()
     for frame in frames:
         builder.add(frame, None)
@@ -51,7 +51,7 @@ def test_a_borderline_cut_is_one_for_all_or_for_nobody(orientation: Orientation)
         second = np.clip(128 + (two - two.mean()) * contrast, 0, 255)
         frames = synth.as_frames([one.astype(np.uint8), second.astype(np.uint8)])
         frames = [replace(frame, orientation=orientation) for frame in frames]
-        found = [where(frames) for where in (_alone, _surveys, _motions)]
+        found = [where(frames) for where in (_alone, _analysed, _motions)]
         assert found[0] == found[1] == found[2]
         seen.append(found[0])
     assert (seen[0], seen[-1]) == ([], [1])
@@ -67,10 +67,10 @@ def test_whoever_asks_first_decides_and_frames_of_another_size_are_another_shot(
 
 
 def _walk(cut: int | None) -> tuple[list[Frame], list[NDArray[np.bool_]], ShotAnalysis]:
-    """A walk without any cut, and a survey that has seen one at frame `cut`."""
+    """A walk without any cut, and a shot analysis with one at frame `cut`."""
     shown, masks, _ = synth.clip(20, *SIZE, pan=(0.3, 1.5), step=(0, 4), size=26, seed=3)
-    for picture, thing in zip(shown, masks, strict=True):
-        shadow = np.roll(thing, (18, 4), (0, 1)) & ~thing
+    for picture, body in zip(shown, masks, strict=True):
+        shadow = np.roll(body, (18, 4), (0, 1)) & ~body
         picture[shadow] = picture[shadow] * 0.55
     shots = [Shot(0, 20, "free")] if cut is None else [Shot(0, cut, "free"), Shot(cut, 20, "free")]
     return synth.as_frames(shown), masks, ShotAnalysis(tuple(shots))
@@ -80,9 +80,9 @@ def _same(one: list[Frame], two: list[Frame]) -> bool:
     return all((a == b).all() for f, g in zip(one, two, strict=True) for a, b in zip(f.planes, g.planes, strict=True))
 
 
-def test_the_fill_and_the_shadows_end_a_shot_where_the_survey_does() -> None:
+def test_the_fill_and_the_residual_stage_end_a_shot_where_the_analysis_does() -> None:
     frames, masks, analysis = _walk(9)
-    holes = [HoleFrame(frame, Hole.of(thing, thing)) for frame, thing in zip(frames, masks, strict=True)]
+    holes = [HoleFrame(frame, Hole.of(body, body)) for frame, body in zip(frames, masks, strict=True)]
     options, flow = FillOptions(quality="fast", shadows=True), load_flow(note=print)
 
     def shadows(clip: list[HoleFrame], analysis: ShotAnalysis | None = None) -> list[NDArray[np.bool_]]:
@@ -94,13 +94,13 @@ def test_the_fill_and_the_shadows_end_a_shot_where_the_survey_does() -> None:
     assert np.array_equal(shadows(holes, analysis), shadows(holes[:9]) + shadows(holes[9:]))
 
 
-def test_a_mask_is_not_carried_on_where_the_survey_ends_a_shot() -> None:
+def test_a_mask_is_not_propagated_where_the_analysis_ends_a_shot() -> None:
     frames, masks, _ = _walk(None)
 
     def holes(shots: Shots | None) -> list[bool]:
-        # the thing is there up to frame 8; nobody sees it in 9, where it would be carried to
+        # the object is detected up to frame 8 and not in 9, to which its mask would be propagated
         nothing = fakes.instances([np.zeros(SIZE, bool)])
-        found = [fakes.instances([thing], ids=[1]) if t < 9 else nothing for t, thing in enumerate(masks)]
+        found = [fakes.instances([body], ids=[1]) if t < 9 else nothing for t, body in enumerate(masks)]
         seen = zip(frames, found, strict=True)
         stage = mask(seen, options=MaskOptions(), flow=load_flow(note=print), shots=shots)
         return [found.hole is not None for found in stage]

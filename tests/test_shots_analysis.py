@@ -1,4 +1,4 @@
-"""The survey: shots, still cameras, and the plate behind them."""
+"""The shot analysis: shots, still cameras, and their background plates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from synth import as_frames, clip, texture
 from vidrase.shots import ShotAnalysis, ShotAnalyzer
 
 
-def _survey(frames, masks) -> ShotAnalysis:  # type: ignore[no-untyped-def]
+def _analysis(frames, masks) -> ShotAnalysis:  # type: ignore[no-untyped-def]
     builder = ShotAnalyzer()
     for frame, mask in zip(frames, masks, strict=True):
         builder.add(frame, mask)
@@ -17,7 +17,7 @@ def _survey(frames, masks) -> ShotAnalysis:  # type: ignore[no-untyped-def]
 
 def test_a_still_camera_gives_the_plate() -> None:
     shown, masks, truth = clip(24, 96, 160, step=(0, 6))
-    analysis = _survey(as_frames(shown), masks)
+    analysis = _analysis(as_frames(shown), masks)
     assert [(s.start, s.stop, s.camera) for s in analysis.shots] == [(0, 24, "still")]
     plate = analysis.shots[0].plate
     assert plate is not None
@@ -29,7 +29,7 @@ def test_a_still_camera_gives_the_plate() -> None:
 
 def test_a_moving_camera_is_not_still() -> None:
     shown, masks, _ = clip(24, 96, 160, pan=(0, 1.5), step=(0, 5))
-    analysis = _survey(as_frames(shown), masks)
+    analysis = _analysis(as_frames(shown), masks)
     assert [s.camera for s in analysis.shots] == ["free"]
     assert analysis.shots[0].plate is None
 
@@ -37,7 +37,7 @@ def test_a_moving_camera_is_not_still() -> None:
 def test_shots_are_told_apart_and_found_again() -> None:
     one = [texture(90, 160, 1)] * 14
     two = [255 - texture(90, 160, 2)[:, ::-1] // 3] * 14
-    analysis = _survey(as_frames(one + two), [None] * 28)
+    analysis = _analysis(as_frames(one + two), [None] * 28)
     assert [(s.start, s.stop) for s in analysis.shots] == [(0, 14), (14, 28)]
     assert analysis.shot(13) is analysis.shots[0]
     assert analysis.shot(14) is analysis.shots[1]
@@ -47,13 +47,13 @@ def test_shots_are_told_apart_and_found_again() -> None:
 def test_drifting_light_does_not_smear_the_plate() -> None:
     picture = texture(90, 160, 1).astype(int)
     shown = [np.clip(picture // 2 + 40 + 2 * t, 0, 255).astype(np.uint8) for t in range(20)]
-    plate = _survey(as_frames(shown), [None] * 20).shots[0].plate
+    plate = _analysis(as_frames(shown), [None] * 20).shots[0].plate
     assert plate is not None
     first = as_frames(shown)[0].planes[0].astype(int)
     assert np.abs(plate.planes[0] - first).mean() < 2
 
 
-def test_who_stands_where_nobody_looked_moves_no_camera() -> None:
+def test_unsearched_frames_do_not_count_as_camera_motion() -> None:
     background = texture(96, 160, 1)
     crowd = texture(96, 160, 9)
     builder = ShotAnalyzer()

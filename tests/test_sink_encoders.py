@@ -87,7 +87,7 @@ def test_the_encoder_follows_from_name_and_source(suffix: str, source: SourceInf
 
 
 @pytest.mark.parametrize(
-    ("wish", "codec", "encoder"),
+    ("asked", "codec", "encoder"),
     [
         ("H264", "h264", "libx264"),
         ("hevc", "h264", "libx265"),
@@ -99,8 +99,8 @@ def test_the_encoder_follows_from_name_and_source(suffix: str, source: SourceInf
         ("libx264", "h264", "libx264"),
     ],
 )
-def test_encoders_have_friendly_names(wish: str, codec: str, encoder: str) -> None:
-    assert choose(".mkv", info(codec=codec), SinkOptions(codec=wish)).encoder == encoder
+def test_encoders_have_friendly_names(asked: str, codec: str, encoder: str) -> None:
+    assert choose(".mkv", info(codec=codec), SinkOptions(codec=asked)).encoder == encoder
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_encoders_have_friendly_names(wish: str, codec: str, encoder: str) -> No
         (".xyz", info(), {}, "cannot write video as '.xyz'"),
     ],
 )
-def test_impossible_wishes_are_one_line(suffix: str, source: SourceInfo, options: dict, what: str) -> None:
+def test_impossible_options_are_one_line(suffix: str, source: SourceInfo, options: dict, what: str) -> None:
     with pytest.raises(OptionError, match=what) as caught:
         choose(suffix, source, SinkOptions(**options))
     assert "\n" not in str(caught.value)

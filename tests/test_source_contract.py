@@ -101,7 +101,7 @@ def test_red_is_red(name: str, asked: dict, tmp_path: Path) -> None:
     assert np.abs(seen - [255, 0, 0]).max() <= 8, seen  # the coarsest: 8-bit limited range through H.264
 
 
-def test_tags_are_told_only_when_the_file_has_them(tmp_path: Path) -> None:
+def test_tags_are_reported_only_when_the_file_has_them(tmp_path: Path) -> None:
     tags = {"color_range": 1, "color_primaries": 9, "color_trc": 16, "colorspace": 9}
     write_clip(tmp_path / "hdr.mp4", pix_fmt="yuv420p10le", colour=tags, sar=Fraction(4, 3), codec="libx265")
     with open_source(tmp_path / "hdr.mp4") as source:

@@ -119,7 +119,7 @@ def test_a_clip_ends_where_its_size_or_pixel_format_changes_and_says_so(other: d
         list(source)
 
 
-def test_missing_and_stumbling_clocks_are_repaired_and_told(tmp_path: Path) -> None:
+def test_missing_and_stumbling_clocks_are_repaired_and_reported(tmp_path: Path) -> None:
     write_clip(tmp_path / "raw.h264", pictures(8))
     said: list[str] = []
     with open_source(tmp_path / "raw.h264", note=said.append) as source:

@@ -68,7 +68,7 @@ def test_leaving_early_joins_the_worker_and_closes_upstream() -> None:
     assert time.perf_counter() - begun < 1
 
 
-def test_a_chain_never_run_starts_no_thread() -> None:
+def test_a_pipeline_never_run_starts_no_thread() -> None:
     prefetch(iter(range(3)), depth=1, name="test")
     assert not [t for t in threading.enumerate() if t.name == "vidrase-test"]
 
@@ -80,10 +80,10 @@ def test_depth_zero_would_be_unbounded() -> None:
 
 def test_items_alive_stay_under_the_formula_over_ten_thousand() -> None:
     alive = InFlight()
-    chain: Iterator[Item] = prefetch(alive.watch(Item(i) for i in range(10_000)), depth=4, name="a")
-    chain = prefetch(chain, depth=4, name="b")
+    stages: Iterator[Item] = prefetch(alive.watch(Item(i) for i in range(10_000)), depth=4, name="a")
+    stages = prefetch(stages, depth=4, name="b")
     count = 0
-    for window in windows(chain, core=2, before=1, after=2):
+    for window in windows(stages, core=2, before=1, after=2):
         count += len(window.core)
         del window
     assert count == 10_000

@@ -228,7 +228,7 @@ def test_people_are_kept_left_out_or_protected(folder: Path) -> None:
     cv2.imwrite(str(protected.files[0]), np.where(protected.objects[0][..., None], 0, 255).astype(np.uint8))
     for seed in range(40):
         rgb, hole = data.sample(protected, np.random.default_rng(seed), 32)
-        assert rgb[hole].min(initial=255) > 100  # never inside the thing
+        assert rgb[hole].min(initial=255) > 100  # never inside the object
 
 
 def test_mask_folders_and_clips_are_read(tmp_path: Path, folder: Path) -> None:
@@ -248,7 +248,7 @@ def test_mask_folders_and_clips_are_read(tmp_path: Path, folder: Path) -> None:
     assert float(frames[-1].mean()) > 170
 
 
-def test_the_judge_measures_draws_and_remembers(folder: Path) -> None:
+def test_the_evaluation_measures_draws_and_stores(folder: Path) -> None:
     pictures, _ = data.gather([folder / "images"])
     evaluation = Evaluation(pictures.files, 32, count=4)
     perfect = evaluation.figures(evaluation.truths)

@@ -1,4 +1,4 @@
-"""Chains: where hidden pixels are found, on moments made by hand."""
+"""Trajectories: where hidden pixels are found, on window frames made by hand."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def _motion(right: float = 0.0) -> CompletedFlow:
     return CompletedFlow(0, 0, flow, None)
 
 
-def _moments(backs: list[float]) -> dict[int, WindowFrame]:
-    """A hole in the first picture alone; from each picture on all stands still, `backs` is the motion measured backwards."""
+def _window_frames(backs: list[float]) -> dict[int, WindowFrame]:
+    """A hole in the first frame alone; forward flow is zero, `backs` is the backward flow, px, from each frame on."""
     hole = np.zeros(SIZE, bool)
     hole[AREA] = True
     frames = as_frames([np.zeros((*SIZE, 3), np.uint8)] * (len(backs) + 1))
-    moments = {
+    window_frames = {
         f.index: WindowFrame.of(f.index, f, None if f.index else Hole.of(hole), 0, WorkGrid.of(*SIZE, 99))
         for f in frames
     }
     for number, back in enumerate(backs):
-        moments[number].flow_pair = FlowPair(None, _motion(back), _motion(), STILL)
-    return moments
+        window_frames[number].flow_pair = FlowPair(None, _motion(back), _motion(), STILL)
+    return window_frames
 
 
 @pytest.mark.parametrize(("backs", "source"), [([0, 0, 0], 1), ([6, 0, 0], 2), ([6, 6, 0], 3), ([6, 6, 6], 1)])
-def test_what_moves_in_front_is_passed_by_where_the_background_shows_later(backs: list[float], source: int) -> None:
-    moments = _moments(backs)
-    found = trace_trajectories(moments, moments[0], 1, 9)
-    box = moments[0].box
+def test_trajectories_pass_an_occluder_where_the_background_is_visible_later(backs: list[float], source: int) -> None:
+    window_frames = _window_frames(backs)
+    found = trace_trajectories(window_frames, window_frames[0], 1, 9)
+    box = window_frames[0].box
     assert box is not None
     inner = np.s_[8 - box.top : 14 - box.top, 10 - box.left : 16 - box.left]
     assert (found.source[inner] == source).all()
@@ -48,6 +48,6 @@ def test_what_moves_in_front_is_passed_by_where_the_background_shows_later(backs
 
 
 def test_nothing_is_taken_from_between_a_hole_and_its_neighbour() -> None:
-    moment = _moments([0])[0]
+    window_frame = _window_frames([0])[0]
     x = np.array([8.9, 9.0, 9.1, 15.9, 16.0], np.float32)
-    assert moment.samples_known(x, np.full(5, 10, np.float32)).tolist() == [True, True, False, False, True]
+    assert window_frame.samples_known(x, np.full(5, 10, np.float32)).tolist() == [True, True, False, False, True]

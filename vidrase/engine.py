@@ -222,7 +222,7 @@ def erase_source(source: Source, run: Run) -> Generator[Frame, None, None]:
         yield from fill_frames(find_holes(source, run, known, selection), run, analysis)
 
 
-def list_things(source: Source, run: Run) -> list[TrackSummary]:
+def list_objects(source: Source, run: Run) -> list[TrackSummary]:
     """All tracks that the detector finds in a source."""
     with InstanceStore() as store:
         analyse_source(source, run, store)

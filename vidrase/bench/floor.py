@@ -36,12 +36,12 @@ def run(clip: Path, to: Path, device: str = "auto") -> int:
         closing(prefetch(source, depth=DEPTH, name="decode")) as decoded,
     ):
 
-        def looked() -> Iterator[Frame]:
+        def detected() -> Iterator[Frame]:
             while batch := list(islice(decoded, options.batch)):
                 segmenter(batch)
                 yield from batch
 
-        with closing(prefetch(looked(), depth=DEPTH, name="detect")) as frames:
+        with closing(prefetch(detected(), depth=DEPTH, name="detect")) as frames:
             for frame in frames:
                 sink.write(frame)
                 count += 1

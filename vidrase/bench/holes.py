@@ -1,6 +1,6 @@
 """Masks after the mask stage: is the annotated performer covered in every frame, with how much more, and how steadily?
 
-Judged are the tracks that lie mostly on the annotation, and objects attached to them. They are compared with the detector's
+Evaluated are the tracks that lie mostly on the annotation, and objects attached to them. They are compared with the detector's
 own mask of the same performer, frame by frame.
 """
 

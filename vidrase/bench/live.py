@@ -30,7 +30,7 @@ def run_soak(results: Results, minutes: float, folder: Path | None, device: str 
     """One row of the whole run and one for each point of its curves. folder: samples/, for the walker."""
     person = _walker(folder) if folder is not None else None
     if person is None:
-        results.skip("somebody to walk through the live picture: no samples/ here, nobody is in view")
+        results.skip("a person to walk through the live picture: no samples/ here")
     found = soak(minutes, person=person, models=ModelOptions(device=device))
     series = found["series"]
     numbers: dict[str, float] = {

@@ -175,7 +175,7 @@ def portrait_numbers(data: Path, find: Finder, most: int) -> dict[str, float]:
 
 
 def clip_numbers(data: Path, name: str, find: Finder, frames: int) -> dict[str, float]:
-    """Over one clip: union IoU, recall, frames where half is missed, and how restless recall is from frame to frame.
+    """Over one clip: union IoU, recall, frames where half is missed, and how much recall changes from frame to frame.
 
     DAVIS annotates one person with what he rides or holds, and nobody of the audience: where there is one (dance-twirl,
     breakdance) IoU punishes finding it, and only recall speaks.

@@ -1,7 +1,7 @@
 """Is a cast shadow removed with its object, and nothing else?
 
-Judged in two ways: the output of a tool (`shadow_numbers`), and the shadow stage alone (`evaluate_shadow_stage`), which gets the
-true mask of the person, so that no detector plays a part, and whose added hole is known to the pixel.
+Evaluated in two ways: the output of a tool (`shadow_numbers`), and the shadow stage alone (`evaluate_shadow_stage`), which gets
+the true mask of the person, so that no detector plays a part, and whose added hole is known to the pixel.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def show(sources: Sequence[str], options: Options, *, as_json: bool, thumbnails:
             with open_source(
                 where, note=notes, strict=reading.strict, wait=reading.wait, references=reading.allow_references
             ) as source:
-                found[where] = engine.list_things(source, Run(options, models, notes, progress=progress))
+                found[where] = engine.list_objects(source, Run(options, models, notes, progress=progress))
         if part is not None:
             tracks = [track for found_here in found.values() for track in found_here]
             seen = [(track.thumbnail, f"id:{track.id} {track.label}") for track in tracks]

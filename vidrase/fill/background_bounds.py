@@ -19,6 +19,7 @@ from vidrase.keyframes import KeyframeMosaic
 
 Matrix = NDArray[np.float64]
 
+# Evidence for residual.cast, residual.shot_light: `rules.py`. Values of constants without a figure have no record yet.
 SIDE = 240  # px: long side of the reduced frames that are compared
 BLUR = 1.5  # px, standard deviation: registration is accurate to about a pixel
 MIN_FRAMES = 3  # frames that must show a pixel; with fewer its bounds are unknown

@@ -14,6 +14,7 @@ from vidrase.fill.flow_completion import dilate
 from vidrase.frames import Frame, Hole
 from vidrase.plate import Plate, light_offset
 
+# Evidence for residual.plate: `rules.py`. Values of constants without a figure have no record yet.
 MIN_SHARE, MAX_SHARE = 0.3, 0.94
 """Share of the plate's luma in a shadow: below the first the pixel belongs to an object, above the second it is noise."""
 MAX_CHROMA_CHANGE = 8 / 255

@@ -112,6 +112,7 @@ def sample_sources(
     return Candidate(source, list(samples))
 
 
+# Evidence for blend.exposure, blend.mix: `rules.py`. Values of constants without a figure have no record yet.
 LIGHT_REACH = 24 / 255
 """Largest exposure difference between two frames that is compensated, share of full scale."""
 CELL = 4  # samples: side of the cells over which the difference at the rim is averaged; texture out of register cancels out

@@ -18,6 +18,7 @@ from vidrase.fill.background_bounds import BackgroundBounds, luma_of
 from vidrase.fill.components import touching
 from vidrase.fill.flow_completion import dilate
 
+# Evidence for residual.cast, residual.depth, residual.gaps: `rules.py`. Values of constants without a figure have no record yet.
 HOLE_MARGIN = 2
 """Px of the reduced frame: margin around a hole that is not classified; the object's edge is blurred into it."""
 MIN_SHARE, MAX_SHARE = 0.12, 0.87  # share of the lit value in the core of a shadow, lower and upper limit

@@ -15,6 +15,7 @@ from vidrase import rules
 from vidrase.colour import PixelLayout, chroma_hole
 from vidrase.frames import Frame, Hole
 
+# Evidence for blend.soft_edge: `rules.py`. Values of constants without a figure have no record yet.
 RAMP = 4 / 480
 """Width of the transition at the outer edge of the ring, as a share of the frame's height. The ring holds the object's soft edge
 and motion blur, so further in nothing of the old frame may stay."""

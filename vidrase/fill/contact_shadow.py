@@ -28,6 +28,7 @@ from vidrase.fill.static_shadow import (
 )
 from vidrase.frames import Frame, Hole
 
+# Evidence for residual.contact: `rules.py`. Values of constants without a figure have no record yet.
 SIDE = 480  # px: long side of the reduced frame in which contact and static shadows are detected
 REACH = 0.1  # of the object's height: how far below and beside it the ground is examined
 MAX_SHARE = 0.6  # highest share of the lit value in a contact shadow

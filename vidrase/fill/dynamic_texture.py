@@ -23,6 +23,7 @@ from vidrase.fill.window_frame import Box, WindowFrame, WorkGrid
 from vidrase.flow import FlowModel
 from vidrase.plate import Plate, light_offset
 
+# Evidence for sources.playback: `rules.py`. Values of constants without a figure have no record yet.
 MIN_SPREAD = 4 / 255
 """Background moves where the plate's spread exceeds the larger of `MIN_SPREAD` of full scale and `MIN_SPREAD_NOISE` times the
 noise."""

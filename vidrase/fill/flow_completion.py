@@ -17,6 +17,7 @@ from vidrase.camera import CameraMotion, fit_camera
 from vidrase.fill.membrane import membrane
 from vidrase.fill.sampling import at
 
+# Evidence for flow.snap_to_plane: `rules.py`. Values of constants without a figure have no record yet.
 FLOW_MARGIN = 6 / 240
 """Margin around the hole in which measured flow is not trusted, as a share of the frame's height. 3 px at 240p gave 20.4 dB,
 7-10 px 23.0 dB over six clip pairs."""

@@ -25,6 +25,7 @@ from vidrase.fill.window_frame import Box, WindowFrame
 from vidrase.flow import FlowModel
 from vidrase.streams import Both, in_turn
 
+# Evidence for flow.*: `rules.py`. Values of constants without a figure have no record yet.
 MEASURED_MARGIN = 0.15
 """Width of the surroundings of the holes in which flow is measured, as a share of the frame's height."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vidrase import rules
 
+# Evidence for blend.grain: `rules.py`. Values of constants without a figure have no record yet.
 SOFTNESS = 0.6  # px, standard deviation of the blur: codecs leave noise a little coarser than one pixel
 
 

@@ -16,6 +16,7 @@ from vidrase.fill.registration_quality import SIGMAS, estimate_defocus
 from vidrase.fill.source_planes import SourcePlanes
 from vidrase.fill.window_frame import Box, WindowFrame, WorkGrid
 
+# Evidence for synthesis.refocus: `rules.py`. Values of constants without a figure have no record yet.
 HOLE_MARGIN = 3  # px of the work grid around the hole that are not compared
 BOX_MARGIN = 24  # px around the hole's box that are compared
 MIN_PIXELS = 200  # px that both must show

@@ -15,6 +15,7 @@ from vidrase.fill.source_planes import SourcePlanes
 from vidrase.frames import Frame, Hole, HoleFrame
 from vidrase.inpaint import Choosing, Inpainter
 
+# Evidence for synthesis.*: `rules.py`. Values of constants without a figure have no record yet.
 CONTEXT = 1.0  # share of the missing area's size on each side that the inpainter gets as context
 MIN_CONTEXT = 48  # px
 OUTPAINT_SHARE = 0.15

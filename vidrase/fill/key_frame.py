@@ -14,6 +14,7 @@ from vidrase.fill.flow_completion import dilate
 from vidrase.fill.trajectories import CAMERA_SUPPORT, trace_trajectories
 from vidrase.fill.window_frame import WindowFrame
 
+# Evidence for synthesis.key_frame: `rules.py`. Values of constants without a figure have no record yet.
 CANDIDATES = 4
 """Following frames that are considered, evenly spaced over the window."""
 MIN_GAIN = 1.1

@@ -21,6 +21,7 @@ from vidrase.frames import Frame
 from vidrase.inpaint import Inpainter
 from vidrase.plate import Plate, light_offset
 
+# Evidence for blend.local_light: `rules.py`. Values of constants without a figure have no record yet.
 RIM = 10  # samples around the hole that measure the exposure offset to the plate
 MAX_RIM_DEVIATION = 7 / 255
 """If the difference of a rim sample to the plate exceeds this, of full scale, after the offset of the whole frame, the sample

@@ -17,6 +17,7 @@ from vidrase.fill.trajectories import trace_trajectories
 from vidrase.fill.window_frame import RIM, SourceMap, WindowFrame, WorkGrid
 from vidrase.streams import Both, in_turn
 
+# Evidence for blend.*, sources.*: `rules.py`. Values of constants without a figure have no record yet.
 FAR_FRAMES = {"fast": 24, "default": 10, "best": 10}
 """Frames, by quality: a longer trajectory has low confidence, because a reference frame registered directly is more accurate.
 Registering takes time."""

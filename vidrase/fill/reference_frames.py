@@ -26,6 +26,7 @@ from vidrase.frames import Frame, Hole
 from vidrase.keyframes import Keyframe, KeyframeMosaic
 from vidrase.streams import Both, in_turn
 
+# Evidence for sources.*: `rules.py`. Values of constants without a figure have no record yet.
 FIRST_REFERENCE = 1 << 30
 """The source number of the mosaic's first key frame."""
 MAX_REFERENCES = 3

@@ -17,6 +17,7 @@ from vidrase.fill.membrane import membrane
 from vidrase.fill.sampling import at
 from vidrase.fill.window_frame import WindowFrame
 
+# Evidence for sources.misfit, sources.defocus: `rules.py`. Values of constants without a figure have no record yet.
 MAX_MEDIAN_MISFIT = 12.0
 """Median difference of brightness in the surroundings, 0..255, above which the picture shows another place."""
 MAX_ROUND_TRIP, MIN_CONSISTENT = 1.5, 0.6

@@ -31,6 +31,7 @@ from vidrase.keyframes import KeyframeMosaic
 from vidrase.plate import Plate
 from vidrase.streams import closing_all
 
+# Evidence for residual.*: `rules.py`. Values of constants without a figure have no record yet.
 LOOK_AHEAD = 32  # frames buffered ahead of the one that is emitted, at most
 BUFFER_BYTES = 128 << 20
 """Bytes of buffered frames: large frames get a shorter look-ahead."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vidrase.fill.background_bounds import BackgroundBounds
 from vidrase.fill.flow_completion import dilate
 
+# Evidence for residual.foreign: `rules.py`. Values of constants without a figure have no record yet.
 STRONG, WEAK = 24.0, 12.0
 """Grey levels outside the background bounds: the two thresholds of a hysteresis. Beside the true masks of six DAVIS clips 16 and
 10 found 1.6 times as much."""

@@ -13,6 +13,7 @@ import numpy as np
 from vidrase.fill.blending import Candidate, SampleSites
 from vidrase.fill.membrane import membrane
 
+# Evidence for blend.seams: `rules.py`. Values of constants without a figure have no record yet.
 BLUR_SIGMA = 4.0  # samples: standard deviation of the Gaussian that averages steps along a seam
 MIN_STEP = 5 / 255  # share of full scale: smaller steps are invisible; blending them would only blur
 MIN_RIM_ERROR = 4.5 / 255  # share of full scale: below this median rim error exposures agree and steps are texture

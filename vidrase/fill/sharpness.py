@@ -12,6 +12,7 @@ from vidrase.fill.registration_quality import FINE, QUIET
 from vidrase.fill.source_planes import SourcePlanes
 from vidrase.fill.window_frame import WindowFrame, WorkGrid
 
+# Evidence for synthesis.renew: `rules.py`. Values of constants without a figure have no record yet.
 RING_WIDTH = 12  # px of the work grid around the hole that are compared
 MIN_PIXELS = 200  # px that both must show
 MAX_RATIO, MIN_RATIO = 1.8, 0.45

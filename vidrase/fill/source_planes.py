@@ -14,6 +14,7 @@ from vidrase import rules
 from vidrase.fill.composite import PlaneHole
 from vidrase.fill.sampling import at
 
+# Evidence for blend.clean_taps: `rules.py`. Values of constants without a figure have no record yet.
 TAPS = 2  # samples on either side of a point that bicubic interpolation uses
 CLEAN_MARGIN = 24  # samples around a hole that the cached crop covers; most trajectories end there
 

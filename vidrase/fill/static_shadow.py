@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vidrase.fill.components import within
 from vidrase.fill.flow_completion import dilate
 
+# Evidence for residual.static: `rules.py`. Values of constants without a figure have no record yet.
 BLUR_SIZE = 3  # px: box filter against grain
 MIN_OBJECT_SHARE = 0.05  # of the largest object's area: smaller ones are ignored, they do not touch the ground
 BASE_HEIGHT, SHADOW_HEIGHT = 0.75, 0.6

@@ -28,6 +28,7 @@ from vidrase.inpaint import Inpainter
 
 Values = list[NDArray[np.float32]]
 
+# Evidence for sources.*, synthesis.*: `rules.py`. Values of constants without a figure have no record yet.
 REALIGN = 2
 """Frames after which samples from reference frames are registered again."""
 DRIFT_GAIN = 0.5

@@ -10,6 +10,7 @@ from vidrase import rules
 from vidrase.fill.flow_completion import dilate
 from vidrase.frames import Hole, HoleFrame
 
+# Evidence for residual.vote: `rules.py`. Values of constants without a figure have no record yet.
 MIN_CONFIRMED = 0.35
 """Of a shadow's area that a neighbour must confirm; otherwise it is dropped, it lasts one frame only."""
 MAX_NEIGHBOUR_AREA = 2.0

@@ -1,7 +1,7 @@
 """Fine detail for an inpainting made at low resolution, from the most similar known blocks around it.
 
 A network invents structure at the scale it was trained on. The band between that scale and the picture's is missing.
-For every block of the invention, the most similar known block is found, and the fine parts of these blocks are overlapped.
+For every block of the synthesized part, the most similar known block is found, and the fine parts of these blocks are overlapped.
 Every pixel gathers the parts that cover it, so that nothing depends on the order of writing.
 """
 

@@ -25,5 +25,5 @@ class Choosing(Inpainter, Protocol):
     """An inpainter that copies texture from the picture."""
 
     def without(self, made: NDArray[np.bool_]) -> Inpainter:
-        """The same inpainter, copying nothing from earlier inventions, bool [B, 1, H, W]."""
+        """The same inpainter, copying nothing from earlier synthesis, bool [B, 1, H, W]."""
         ...

@@ -1,4 +1,4 @@
-"""Inserts an invention into the picture without a step at its rim, for a batch at once."""
+"""Inserts synthesized pixels into the picture without a step at its rim, for a batch at once."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ FADE = 8.0  # px: decay length of that correction inside the hole
 MAX_DISTANCE = 32  # px: largest distance that is measured; e^(-MAX_DISTANCE/FADE) is 2 %
 
 
-def seamless(known: Tensor, hole: Tensor, invented: Tensor) -> Tensor:
-    """Known pixels, and in the hole the invention in [0, 1], less its error at the rim.
+def seamless(known: Tensor, hole: Tensor, synthesized: Tensor) -> Tensor:
+    """Known pixels, and in the hole the synthesized ones in [0, 1], less its error at the rim.
 
-    known, invented: float32 [N, 3, h, w]; hole: bool [N, 1, h, w], True = fill. Returns float32 [N, 3, h, w].
+    known, synthesized: float32 [N, 3, h, w]; hole: bool [N, 1, h, w], True = fill. Returns float32 [N, 3, h, w].
     """
     missing = hole.float()
     wide = 2 * RIM + 1
     near = F.max_pool2d(F.max_pool2d(missing, (wide, 1), 1, (RIM, 0)), (1, wide), 1, (0, RIM))
     weight = near - missing
-    error = torch.where(hole, 0.0, known - invented) * weight
+    error = torch.where(hole, 0.0, known - synthesized) * weight
     height, width = hole.shape[2:]
     sums = _gaussian(height, known) @ torch.cat([error, weight], 1) @ _gaussian(width, known)  # [N, 4, h, w]
     spread = sums[:, :3] / sums[:, 3:].clamp_min(1e-6)
-    return torch.where(hole, (invented + spread * torch.exp(depth(hole) / -FADE)).clamp(0, 1), known)
+    return torch.where(hole, (synthesized + spread * torch.exp(depth(hole) / -FADE)).clamp(0, 1), known)
 
 
 def _gaussian(length: int, like: Tensor) -> Tensor:

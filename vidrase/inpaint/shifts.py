@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vidrase.inpaint.classical import OpenCvInpainter, check
 
+# Evidence for synthesis.texture, synthesis.seen_texture: `rules.py`. Values of constants without a figure have no record yet.
 PATCH = 8  # px a side, for the offset statistics
 DIMENSIONS = 20  # principal components of a patch
 MAX_QUERIES = 1600  # patches whose matches are searched
@@ -72,7 +73,7 @@ class ShiftInpainter:
 def completed(guess: Picture, hole: Mask, made: Mask | None = None) -> Picture:
     """float32 [H, W, 3] in [0, 1]: `guess`, which shows the coarse colours in the hole, replaced there by shifted pixels.
 
-    Where no pixel can be shifted in, the guess stays. made: bool [H, W] known pixels that are inventions themselves: nothing is
+    Where no pixel can be shifted in, the guess stays. made: bool [H, W] known pixels that are synthesized themselves: nothing is
     copied from them, as each copy would lose detail.
     """
     crop = surroundings(hole)

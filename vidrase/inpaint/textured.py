@@ -18,6 +18,7 @@ from vidrase.inpaint.classical import check
 from vidrase.inpaint.protocol import Inpainter
 from vidrase.inpaint.shifts import completed, surroundings
 
+# Evidence for synthesis.texture: `rules.py`. Values of constants without a figure have no record yet.
 SIDE = 256  # px: long side of the surroundings to which the lengths below refer
 FINE_SIGMA = 4.0  # px: sigma of the blur that separates fine from coarse
 NO_TEXTURE_BELOW = 4.0  # px: half the width of a hole up to which no texture is added (it would not be visible)
@@ -39,7 +40,7 @@ class TexturedInpainter:
     stride = 1
 
     def __init__(self, load: Callable[[], Inpainter]) -> None:
-        """load: called for the network when something has to be invented; most clips need none."""
+        """load: called for the network when something has to be synthesized; most clips need none."""
         self._load = load
         self._network: Inpainter | None = None
         self._made: NDArray[np.bool_] | None = None
@@ -69,7 +70,7 @@ class TexturedInpainter:
 def textured(smooth: Picture, hole: Mask, made: Mask | None = None) -> Picture:
     """float32 [H, W, 3] in [0, 1]: `smooth` with texture added in the hole where it has none.
 
-    made: bool [H, W] earlier inventions: no texture is copied from them.
+    made: bool [H, W] earlier synthesis: no texture is copied from them.
     """
     crop = surroundings(hole)
     own, where = smooth[crop], hole[crop]

@@ -24,6 +24,7 @@ from vidrase.mask.temporal_filter import MaskFrame, TemporalMaskFilter
 from vidrase.options import MaskOptions
 from vidrase.streams import closing_all, windows
 
+# Evidence for mask.guided_edge, mask.join: `rules.py`. Values of constants without a figure have no record yet.
 REACH = 8  # frames to either side to which a mask may be propagated
 
 Chosen = Callable[[Instances], NDArray[np.bool_]] | Collection[int] | None

@@ -13,6 +13,7 @@ from vidrase.frames import Box, Hole, Orientation
 from vidrase.mask import morphology
 from vidrase.options import MaskOptions
 
+# Evidence for mask.*: `rules.py`. Values of constants without a figure have no record yet.
 CLOSE_SHARE = 0.025
 """Of an object's height: gaps up to twice this width are closed (between fingers, arm and body, bag and back)."""
 FILL_SHARE = 0.04  # of an object's area: larger holes in its mask are background seen through it, and stay

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vidrase import rules
 from vidrase.crops import bounds
 
+# Evidence for mask.dilate: `rules.py`. Values of constants without a figure have no record yet.
 FRAME_SHARE = 0.0025  # of the frame's geometric mean side: 1.6 px at 854x480; the detector's masks are large already
 OBJECT_SHARE = 0.005  # of the object's shorter side: a near person's edge is softer than a far one's
 MIN_RADIUS, MAX_RADIUS = 2.0, 48.0  # px: limits of the radius

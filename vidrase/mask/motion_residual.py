@@ -21,6 +21,7 @@ from vidrase.frames import Box, Frame
 from vidrase.mask.morphology import dilate
 from vidrase.motion import Motion, hard, reduced_planes, soft_of
 
+# Evidence for mask.motion_residual: `rules.py`. Values of constants without a figure have no record yet.
 MIN_DIFFERENCE = 18  # grey levels of the most different channel (3x3 mean): a pixel that differs by more has moved
 BACKGROUND_SHARE = 0.95
 """Share of the background that differs by less than the threshold: it rises where leaves move or the camera fit has errors."""

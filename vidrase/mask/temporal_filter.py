@@ -19,6 +19,7 @@ from vidrase.mask.morphology import dilate
 from vidrase.mask.motion_residual import MotionResidual
 from vidrase.motion import Motion, SoftMask, hard, soft_of
 
+# Evidence for mask.*: `rules.py`. Values of constants without a figure have no record yet.
 VOTE_REACH = 1  # frames to either side whose propagated masks are united with a frame's own, where the frames agree
 VOTES = 1  # how many of those must hold a pixel that the frame's own mask lacks
 MAX_EXTRAPOLATION = 4  # frames by which a mask is propagated past the last (or before the first) detection

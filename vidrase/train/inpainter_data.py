@@ -40,7 +40,7 @@ class Pictures:
     frames: list[Image] = field(default_factory=list)
     objects: dict[int, Mask] = field(default_factory=dict)
     silhouettes: list[Mask] = field(default_factory=list)
-    spare_things: bool = False
+    protect_objects: bool = False
     """Holes do not overlap `objects`: only background is erased."""
 
     def __len__(self) -> int:
@@ -178,7 +178,7 @@ def treat_people(pictures: Pictures, how: People) -> Pictures:
                 "every picture shows objects that were to be left out; use --people background or keep"
             )
         return Pictures(files, frames, {}, pictures.silhouettes)
-    pictures.spare_things = how == "background"
+    pictures.protect_objects = how == "background"
     return pictures
 
 
@@ -212,7 +212,7 @@ def sample(pictures: Pictures, rng: np.random.Generator, side: int) -> tuple[Ima
     part = round(short * float(rng.uniform(min(1.0, max(0.5, side / short)), 1.0)))
     y, x = int(rng.integers(height - part + 1)), int(rng.integers(width - part + 1))
     square = _resized(rgb[y : y + part, x : x + part], side)
-    objects = pictures.objects.get(index) if pictures.spare_things else None
+    objects = pictures.objects.get(index) if pictures.protect_objects else None
     protected = None
     if objects is not None:
         protected = _resized(objects[y : y + part, x : x + part].astype(np.uint8) * 255, side) > 0

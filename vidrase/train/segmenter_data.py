@@ -128,7 +128,7 @@ def analysis(
             if cutout is not None and len(cutouts) < limit:
                 cutouts.append(cutout)
         if index % 500 == 0:
-            progress(f"survey {index}/{len(pictures)}: {len(cutouts)} cutouts")
+            progress(f"cutouts {index}/{len(pictures)}: {len(cutouts)} cutouts")
     pictures.weights = weights
     pictures.cutouts += cutouts
 

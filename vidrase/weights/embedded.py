@@ -67,8 +67,14 @@ def _quick_to_build(kind: Any) -> Any:
 
     def forward(self: Any, x: Tensor, *rest: Any, **more: Any) -> Any:
         small = x[..., : x.shape[-2] // SHRINK, : x.shape[-1] // SHRINK]
-        with torch.inference_mode(), torch.backends.mkldnn.flags(enabled=False):
-            out = kind.forward(self, small, *rest, **more)
+        onednn: Any = torch.backends.mkldnn
+        enabled = onednn.enabled
+        onednn.enabled = False  # `mkldnn.flags` would set TF32 too, and PyTorch warns of that
+        try:
+            with torch.inference_mode():
+                out = kind.forward(self, small, *rest, **more)
+        finally:
+            onednn.enabled = enabled
         maps = out.get("one2many", out) if isinstance(out, dict) else {}
         if "feats" not in maps:  # of another ultralytics
             return kind.forward(self, x, *rest, **more)
