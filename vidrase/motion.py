@@ -23,7 +23,6 @@ from vidrase.frames import Box, Frame
 LONG_SIDE = 384  # px: size at which flow is estimated. Limbs are still several px wide, and a pair costs a few ms
 MARGIN_PX, MARGIN_SHARE = 20.0, 0.15
 """Margin around masks: px of the reduced frame, and share of the region's longer side."""
-MIN_SIDE = 192  # px of the reduced frame: smallest side of that region with its margin: the camera is fitted in it
 MAX_DIFFERENCE = 12  # grey levels (3x3 mean): largest difference between a warped frame and the target where they agree
 MAX_ERROR_PX = 1.0  # px of the reduced frame: largest forward-backward error
 MAX_ERROR_SHARE = 0.15  # the same as a share of the length of the flow vector; both are added in squares
@@ -181,12 +180,11 @@ class Motion:
         (height, width), (scale_y, scale_x) = self.reduced_size(index), self.scale(index)
         y0, y1, x0, x1 = region[0] / scale_y, region[1] / scale_y, region[2] / scale_x, region[3] / scale_x
         margin = MARGIN_PX + MARGIN_SHARE * max(y1 - y0, x1 - x0)
-        more_y, more_x = (max(margin, (MIN_SIDE - side) / 2) for side in (y1 - y0, x1 - x0))
         return (
-            max(int(y0 - more_y), 0),
-            min(int(np.ceil(y1 + more_y)), height),
-            max(int(x0 - more_x), 0),
-            min(int(np.ceil(x1 + more_x)), width),
+            max(int(y0 - margin), 0),
+            min(int(np.ceil(y1 + margin)), height),
+            max(int(x0 - margin), 0),
+            min(int(np.ceil(x1 + margin)), width),
         )
 
     def _landing(self, shape: tuple[int, ...], corner: tuple[int, int], source: int, target: int) -> Box | None:
