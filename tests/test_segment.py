@@ -147,6 +147,37 @@ def test_only_asked_classes_come_out() -> None:
     assert set(found.labels) == {"dog"}
 
 
+@pytest.mark.parametrize("offered", [frozenset(), frozenset({"person"})])
+def test_what_fits_another_class_better_is_not_what_was_asked_for(offered: frozenset[str]) -> None:
+    network = eager()
+    for level in network.model[-1].cv3:
+        level[-1].bias.data[0] = level[-1].bias.data[1] - 3.0  # sure enough of a person, but much surer of a dog
+    segmenter = YoloSegmenter(
+        network, description="t", conf=0.25, device=torch.device("cpu"), dtype=torch.float32, imgsz=160, offered=offered
+    )
+    assert set(segmenter.names.values()) == (offered or {"person", "dog"})
+    segmenter.only = frozenset({0})
+    assert len(segmenter(as_frames([texture(96, 160)]))[0]) == 0
+    for level in network.model[-1].cv3:
+        level[-1].bias.data[0] += 6.0
+    assert len(segmenter(as_frames([texture(96, 160)]))[0])
+
+
+def test_classes_that_are_confused_anyway_are_no_rivals() -> None:
+    torch.manual_seed(0)
+    network = build_segmenter(TINY, {0: "car", 1: "truck"}).eval()
+    for level in network.model[-1].cv3:
+        level[-1].bias.data[:] = torch.tensor([3.0, 6.0])
+    for branch in network.model[-1].cv4:
+        branch[-1].bias.data += 3.0
+    network.model[-1].proto.cv3.bn.bias.data += 3.0
+    segmenter = YoloSegmenter(
+        network, description="t", conf=0.25, device=torch.device("cpu"), dtype=torch.float32, imgsz=160,
+        offered=frozenset({"car"}),
+    )  # fmt: skip
+    assert "car" in segmenter(as_frames([texture(96, 160)]))[0].labels
+
+
 def test_impossible_devices_and_precisions_get_one_line() -> None:
     for asked in ("cuda:99", "mps" if not torch.backends.mps.is_available() else "xla", "toaster"):
         with pytest.raises(OptionError, match="device") as caught:

@@ -52,13 +52,18 @@ def load_segmenter(options: ModelOptions, *, note: Note) -> Segmenter:
     described = f"{found.described()} · {device} {precision_name(dtype)}"
     conf = options.conf if options.conf is not None else float(getattr(network, "conf", COCO_CONF))
     offered = frozenset(getattr(network, "offered", ()))  # what it knows well enough to be asked for; nothing said: all
-    if offered:
-        network.names = {index: name for index, name in network.names.items() if name in offered}  # type: ignore[union-attr, operator, assignment]
     if options.model is None and found.place == "package":
         note(
             f"no COCO weights on this machine: the small model inside the package looks for {', '.join(sorted(offered))} and "
             f"nothing else (`vidrase models pull {weights.DEFAULT}` fetches a better one)"
         )
     return YoloSegmenter(
-        network, description=described, conf=conf, device=device, dtype=dtype, imgsz=options.imgsz, note=note
+        network,
+        description=described,
+        conf=conf,
+        device=device,
+        dtype=dtype,
+        imgsz=options.imgsz,
+        offered=offered,
+        note=note,
     )

@@ -8,7 +8,7 @@ frame size.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from torch import nn
 
 from vidrase.errors import OutOfMemory
 from vidrase.frames import Frame, Instances
+from vidrase.labels import GROUP_OF
 from vidrase.report import Note
 from vidrase.segment.shapes import Grid, crop_of_logits
 from vidrase.torchvision_ops import suppress
@@ -62,9 +63,13 @@ class YoloSegmenter:
         device: torch.device,
         dtype: torch.dtype,
         imgsz: int = 640,
+        offered: frozenset[str] = frozenset(),
         note: Note | None = None,
     ) -> None:
-        self.names: dict[int, str] = dict(network.names)  # type: ignore[arg-type]
+        """offered: names of the classes that it knows well enough to be asked for; none: all."""
+        every: dict[int, str] = dict(network.names)  # type: ignore[arg-type]
+        self.names = {index: name for index, name in every.items() if not offered or name in offered}
+        self._groups = {index: GROUP_OF.get(name, name) for index, name in every.items()}
         self.description = description
         self.recommended_conf = conf
         self.only: frozenset[int] | None = None
@@ -141,13 +146,12 @@ class YoloSegmenter:
         known = self.names.keys() if self.only is None else self.only & self.names.keys()
         if not known:
             return Instances.none(grid.size)
-        if len(known) < len(logits):
-            wanted = torch.tensor(sorted(known), device=logits.device, dtype=torch.long)
-            best, label = logits[wanted].max(0)
-            label = wanted[label]
-        else:
-            best, label = logits.max(0)
+        wanted = torch.tensor(sorted(known), device=logits.device, dtype=torch.long)
+        best, label = logits[wanted].max(0) if len(known) < len(logits) else logits.max(0)
         place = torch.nonzero(best.float().sigmoid() >= WEAK * self.recommended_conf).squeeze(1)
+        if len(known) < len(logits) and len(place):
+            label = wanted[label]
+            place = place[best[place] >= self._rivals(logits[:, place], label[place], known)]
         if not len(place):
             return Instances.none(grid.size)
         boxes = self._boxes(raw.boxes[index][:, place].float(), place, grid).cpu().numpy()
@@ -165,6 +169,22 @@ class YoloSegmenter:
         together = [part.max(0) for part in np.split(maps, ends)]
         reach = np.array([[*boxes[v, :2].min(0), *boxes[v, 2:].max(0)] for v in voices], np.float32)
         return self._instances(boxes[kept], scores[kept], labels[kept], together, reach, grid)
+
+    def _rivals(self, logits: torch.Tensor, label: torch.Tensor, known: Set[int]) -> torch.Tensor:
+        """[P] best logit at each place of the classes that nobody asked for; those that detectors confuse with `label` left out.
+
+        logits: [C, P], label: [P], known: the classes asked for. Without this, a bear is a person when only people are wanted:
+        the class that fits better would not even be looked at.
+        """
+        strangers = [index for index in range(len(logits)) if index not in known]
+        rivals = torch.full_like(logits[0], -torch.inf)
+        for number in label.unique().tolist():
+            group = self._groups[number]
+            against = [index for index in strangers if self._groups.get(index, "") != group]
+            if against:
+                here = label == number
+                rivals[here] = logits[against][:, here].amax(0)
+        return rivals
 
     def _boxes(self, distances: torch.Tensor, place: torch.Tensor, grid: Grid) -> torch.Tensor:
         """float32 [K, 4] x0 y0 x1 y1 px of the canvas, of `distances` [4 * bins, K] at the given places."""
