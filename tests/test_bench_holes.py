@@ -7,20 +7,24 @@ import pytest
 from fakes import FakeSegmenter, SceneSegmenter
 from synth import clip
 
-from vidrase.bench.holes import erased, hole_numbers
+from vidrase.bench.holes import edge_numbers, erased, hole_numbers
 
 
 def test_only_the_annotated_one_is_evaluated() -> None:
     pictures, masks, _ = clip(5, 120, 216, step=(0, 0), size=40)
     y, x = np.argwhere(masks[0])[0].tolist()
     found = SceneSegmenter(("person", x, y, x + 40, y + 40), ("person", 150, 20, 190, 110))
-    holes = erased(pictures, masks, found)
+    ours = erased(pictures, masks, found)
+    holes = ours.holes
+    assert edge_numbers(ours, masks)["edge"] > 0.9
     assert all(hole[mask].all() and not hole[:, 140:].any() for hole, mask in zip(holes, masks, strict=True))
 
 
 def test_nobody_found_covers_nothing() -> None:
     pictures, masks, _ = clip(4)
-    holes = erased(pictures, masks, FakeSegmenter(masks, missed=range(4)))
+    nothing = erased(pictures, masks, FakeSegmenter(masks, missed=range(4)))
+    holes = nothing.holes
+    assert edge_numbers(nothing, masks) == {"edge before": 0, "edge": 0}
     assert not any(hole.any() for hole in holes)
     still = np.zeros((*masks[0].shape, 2), np.float32)
     assert hole_numbers(holes, masks, [(still, still)] * 3) == {"covered": 0, "least": 0, "dropouts": 1, "area": 0}

@@ -165,6 +165,21 @@ def test_masks_by_hand() -> None:
     assert metrics.recall(a, b) == pytest.approx(0.5)
 
 
+def test_outlines_are_compared_within_their_tolerance() -> None:
+    truth = np.zeros((60, 80), bool)
+    truth[10:40, 20:60] = True
+    assert metrics.boundary_f(truth, truth) == 1.0
+    assert metrics.boundary_f(np.roll(truth, 2, 1), truth) == 1.0
+    assert metrics.boundary_f(np.roll(truth, 4, 1), truth) < 0.75  # its left and right sides are missed
+    wider = np.zeros_like(truth)
+    wider[7:43, 17:63] = True
+    assert metrics.boundary_f(wider, truth) == 0.0
+    assert metrics.boundary_f(np.zeros_like(truth), truth) == 0.0
+    assert np.isnan(metrics.boundary_f(truth, np.zeros_like(truth)))
+    whole = np.ones_like(truth)
+    assert metrics.boundary_f(truth, whole) == 0.0  # the border of the frame is no outline
+
+
 def test_average_precision_by_hand() -> None:
     assert metrics.average_precision([0.9, 0.8], [True, True], 2) == pytest.approx(1.0)
     assert metrics.average_precision([], [], 3) == 0.0

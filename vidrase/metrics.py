@@ -183,6 +183,28 @@ def recall(found: Mask, truth: Mask) -> float:
     return int((found & truth).sum()) / total if total else float("nan")
 
 
+def boundary_f(found: Mask, truth: Mask, px: float = 2.0) -> float:
+    """F measure of the outlines within `px` (Perazzi et al. 2016): 1 when each lies along the other; nan without a truth."""
+    if not truth.any():
+        return float("nan")
+    a, b = _outline(found), _outline(truth)
+    if not a.any() or not b.any():
+        return float(not a.any() and not b.any() and found.any())
+    precision, recalled = (float((_distance_to(to)[of] <= px).mean()) for of, to in ((a, b), (b, a)))
+    return 2 * precision * recalled / (precision + recalled) if precision + recalled else 0.0
+
+
+def _outline(mask: Mask) -> Mask:
+    """Pixels of the mask beside one that is not; the frame's border is no outline."""
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    return mask & (inner == 0)
+
+
+def _distance_to(outline: Mask) -> NDArray[np.float32]:
+    """float32 [H, W] px to the nearest pixel of the outline, which has some."""
+    return cv2.distanceTransform((~outline).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)  # type: ignore[return-value]
+
+
 def mask_jumps(masks: Sequence[Mask], backs: Sequence[NDArray[np.float32]]) -> float:
     """Mean change of a mask's area that motion does not explain, as a share of the area; nan when all are empty.
 

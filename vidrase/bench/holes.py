@@ -41,15 +41,43 @@ def run_holes(data: Path, results: Results, *, quick: bool, device: str = "auto"
         davis, count = davis_root(data), 12 if quick else 80
         pictures, truths = read_clip(davis, name, count), read_annotations(davis, name, count)
         flows = flows_of(pictures)
-        for title, masks in _found(pictures, truths, results, f"holes/{name}", device):
-            numbers = hole_numbers(masks, truths, flows)
+        for title, ours in _found(pictures, truths, results, f"holes/{name}", device):
+            numbers = hole_numbers(ours.holes, truths, flows) | edge_numbers(ours, truths)
             results.add(Row("masks", "holes", f"holes/{name}", title, numbers))
 
 
-def erased(pictures: Sequence[Rgb], truths: Sequence[Mask], segmenter: Segmenter) -> list[Mask]:
-    """bool [H, W] for each picture: what `--remove` of the annotated performer changes."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Erased:
+    """What `--remove` of the annotated performer comes to, bool [H, W] for each picture."""
+
+    holes: list[Mask]
+    """All pixels that change."""
+    cores: list[Mask]
+    """The object as the mask stage sees it, not dilated."""
+    found: list[Mask]
+    """The object as it was detected and tracked."""
+
+
+def erased(pictures: Sequence[Rgb], truths: Sequence[Mask], segmenter: Segmenter) -> Erased:
+    """The annotated performer before and after the mask stage."""
     with tracked(pictures, truths, segmenter) as performer:
-        return holes_of(pictures, performer)
+        holes, cores = _stage(pictures, performer)
+        found = [np.zeros(picture.shape[:2], bool) for picture in pictures]
+        if performer.chosen is not None:
+            for index, mask_of in enumerate(found):
+                instances = performer.store.get(index)
+                for k in np.flatnonzero(performer.chosen.chosen(instances)).tolist():
+                    mask_of |= instances.mask(k)
+        return Erased(holes, cores, found)
+
+
+def edge_numbers(ours: Erased, truths: Sequence[Mask]) -> dict[str, float]:
+    """How well outlines follow the annotation's: `edge` after the mask stage, `edge before` it."""
+    numbers = {}
+    for name, masks in (("edge before", ours.found), ("edge", ours.cores)):
+        each = [metrics.boundary_f(one, truth) for one, truth in zip(masks, truths, strict=True)]
+        numbers[name] = round(float(np.nanmean(each)), 4)
+    return numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,11 +109,24 @@ def tracked(pictures: Sequence[Rgb], truths: Sequence[Mask], segmenter: Segmente
 
 def holes_of(pictures: Sequence[Rgb], performer: Performer) -> list[Mask]:
     """bool [H, W] for each picture: the hole that the mask stage makes of the performer."""
+    return _stage(pictures, performer)[0]
+
+
+def _stage(pictures: Sequence[Rgb], performer: Performer) -> tuple[list[Mask], list[Mask]]:
+    """(holes, their cores)."""
     if performer.chosen is None:
-        return [np.zeros(picture.shape[:2], bool) for picture in pictures]
+        return tuple([np.zeros(picture.shape[:2], bool) for picture in pictures] for _ in range(2))  # type: ignore[return-value]
+    holes, cores = [], []
     seen = ((frame, performer.store.get(frame.index)) for frame in as_frames(pictures))
-    holes = list(mask(seen, chosen=performer.chosen.chosen, options=MaskOptions(), flow=DisFlow()))
-    return [hole.hole.full_area() if hole.hole else np.zeros(hole.frame.size, bool) for hole in holes]
+    for one in mask(seen, chosen=performer.chosen.chosen, options=MaskOptions(), flow=DisFlow()):
+        area, core = np.zeros((2, *one.frame.size), bool)
+        if one.hole:
+            rows, columns = one.hole.area.shape
+            region = np.s_[one.hole.y : one.hole.y + rows, one.hole.x : one.hole.x + columns]
+            area[region], core[region] = one.hole.area, one.hole.core
+        holes.append(area)
+        cores.append(core)
+    return holes, cores
 
 
 def hole_numbers(
@@ -106,7 +147,7 @@ def hole_numbers(
 
 def _found(
     pictures: Sequence[Rgb], truths: Sequence[Mask], results: Results, case: str, device: str
-) -> Iterator[tuple[str, list[Mask]]]:
+) -> Iterator[tuple[str, Erased]]:
     """(method, its masks) of everything that can be compared here."""
     coco: Path | None = None
     try:
@@ -121,7 +162,8 @@ def _found(
             results.fail("masks", case, title, error)
     if coco:
         plain = PlainFinder(coco, device, None)
-        yield COCO, [_on(plain(picture).masks, truth) for picture, truth in zip(pictures, truths, strict=True)]
+        alone = [_on(plain(picture).masks, truth) for picture, truth in zip(pictures, truths, strict=True)]
+        yield COCO, Erased(alone, alone, alone)
 
 
 def _on(masks: Sequence[Mask], truth: Mask) -> Mask:

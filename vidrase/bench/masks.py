@@ -201,6 +201,8 @@ MASK_MEASURES = {
     "covered": ("covered", "share of the performer's pixels that the hole covers, mean over frames", 1),
     "least": ("least", "the same in the frame where it is least", 1),
     "area": ("area", "the hole's area over the performer's", -1),
+    "edge": ("edge", "F of the outline within 2 px of the annotation's, after the mask stage, not dilated", 1),
+    "edge before": ("edge before", "the same before the mask stage, as detected and tracked", 1),
     "jumps": ("jumps", "change of the mask's area from frame to frame that motion does not explain", -1),
     "blinks": ("blinks", "share of the mask that is on, or off, for one frame only", -1),
     "restless": ("restless", "mean change of recall from frame to frame", -1),
