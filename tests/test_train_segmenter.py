@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,9 +15,11 @@ from test_weights_embedded import LAYOUT, NAMES  # noqa: E402
 
 from vidrase.errors import SourceNotFound, WeightsCorrupt, WeightsMissing  # noqa: E402
 from vidrase.train import loop  # noqa: E402
+from vidrase.train import segmenter_batches as batches  # noqa: E402
 from vidrase.train import segmenter_comparison as evaluation  # noqa: E402
 from vidrase.train import segmenter_data as data  # noqa: E402
 from vidrase.train import segmenter_eval as evaluate  # noqa: E402
+from vidrase.train import segmenter_survey as surveys  # noqa: E402
 from vidrase.train.segmenter import Recipe, Trainer, load_teacher, new_student, renew_statistics, train  # noqa: E402
 from vidrase.train.segmenter_loss import LossWeights, distillation_loss, run  # noqa: E402
 from vidrase.train.segmenter_optim import orthogonal  # noqa: E402
@@ -46,6 +49,11 @@ def pictures(tmp_path: Path) -> data.Pictures:
     return data.gather([folder], frozenset({"2.png"}))[0]
 
 
+@pytest.fixture
+def pool(pictures: data.Pictures) -> batches.Pool:
+    return batches.Pool(pictures, torch.device("cpu"))
+
+
 def _trainer(teacher: torch.nn.Module) -> Trainer:
     torch.manual_seed(2)
     return Trainer(new_student(teacher), teacher, RECIPE, mixed=False)
@@ -58,32 +66,32 @@ def test_the_loss_is_nothing_for_a_perfect_copy(teacher: torch.nn.Module) -> Non
     assert set(parts) == {"feature", "score", "box", "coefficient", "prototype", "mask"}
 
 
-def test_it_learns(teacher: torch.nn.Module, pictures: data.Pictures) -> None:
+def test_it_learns(teacher: torch.nn.Module, pool: batches.Pool) -> None:
     trainer = _trainer(teacher)
-    pixels = data.batch(pictures, 0, 0, 2, (64, 64))
+    pixels = batches.batch(pool, 0, 0, 2, (64, 64))
     first = trainer.learn(pixels)["loss"]
-    for _ in range(4):
+    for _ in range(12):
         last = trainer.learn(pixels)["loss"]
     assert last < first
 
 
-def test_workers_share_a_step_and_stay_alike(teacher: torch.nn.Module, pictures: data.Pictures) -> None:
+def test_workers_share_a_step_and_stay_alike(teacher: torch.nn.Module, pool: batches.Pool) -> None:
     torch.manual_seed(2)
     trainer = Trainer(new_student(teacher), teacher, RECIPE, mixed=False, workers=2)
-    parts = trainer.learn(data.batch(pictures, 0, 0, 3, (64, 64)))
+    parts = trainer.learn(batches.batch(pool, 0, 0, 3, (64, 64)))
     assert np.isfinite(list(parts.values())).all()
     ours, theirs = (dict(replica.named_parameters()) for replica in trainer.replicas)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_a_resumed_run_takes_the_same_step(teacher: torch.nn.Module, pictures: data.Pictures, tmp_path: Path) -> None:
+def test_a_resumed_run_takes_the_same_step(teacher: torch.nn.Module, pool: batches.Pool, tmp_path: Path) -> None:
     through, resumed = _trainer(teacher), _trainer(teacher)
     for step in range(2):
-        through.learn(data.batch(pictures, 0, step, 2, (64, 64)))
+        through.learn(batches.batch(pool, 0, step, 2, (64, 64)))
     through.save(tmp_path / "last.pt")
     resumed.restore(tmp_path / "last.pt")
     assert resumed.step == 2
-    pixels = data.batch(pictures, 0, 2, 2, (64, 64))
+    pixels = batches.batch(pool, 0, 2, 2, (64, 64))
     assert resumed.learn(pixels) == pytest.approx(through.learn(pixels), rel=1e-4)
     ours, theirs = through.average.network.state_dict(), resumed.average.network.state_dict()
     assert all(torch.allclose(ours[name].float(), theirs[name].float(), atol=1e-5) for name in ours)
@@ -163,12 +171,12 @@ def test_left_out_pictures_stay_out(tmp_path: Path) -> None:
     assert apart == data.gather([tmp_path], frozenset({"7.jpg"}), held_out=0.3)[1]
 
 
-def test_pictures_depend_on_seed_and_step_alone(pictures: data.Pictures) -> None:
-    first = data.batch(pictures, 0, 5, 3, (64, 96))
+def test_pictures_depend_on_seed_and_step_alone(pool: batches.Pool) -> None:
+    first = batches.batch(pool, 0, 5, 3, (64, 96))
     assert first.shape == (3, 3, 64, 96)
     assert first.dtype == torch.uint8
-    assert torch.equal(first, data.batch(pictures, 0, 5, 3, (64, 96)))
-    assert not torch.equal(first, data.batch(pictures, 0, 6, 3, (64, 96)))
+    assert torch.equal(first, batches.batch(pool, 0, 5, 3, (64, 96)))
+    assert not torch.equal(first, batches.batch(pool, 0, 6, 3, (64, 96)))
 
 
 def test_cutouts_hold_what_the_polygon_encloses(tmp_path: Path) -> None:
@@ -185,24 +193,83 @@ def test_cutouts_hold_what_the_polygon_encloses(tmp_path: Path) -> None:
     pictures, _ = data.gather([tmp_path / "images"])
     data.add_polygon_cutouts(pictures)
     assert pictures.cutouts[0].rgb[30, 30].tolist() == [200, 20, 10]
-    canvas = np.full((64, 64, 3), 90, np.uint8)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        data.paste(canvas, pictures.cutouts[0], rng)
-    assert (canvas[..., 0] > 150).any()
 
 
-def test_any_photo_fits_any_canvas() -> None:
+def test_any_picture_fits_any_canvas_and_objects_of_all_classes_are_pasted() -> None:
     rng = np.random.default_rng(0)
-    cutout = data.Cutout(np.zeros((40, 300, 3), np.uint8), np.full((40, 300), 255, np.uint8))
-    for _ in range(100):
-        photo = np.zeros((*rng.integers(10, 200, 2), 3), np.uint8)
+    photos = [np.full((*rng.integers(10, 200, 2), 3), 60, np.uint8) for _ in range(6)]
+    full = np.full((40, 300), 255, np.uint8)
+    cutouts = [data.Cutout(np.full((40, 300, 3), 60 + 20 * label, np.uint8), full, label) for label in (0, 0, 0, 5, 7)]
+    pictures = data.Pictures([], photos, cutouts=cutouts)
+    drawn = [cutouts[pictures.draw_cutout(rng)].label for _ in range(200)]
+    assert all(40 < drawn.count(label) < 110 for label in (0, 5, 7))
+    pool = batches.Pool(pictures, torch.device("cpu"))
+    for step in range(20):
         size = int(rng.integers(2, 6)) * 32, int(rng.integers(2, 6)) * 32
-        assert data.place(photo, rng, size).shape == (*size, 3)
-        assert data.cover(photo, rng, size).shape == (*size, 3)
-        canvas = np.zeros((*size, 3), np.uint8)
-        data.paste(canvas, cutout, rng)
-        assert data.recolour(canvas, rng).shape == (*size, 3)
+        assert batches.batch(pool, 0, step, 3, size).shape == (3, 3, *size)
+
+
+def test_a_layer_shows_the_item_where_it_lies() -> None:
+    item = cv2.resize(np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8), (80, 60))
+    pool = batches.Pool(data.Pictures([], [item]), torch.device("cpu"))
+    canvas = torch.zeros(2, 70, 90, 3)
+    layers = [
+        batches.Layer(1, 0, (5, 3, 85, 63), 1.0, -5.0, 1.0, -3.0),
+        batches.Layer(0, 0, (0, 0, 40, 30), 2.0, 0.0, 2.0, 0.0),
+    ]
+    batches.paint(canvas, pool, layers)
+    assert np.array_equal(canvas[1, 3:63, 5:85].numpy(), item)
+    half = cv2.resize(item, (40, 30), interpolation=cv2.INTER_AREA)
+    assert np.abs(canvas[0, :30, :40].numpy() - half).max() <= 1.0
+    assert not canvas[0, 30:].any()
+    mirrored = [batches.Layer(0, 0, (0, 0, 80, 60), -1.0, 80.0, 1.0, 0.0)]
+    batches.paint(canvas, pool, mirrored)
+    assert np.array_equal(canvas[0, :60, :80].numpy(), item[:, ::-1])
+
+
+def test_what_the_teacher_sees_decides_what_is_drawn_and_pasted(
+    pictures: data.Pictures, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    finds = {0: [(0, 0.9)], 1: [(1, 0.9), (2, 0.2)]}  # a person, a dog and a doubtful car
+
+    def find(network: object, rgb: np.ndarray, imgsz: int, conf: float) -> evaluate.Found:
+        asked.append(imgsz)
+        what = finds[len(asked) - 1]
+        masks = np.zeros((len(what), *rgb.shape[:2]), bool)
+        masks[:, 10:50, 20:60] = True
+        scores = np.array([score for _, score in what], np.float32)
+        return evaluate.Found(np.array([k for k, _ in what]), scores, np.zeros((len(what), 4), np.float32), masks)
+
+    asked: list[int] = []
+    monkeypatch.setattr(surveys, "find", find)
+    seen = surveys.survey(pictures, torch.nn.Identity(), 96, lambda _: None, tmp_path / "survey.npz")
+    again = surveys.survey(pictures, torch.nn.Identity(), 96, lambda _: None, tmp_path / "survey.npz")
+    assert asked == [96, 96]  # the second survey asked nobody
+    assert [one.clear() for one in again] == [one.clear() for one in seen] == [{0}, {1}]
+    assert all(
+        np.array_equal(a, b)
+        for one, two in zip(seen, again, strict=True)
+        for a, b in zip(one.masks, two.masks, strict=True)
+    )
+    weights = surveys.weigh([*seen, surveys.Seen((70, 90), np.zeros(0, np.int64), np.zeros(0, np.float32), [], [])])
+    assert weights[0] > weights[1] >= 1.0 > weights[2]
+    cutouts = surveys.cut_out(pictures, seen)
+    assert sorted(one.label for one in cutouts) == [0, 1]
+    assert all(one.alpha.shape == (40, 40) for one in cutouts)
+
+
+def test_layers_that_are_frozen_stay(teacher: torch.nn.Module, pool: batches.Pool) -> None:
+    torch.manual_seed(2)
+    trainer = Trainer(new_student(teacher), teacher, replace(RECIPE, frozen=2), mixed=False)
+    before = {name: value.clone() for name, value in trainer.student.state_dict().items()}
+    trainer.learn(batches.batch(pool, 0, 0, 2, (64, 64)))
+    changed = {
+        name.split(".")[1]
+        for name, value in trainer.student.state_dict().items()
+        if not torch.equal(before[name], value)
+    }
+    assert changed
+    assert changed.isdisjoint({"0", "1"})
 
 
 def test_orthogonal_evens_the_singular_values() -> None:

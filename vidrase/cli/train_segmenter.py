@@ -11,6 +11,7 @@ import click
 from vidrase.cli.outputs import check_outputs
 
 CONF = 0.2  # what a copy of few hours is sure of; its teacher would say 0.25 there
+SURVEYED = 512  # px, side at which the teacher looks at every picture
 _path = click.Path(path_type=Path)
 
 
@@ -27,6 +28,10 @@ _path = click.Path(path_type=Path)
 @click.option("--run", "folder", type=_path, default=Path("runs/segmenter"), help="Folder of the checkpoints.")
 @click.option("--resume", type=_path, help="Checkpoint (last.pt, or stable.pt from before the fall) to go on from.")
 @click.option("--init", type=_path, help="Start from the weights of this .safetensors instead of random ones.")
+@click.option("--freeze", default=0, help="First layers that stay as they are (10: the backbone).")
+@click.option(
+    "--survey", type=_path, help="File to keep what the teacher sees in each picture (.npz), for the next run."
+)
 @click.option("--leave-out", type=_path, help="Text file: names of pictures that must not be learnt from, one a line.")
 @click.option("--held-out", default=0.08, help="Share of the pictures held out, to compare student and teacher on.")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1.")
@@ -46,6 +51,8 @@ def segmenter(
     folder: Path,
     resume: Path | None,
     init: Path | None,
+    freeze: int,
+    survey: Path | None,
     leave_out: Path | None,
     held_out: float,
     device: str,
@@ -60,6 +67,7 @@ def segmenter(
     """
     from vidrase.train import segmenter_comparison as evaluation
     from vidrase.train import segmenter_data as data
+    from vidrase.train import segmenter_survey as surveys
     from vidrase.train.loop import begin
     from vidrase.train.segmenter import Recipe, Trainer, load_teacher, new_student, train
 
@@ -74,10 +82,13 @@ def segmenter(
     pictures, apart = data.gather(sources, left_out, held_out)
     say(f"{len(pictures.files)} pictures, {len(pictures.frames)} frames; {len(apart)} held out for evaluation")
     network = load_teacher(teacher)
-    data.analysis(pictures, network, imgsz, say)
+    seen = surveys.survey(pictures, network, SURVEYED, say, survey)
+    pictures.weights = surveys.weigh(seen)
+    pictures.cutouts = surveys.cut_out(pictures, seen, seed)
     data.add_polygon_cutouts(pictures)
-    say(f"{len(pictures.cutouts)} people to paste")
-    recipe = Recipe(steps=steps, imgsz=imgsz, batch=batch, rate=rate, decay=decay, seed=seed)
+    kinds = len({one.label for one in pictures.cutouts})
+    say(f"{len(pictures.cutouts)} objects of {kinds} classes to paste")
+    recipe = Recipe(steps=steps, imgsz=imgsz, batch=batch, rate=rate, decay=decay, seed=seed, frozen=freeze)
     trainer = Trainer(new_student(network, init), network, recipe, device=device, workers=workers)
     if resume is not None:
         trainer.restore(resume)

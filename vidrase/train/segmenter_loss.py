@@ -47,6 +47,7 @@ class LossWeights:
     prototype: float = 2.0
     mask: float = 3.0
     focus: float = 4.0  # additional weight of positions where the teacher is confident
+    confusion: float = 2.0  # additional weight of all classes where the teacher is confident of one that is no person
     classes: Mapping[int, float] = field(default_factory=lambda: {0: 2.0})
 
 
@@ -72,7 +73,7 @@ def distillation_loss(student: Outputs, teacher: Outputs, weights: LossWeights) 
     confidence = probability.amax(1)  # [B,N]
     parts = {
         "feature": feature_loss(student, teacher, confidence, weights.focus),
-        "score": score_loss(student.scores.float(), probability, weights.classes),
+        "score": score_loss(student.scores.float(), probability, weights.classes, weights.confusion),
         "box": box_loss(student.boxes.float(), teacher.boxes.float(), confidence),
         "coefficient": coefficient_loss(student.coefficients.float(), teacher.coefficients.float(), confidence),
         "prototype": normalised_mse(student.prototypes.float(), teacher.prototypes.float()),
@@ -101,14 +102,21 @@ def feature_loss(student: Outputs, teacher: Outputs, confidence: Tensor, focus: 
     return torch.stack(losses).mean()
 
 
-def score_loss(logits: Tensor, probability: Tensor, classes: Mapping[int, float]) -> Tensor:
-    """Binary cross-entropy minus the teacher's own entropy, divided by the number of objects in the batch."""
+def score_loss(logits: Tensor, probability: Tensor, classes: Mapping[int, float], confusion: float = 0.0) -> Tensor:
+    """Binary cross-entropy minus the teacher's own entropy, divided by the number of objects in the batch.
+
+    confusion: additional weight of places where the teacher sees something that is no person. They are few, and a student that
+    calls an animal there a person erases it.
+    """
     loss = F.binary_cross_entropy_with_logits(logits, probability, reduction="none")
     floor = -(torch.xlogy(probability, probability) + torch.xlogy(1 - probability, 1 - probability))
     loss = loss - floor
     for index, factor in classes.items():
         if index < loss.shape[1]:
             loss[:, index] = loss[:, index] * factor
+    if confusion and loss.shape[1] > 1:
+        other = probability[:, 1:].amax(1)
+        loss = loss * (1 + confusion * torch.where(other > probability[:, 0], other, 0.0))[:, None]
     return loss.sum() / probability.amax(1).sum().clamp_min(1.0)
 
 
