@@ -84,6 +84,21 @@ def test_carried_objects_are_removed_with_their_carrier_unless_kept() -> None:
     assert select(SelectOptions(remove=("id:2",)), [*TRACKS, bag], NAMES).ids == {2}
 
 
+def test_what_may_be_something_else_is_said() -> None:
+    tracks = [
+        track(1, "person"),
+        track(2, "person", rival="bear", doubt=0.7),
+        track(3, "person", rival="cow", doubt=0.2),
+    ]
+    chosen = select(SelectOptions(remove=("person",)), tracks, NAMES)
+    assert chosen.ids == {1, 2, 3}
+    (said,) = chosen.notes
+    assert "id:2 (person, or bear?)" in said
+    assert "id:3" not in said
+    assert "--keep id:2" in said
+    assert not select(SelectOptions(remove=("id:2",)), tracks, NAMES).notes  # it was meant
+
+
 def test_large_uncertain_tracks_stay_unless_named() -> None:
     tree = track(4, "person", best_score=0.3)  # a tenth of the picture
     chosen = select(SelectOptions(remove=("person",)), [*TRACKS, tree], NAMES)

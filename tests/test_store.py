@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,56 @@ def test_all_labels_of_a_track_are_known() -> None:
             store.append(frame, instances([mask], ids=[1], labels=[label]))
         assert store.tracks()[0].label == "person"
         assert store.tracks()[0].labels == {"person", "bench"}
+
+
+def test_a_class_that_wavers_is_decided_once_by_the_sum_of_evidence() -> None:
+    pictures, masks, _ = clip(9)
+    frames = as_frames(pictures)
+
+    def tracks(person: float, bear: float) -> tuple[list[tuple[int, str, int]], list[int], float]:
+        with InstanceStore() as store:
+            for frame, mask in zip(frames, masks, strict=True):
+                k = frame.index % 3  # a person, then a bear, then both at once
+                shown = [[0], [1], [0, 1]][k]
+                store.append(
+                    frame,
+                    instances(
+                        [mask] * len(shown),
+                        ids=[(3, 4)[one] for one in shown],
+                        labels=[("person", "bear")[one] for one in shown],
+                        scores=[(person, bear)[one] for one in shown],
+                    ),
+                )
+            found = store.tracks()
+            counts = [len(store.get(index)) for index in range(9)]
+            return [(track.id, track.label, track.frames) for track in found], counts, found[0].doubt
+
+    assert tracks(0.3, 0.5)[:2] == ([(4, "bear", 9)], [1] * 9)
+    found, counts, doubt = tracks(0.5, 0.3)
+    assert (found, counts) == ([(3, "person", 9)], [1] * 9)
+    assert doubt == pytest.approx(0.6)
+
+
+def test_a_rider_and_the_horse_stay_two() -> None:
+    pictures, masks, _ = clip(6)
+    with InstanceStore() as store:
+        for frame, mask in zip(as_frames(pictures), masks, strict=True):
+            horse = mask | np.roll(mask, 20, axis=0) | np.roll(mask, 12, axis=1)
+            store.append(frame, instances([mask, horse], ids=[1, 2], labels=["person", "horse"]))
+        assert [track.label for track in store.tracks()] == ["person", "horse"]
+        assert len(store.get(0)) == 2
+
+
+def test_what_else_an_object_may_be_is_summed_up() -> None:
+    pictures, masks, _ = clip(4)
+    with InstanceStore() as store:
+        for frame, mask in zip(as_frames(pictures), masks, strict=True):
+            one = instances([mask], ids=[1], scores=[0.5])
+            known = frame.index < 2  # between detections nothing is known
+            store.append(frame, replace(one, rivals=(("cow", 0.3),)) if known else one)
+        (track,) = store.tracks()
+    assert (track.label, track.rival) == ("person", "cow")
+    assert track.doubt == pytest.approx(0.6)
 
 
 def test_the_file_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,9 +226,13 @@ class Instances:
     """[K, 2] (y0, x0) of each crop."""
     size: tuple[int, int]
     """(height, width) of the displayed frame."""
+    rivals: tuple[tuple[str, float], ...] = ()
+    """K (class, confidence): what else it may be, of the classes that detectors do not confuse anyway; empty: not known."""
 
     def __post_init__(self) -> None:
         count = len(self.labels)
+        if len(self.rivals) not in (0, count):
+            raise ShapeError(f"expected {count} rivals or none, got {len(self.rivals)}")
         got = (len(self.ids), len(self.scores), self.boxes.shape, len(self.masks), self.corners.shape)
         if got != (count, count, (count, 4), count, (count, 2)):
             raise ShapeError(f"expected {count} ids, scores, boxes [K,4], masks, corners [K,2], got {got}")
@@ -255,6 +259,7 @@ class Instances:
             tuple(self.masks[k] for k in chosen),
             self.corners[chosen],
             self.size,
+            tuple(self.rivals[k] for k in chosen) if self.rivals else (),
         )
 
     @classmethod

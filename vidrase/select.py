@@ -23,6 +23,7 @@ from vidrase.summary import TrackSummary
 # a real person of that size has a higher confidence in at least one frame. Small uncertain tracks are removed.
 UNCERTAIN_AREA_SHARE = 0.04  # mean mask area / frame area; above it a track of low confidence is kept
 UNCERTAIN_SCORE = 0.4  # best confidence of the track, 0..1; below it the confidence is low
+DOUBT = 0.5  # evidence for another class over that for the track's; from here on the user is told
 CARRIED_SHARE = 0.6  # frames touching one person / all frames of an object; from here on that person carries it
 
 
@@ -98,6 +99,14 @@ def select(options: SelectOptions, tracks: Sequence[TrackSummary] | None, names:
     uncertain = [track for track in tracks if track.id in ids and _is_uncertain(selection, track)]
     ids -= {track.id for track in uncertain}
     along, notes = _carried_along(selection, ids, tracks)
+    doubtful = [
+        track
+        for track in tracks
+        if track.id in ids and track.doubt >= DOUBT and not any(query.id == track.id for query in selection.remove)
+    ]
+    if doubtful:
+        listed = ", ".join(f"id:{track.id} ({track.label}, or {track.rival}?)" for track in doubtful[:8])
+        notes.append(f"removed, but look at it: {listed}; --keep id:{doubtful[0].id} leaves it")
     if uncertain:
         listed = ", ".join(f"id:{track.id} ({track.label})" for track in uncertain[:8])
         notes.append(f"kept, because large and of low confidence: {listed}; name the id to remove it")

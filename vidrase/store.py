@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.closable import Closable
-from vidrase.crops import is_near
+from vidrase.crops import Crop, area, intersection_area, is_near
 from vidrase.errors import ShapeError
 from vidrase.frames import Frame, Instances
-from vidrase.labels import CARRIED
+from vidrase.labels import CARRIED, GROUP_OF
 from vidrase.summary import TrackSummary
-from vidrase.tracklets import Tracklet, merge_tracklets
+from vidrase.tracklets import Tracklet, merge_tracklets, merge_wavering
 
 __all__ = ["InstanceStore", "TrackSummary"]
 
@@ -31,6 +31,8 @@ THUMBNAIL_PX = 128  # px, long side
 MIN_IMPROVEMENT = 1.3  # new quality / quality of the current thumbnail; above it the thumbnail is replaced
 # confidence; a box below it is unreliable (an occluded object runs into its neighbours) and is left out of the tracklet
 MIN_BOX_CONFIDENCE = 0.2
+RECENT = 2  # frames; a mask is compared with those of the last ones too, for a detector that says this and that in turn
+SAME_IOU = 0.6  # of two masks; above it they are of the same object
 CARRIER_GAP_SHARE = 0.03  # distance / frame diagonal; a carriable object within it of a person counts as carried
 
 
@@ -40,6 +42,10 @@ class _TrackAccumulator:
     def __init__(self, id: int, frame: Frame) -> None:
         self.summary = TrackSummary(id, "", frame.index, frame.index, frame.seconds, frame.seconds)
         self.labels: Counter[str] = Counter()
+        self.rivals: Counter[str] = (
+            Counter()
+        )  # sums of confidences too, in the frames where the detector said what else it may be
+        self.certain = 0.0  # the confidence in the same frames
         self.area = self.score = self.best_quality = 0.0
         self.summary.best_score = 0.0
         self.box_sum = np.zeros(4)
@@ -55,6 +61,10 @@ class _TrackAccumulator:
             self.tracklet.add(frame.index, box)
         area = float(np.count_nonzero(instances.masks[k]))
         self.labels[instances.labels[k]] += float(instances.scores[k])  # type: ignore[assignment]  # a weighted vote
+        if instances.rivals:
+            rival, confidence = instances.rivals[k]
+            self.rivals[rival] += confidence  # type: ignore[assignment]
+            self.certain += float(instances.scores[k])
         self.area += area / (height * width)
         self.score += float(instances.scores[k])
         summary.best_score = max(summary.best_score, float(instances.scores[k]))
@@ -78,21 +88,26 @@ def _merge_summaries(pieces: Sequence[_TrackAccumulator], merged_ids: Mapping[in
     best = max(pieces, key=lambda piece: piece.best_quality)
     n = max(sum(piece.summary.frames for piece in pieces), 1)
     labels: Counter[str] = Counter()
+    rivals: Counter[str] = Counter()
     carriers: dict[int, int] = {}
     for piece in pieces:
         labels.update(piece.labels)
+        rivals.update(piece.rivals)
         for other, times in piece.summary.carriers.items():
             carriers[merged_ids.get(other, other)] = carriers.get(merged_ids.get(other, other), 0) + times
+    last = max((piece.summary for piece in pieces), key=lambda one: one.last_index)
+    label = labels.most_common(1)[0][0]
+    rival, doubt = _doubt(label, labels, rivals, sum(piece.certain for piece in pieces))
     x, y, width, height = (np.sum([piece.box_sum for piece in pieces], axis=0) / n).tolist()
     return replace(
         best.summary,
-        id=pieces[0].summary.id,
-        label=labels.most_common(1)[0][0],
+        id=merged_ids.get(pieces[0].summary.id, pieces[0].summary.id),
+        label=label,
         first_index=pieces[0].summary.first_index,
         first_seconds=pieces[0].summary.first_seconds,
-        last_index=pieces[-1].summary.last_index,
-        last_seconds=pieces[-1].summary.last_seconds,
-        frames=n,
+        last_index=last.last_index,
+        last_seconds=last.last_seconds,
+        frames=min(n, last.last_index - pieces[0].summary.first_index + 1),  # pieces of two classes share frames
         area_share=sum(piece.area for piece in pieces) / n,
         score=sum(piece.score for piece in pieces) / n,
         best_score=max(piece.summary.best_score for piece in pieces),
@@ -100,7 +115,20 @@ def _merge_summaries(pieces: Sequence[_TrackAccumulator], merged_ids: Mapping[in
         extent=(width, height),
         carriers=carriers,
         labels=frozenset(labels),
+        rival=rival,
+        doubt=doubt,
     )
+
+
+def _doubt(label: str, labels: Counter[str], rivals: Counter[str], certain: float) -> tuple[str, float]:
+    """(what else a track may be, evidence for that over evidence for `label`)."""
+    group = GROUP_OF.get(label, label)
+    shares = {name: value / certain for name, value in rivals.items() if certain > 0}
+    for name, value in labels.items():
+        shares[name] = shares.get(name, 0.0) + value / max(labels[label], 1e-6)
+    shares = {name: share for name, share in shares.items() if name and GROUP_OF.get(name, name) != group}
+    best = max(shares, key=lambda name: shares[name], default="")
+    return best, min(shares.get(best, 0.0), 1.0)
 
 
 class InstanceStore(Closable):
@@ -112,6 +140,10 @@ class InstanceStore(Closable):
         self._accumulators: dict[int, _TrackAccumulator] = {}
         self._labels: dict[str, int] = {}
         self._merged_ids: dict[int, int] | None = None  # id of a continuing track -> its first id
+        self._together: Counter[tuple[int, int]] = (
+            Counter()
+        )  # ids of a person and of something else -> frames on each other
+        self._recent: dict[int, tuple[int, bool, Crop]] = {}  # id -> last frame, whether a person, mask
         self._rate = 25.0
         self._lock = threading.Lock()
 
@@ -135,6 +167,7 @@ class InstanceStore(Closable):
         for k, number in enumerate(instances.ids.tolist()):
             self._accumulators.setdefault(number, _TrackAccumulator(number, frame)).add(frame, instances, k)
         self._count_carriers(instances)
+        self._count_together(frame.index, instances)
         self._merged_ids = None
         if frame.seconds > 0 and frame.index:
             self._rate = frame.index / frame.seconds
@@ -180,7 +213,12 @@ class InstanceStore(Closable):
         instances = self._read(index)
         for k, number in enumerate(instances.ids.tolist()):
             instances.ids[k] = (self._merged_ids or {}).get(number, number)
-        return instances
+        if len(set(instances.ids.tolist())) == len(instances):
+            return instances
+        first = np.zeros(len(instances), bool)  # of an object that was found as two classes: the surer find
+        order = np.argsort(-instances.scores, kind="stable")
+        first[order[np.unique(instances.ids[order], return_index=True)[1]]] = True
+        return instances.where(first)
 
     def tracks(self) -> list[TrackSummary]:
         """Summaries of all tracks, by id. Merges the tracklets of an object: `get` returns merged ids from now on."""
@@ -189,10 +227,43 @@ class InstanceStore(Closable):
             self._merged_ids = merge_tracklets(
                 tracklets, {number: sums.label for number, sums in self._accumulators.items()}, self._rate
             )
+            self._merge_wavering()
         pieces: dict[int, list[_TrackAccumulator]] = {}
         for number in sorted(self._accumulators, key=lambda n: (self._accumulators[n].summary.first_index, n)):
             pieces.setdefault(self._merged_ids.get(number, number), []).append(self._accumulators[number])
         return [_merge_summaries(pieces[number], self._merged_ids) for number in sorted(pieces)]
+
+    def _merge_wavering(self) -> None:
+        """Decide what was found as a person here and as an animal there by the sum of evidence, over all its tracklets."""
+        assert self._merged_ids is not None
+        merged = self._merged_ids
+        frames: Counter[int] = Counter()
+        evidence: dict[int, float] = {}
+        for number, sums in self._accumulators.items():
+            main = merged.get(number, number)
+            frames[main] += sums.summary.frames
+            evidence[main] = evidence.get(main, 0.0) + sums.score
+        together: Counter[tuple[int, int]] = Counter()
+        for (a, b), count in self._together.items():
+            together[merged.get(a, a), merged.get(b, b)] += count
+        also = merge_wavering(together, frames, evidence)
+        for number in self._accumulators:
+            main = merged.get(number, number)
+            if main in also:
+                merged[number] = also[main]
+
+    def _count_together(self, index: int, instances: Instances) -> None:
+        """Note where a person's mask lies on that of something else, now or in one of the last frames."""
+        pairs: set[tuple[int, int]] = set()
+        for k, number in enumerate(instances.ids.tolist()):
+            y, x = instances.corners[k].tolist()
+            crop, person = (instances.masks[k], (y, x)), instances.labels[k] == "person"
+            for other, (last, was_person, mask) in self._recent.items():
+                if was_person != person and index - last <= RECENT and _overlap(crop, mask) >= SAME_IOU:
+                    pairs.add((number, other) if person else (other, number))
+            self._recent[number] = index, person, crop
+        self._together.update(pairs)
+        self._recent = {number: one for number, one in self._recent.items() if index - one[0] <= RECENT}
 
     def _count_carriers(self, instances: Instances) -> None:
         carried = [k for k, label in enumerate(instances.labels) if label in CARRIED]
@@ -244,6 +315,12 @@ class InstanceStore(Closable):
         return Instances(
             ids, tuple(names[label] for label in labels), scores, boxes, tuple(masks), corners, (height, width)
         )
+
+
+def _overlap(a: Crop, b: Crop) -> float:
+    """Intersection over union, 0..1."""
+    common = intersection_area(a, b)
+    return common / max(area(a) + area(b) - common, 1)
 
 
 def _thumbnail(frame: Frame, box: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -43,6 +43,10 @@ class TrackSummary:
 
     labels: frozenset[str] = frozenset()
     """All classes assigned to it in any frame."""
+    rival: str = ""
+    """What else it may be: the class with the most evidence, in all frames together, of those that are not confused anyway."""
+    doubt: float = 0.0
+    """Evidence for `rival` over that for `label`, 0..1; 0: none."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: everything except the thumbnail."""

@@ -13,6 +13,7 @@ END_BOXES = 5  # boxes at each end of a tracklet from which its velocity is esti
 MAX_GAP_SECONDS = 1.5  # seconds; a longer gap is not bridged
 MIN_FRAMES = 3  # frames; a shorter tracklet has no reliable velocity and is not merged
 MIN_IOU = 0.3  # IoU of a tracklet's extrapolated box with the other's box; above it they may be the same object
+ON_EACH_OTHER = 0.5  # share of the frames
 MAX_SIZE_RATIO = 1.8  # larger area / smaller area of the two boxes; above it they are different objects
 
 
@@ -60,6 +61,23 @@ def merge_tracklets(tracklets: Mapping[int, Tracklet], labels: Mapping[int, str]
     merged: dict[int, int] = {}
     for number in sorted(predecessor, key=lambda n: tracklets[n].first[0][0]):
         merged[number] = merged.get(predecessor[number], predecessor[number])
+    return merged
+
+
+def merge_wavering(
+    together: Mapping[tuple[int, int], int], frames: Mapping[int, int], evidence: Mapping[int, float]
+) -> dict[int, int]:
+    """Map tracks of one object that was found as two classes: the id with less evidence to the id with more.
+
+    together: (id, id) -> frames in which both masks cover the same; frames, evidence: of each track, the latter the sum of its
+    confidences. Two tracks are one object when they lie on each other in `ON_EACH_OTHER` of the shorter one's frames.
+    """
+    merged: dict[int, int] = {}
+    for (a, b), count in sorted(together.items(), key=lambda pair: -pair[1]):
+        if count >= ON_EACH_OTHER * min(frames[a], frames[b]) and a not in merged and b not in merged:
+            less, more = sorted((a, b), key=lambda number: (evidence[number], -number))
+            if more not in merged and less not in merged.values():
+                merged[less] = more
     return merged
 
 

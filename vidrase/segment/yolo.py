@@ -8,7 +8,7 @@ frame size.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -67,9 +67,9 @@ class YoloSegmenter:
         note: Note | None = None,
     ) -> None:
         """offered: names of the classes that it knows well enough to be asked for; none: all."""
-        every: dict[int, str] = dict(network.names)  # type: ignore[arg-type]
-        self.names = {index: name for index, name in every.items() if not offered or name in offered}
-        self._groups = {index: GROUP_OF.get(name, name) for index, name in every.items()}
+        self._every: dict[int, str] = dict(network.names)  # type: ignore[arg-type]
+        self.names = {index: name for index, name in self._every.items() if not offered or name in offered}
+        self._groups = {index: GROUP_OF.get(name, name) for index, name in self._every.items()}
         self.description = description
         self.recommended_conf = conf
         self.only: frozenset[int] | None = None
@@ -149,9 +149,14 @@ class YoloSegmenter:
         wanted = torch.tensor(sorted(known), device=logits.device, dtype=torch.long)
         best, label = logits[wanted].max(0) if len(known) < len(logits) else logits.max(0)
         place = torch.nonzero(best.float().sigmoid() >= WEAK * self.recommended_conf).squeeze(1)
-        if len(known) < len(logits) and len(place):
+        if not len(place):
+            return Instances.none(grid.size)
+        if len(known) < len(logits):
             label = wanted[label]
-            place = place[best[place] >= self._rivals(logits[:, place], label[place], known)]
+        rival, against = self._rivals(logits[:, place].float(), label[place])
+        stranger = torch.tensor([index not in known for index in range(len(logits))], device=logits.device)
+        lost = stranger[against] & (rival > best[place])  # it is something that nobody asked for
+        place, rival, against = place[~lost], rival[~lost].sigmoid().cpu().numpy(), against[~lost].tolist()
         if not len(place):
             return Instances.none(grid.size)
         boxes = self._boxes(raw.boxes[index][:, place].float(), place, grid).cpu().numpy()
@@ -168,23 +173,24 @@ class YoloSegmenter:
         ends = np.cumsum([len(voice) for voice in voices])[:-1]
         together = [part.max(0) for part in np.split(maps, ends)]
         reach = np.array([[*boxes[v, :2].min(0), *boxes[v, 2:].max(0)] for v in voices], np.float32)
-        return self._instances(boxes[kept], scores[kept], labels[kept], together, reach, grid)
+        rivals = [(self._every.get(against[k], ""), float(rival[k])) for k in kept.tolist()]
+        return self._instances(boxes[kept], scores[kept], labels[kept], rivals, together, reach, grid)
 
-    def _rivals(self, logits: torch.Tensor, label: torch.Tensor, known: Set[int]) -> torch.Tensor:
-        """[P] best logit at each place of the classes that nobody asked for; those that detectors confuse with `label` left out.
+    def _rivals(self, logits: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """([P] best logit at each place of the other classes, [P] which class), without those that are confused with `label`.
 
-        logits: [C, P], label: [P], known: the classes asked for. Without this, a bear is a person when only people are wanted:
-        the class that fits better would not even be looked at.
+        logits: [C, P], label: [P]. Without it a bear is a person when only people are asked for: the class that fits better would
+        not even be looked at.
         """
-        strangers = [index for index in range(len(logits)) if index not in known]
-        rivals = torch.full_like(logits[0], -torch.inf)
+        rival, which = torch.full_like(logits[0], -torch.inf), torch.zeros_like(label)
         for number in label.unique().tolist():
             group = self._groups[number]
-            against = [index for index in strangers if self._groups.get(index, "") != group]
-            if against:
+            others = [index for index in range(len(logits)) if self._groups.get(index, "") != group]
+            if others:
                 here = label == number
-                rivals[here] = logits[against][:, here].amax(0)
-        return rivals
+                rival[here], best = logits[others][:, here].max(0)
+                which[here] = torch.tensor(others, device=logits.device)[best]
+        return rival, which
 
     def _boxes(self, distances: torch.Tensor, place: torch.Tensor, grid: Grid) -> torch.Tensor:
         """float32 [K, 4] x0 y0 x1 y1 px of the canvas, of `distances` [4 * bins, K] at the given places."""
@@ -206,6 +212,7 @@ class YoloSegmenter:
         boxes: NDArray[np.float32],
         scores: NDArray[np.float32],
         labels: NDArray[np.int64],
+        rivals: Sequence[tuple[str, float]],
         maps: Sequence[NDArray[np.float32]],
         reach: NDArray[np.float32],
         grid: Grid,
@@ -230,6 +237,7 @@ class YoloSegmenter:
             tuple(masks),
             np.array(corners, np.int32).reshape(-1, 2),
             grid.size,
+            tuple(rivals[k] for k in kept),
         )
 
 

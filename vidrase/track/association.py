@@ -272,6 +272,7 @@ def _merge_detections(
         tuple(crop[0] for crop in masks if crop is not None),
         np.array([crop[1] for crop in masks if crop is not None], np.int32).reshape(-1, 2),
         detections.size,
+        tuple(detections.rivals[k] for k in firsts) if detections.rivals else (),
     )
 
 

@@ -171,7 +171,7 @@ def paint(canvas: Tensor, pool: Pool, layers: Sequence[Layer]) -> None:
     def column(values: Sequence[float], dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=device)
 
-    boxes = column([one.box for one in layers], torch.int64)  # type: ignore[arg-type]
+    boxes = torch.tensor([one.box for one in layers], device=device)
     wide, tall = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     areas = wide * tall
     which = torch.repeat_interleave(torch.arange(len(layers), device=device), areas)
