@@ -195,6 +195,10 @@ def clip_numbers(data: Path, name: str, find: Finder, frames: int) -> dict[str, 
 
 MASK_MEASURES = {
     "ap50": ("AP50", "average precision of person masks at IoU .5", 1),
+    "people found": ("people found", "share of the pictures without people in which somebody is found", -1),
+    "taken for people": ("taken for people", "share of the animals that are found as a person", -1),
+    "found": ("found", "share of the objects that the COCO weights are sure of", 1),
+    "right": ("right", "share of the finds that the COCO weights have too", 1),
     "iou": ("union IoU", "all persons found against the annotation", 1),
     "recall": ("recall", "share of annotated pixels found; what is missed stays in the video", 1),
     "dropouts": ("dropouts", "share of frames where less than half of the person is found", -1),

@@ -205,9 +205,11 @@ def _removal(options: BenchOptions, data: Path | None, results: Results) -> None
 
 
 def _masks(options: BenchOptions, data: Path | None, results: Results) -> None:
+    from vidrase.bench.confusions import run_confusions
     from vidrase.bench.holes import run_holes
     from vidrase.bench.masks import run_masks
 
+    run_confusions(_needs(data, "masks"), results, quick=options.quick, device=options.device)
     run_masks(_needs(data, "masks"), results, quick=options.quick, device=options.device)
     run_holes(_needs(data, "masks"), results, quick=options.quick, device=options.device)
 
