@@ -156,7 +156,8 @@ class YoloSegmenter:
         rival, against = self._rivals(logits[:, place].float(), label[place])
         stranger = torch.tensor([index not in known for index in range(len(logits))], device=logits.device)
         lost = stranger[against] & (rival > best[place])  # it is something that nobody asked for
-        place, rival, against = place[~lost], rival[~lost].sigmoid().cpu().numpy(), against[~lost].tolist()
+        place = place[~lost]
+        others = list(zip(against[~lost].tolist(), rival[~lost].sigmoid().tolist(), strict=True))
         if not len(place):
             return Instances.none(grid.size)
         boxes = self._boxes(raw.boxes[index][:, place].float(), place, grid).cpu().numpy()
@@ -173,7 +174,7 @@ class YoloSegmenter:
         ends = np.cumsum([len(voice) for voice in voices])[:-1]
         together = [part.max(0) for part in np.split(maps, ends)]
         reach = np.array([[*boxes[v, :2].min(0), *boxes[v, 2:].max(0)] for v in voices], np.float32)
-        rivals = [(self._every.get(against[k], ""), float(rival[k])) for k in kept.tolist()]
+        rivals = [(self._every.get(number, ""), score) for number, score in (others[k] for k in kept.tolist())]
         return self._instances(boxes[kept], scores[kept], labels[kept], rivals, together, reach, grid)
 
     def _rivals(self, logits: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
