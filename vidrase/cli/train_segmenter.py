@@ -32,7 +32,12 @@ _path = click.Path(path_type=Path)
 @click.option(
     "--survey", type=_path, help="File to keep what the teacher sees in each picture (.npz), for the next run."
 )
-@click.option("--leave-out", type=_path, help="Text file: names of pictures that must not be learnt from, one a line.")
+@click.option(
+    "--leave-out",
+    type=_path,
+    multiple=True,
+    help="Text file: names of pictures that must not be learnt from, such as vidrase/bench/heldout.txt. Can be repeated.",
+)
 @click.option("--held-out", default=0.08, help="Share of the pictures held out, to compare student and teacher on.")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:1.")
 @click.option("--workers", default=0, help="Networks that share a step, one thread each; 0: one a core, on a GPU one.")
@@ -53,7 +58,7 @@ def segmenter(
     init: Path | None,
     freeze: int,
     survey: Path | None,
-    leave_out: Path | None,
+    leave_out: tuple[Path, ...],
     held_out: float,
     device: str,
     workers: int,
@@ -71,14 +76,15 @@ def segmenter(
     from vidrase.train.loop import begin
     from vidrase.train.segmenter import Recipe, Trainer, load_teacher, new_student, train
 
-    check_outputs([*sources, teacher, resume, init, leave_out], output, folder, resume, overwrite=overwrite)
+    check_outputs([*sources, teacher, resume, init, survey, *leave_out], output, folder, resume, overwrite=overwrite)
 
     def say(text: str) -> None:
         click.echo(f"{time.strftime('%H:%M:%S')} {text}", err=True)
 
     workers = workers or (1 if device != "cpu" else min(os.cpu_count() or 1, max(1, batch // 4)))
     begin(seed, threads=1 if workers > 1 else 0)
-    left_out = frozenset(leave_out.read_text(encoding="utf-8").split()) if leave_out else frozenset()
+    words = [word for listed in leave_out for word in listed.read_text(encoding="utf-8").split()]
+    left_out = frozenset(Path(word).name for word in words)
     pictures, apart = data.gather(sources, left_out, held_out)
     say(f"{len(pictures.files)} pictures, {len(pictures.frames)} frames; {len(apart)} held out for evaluation")
     network = load_teacher(teacher)
