@@ -84,6 +84,19 @@ def test_carried_objects_are_removed_with_their_carrier_unless_kept() -> None:
     assert select(SelectOptions(remove=("id:2",)), [*TRACKS, bag], NAMES).ids == {2}
 
 
+def test_a_wide_person_of_low_confidence_is_asked_about() -> None:
+    def chosen(**more: object) -> set[int]:
+        found = TrackSummary(7, "person", 0, 9, 0.0, 1.0, 10, 0.03, **more)  # type: ignore[arg-type]
+        asked = select(SelectOptions(remove=("person",)), [found], NAMES)
+        assert bool(asked.notes) == (not asked.ids)
+        return set(asked.ids or ())
+
+    assert chosen(aspect=1.2, best_score=0.45) == set()  # a horse
+    assert chosen(aspect=1.2, best_score=0.8) == {7}  # somebody lying
+    assert chosen(aspect=0.5, best_score=0.45) == {7}
+    assert chosen(best_score=0.45) == {7}  # of a track of a box nothing is known
+
+
 def test_what_may_be_something_else_is_said() -> None:
     tracks = [
         track(1, "person"),

@@ -49,6 +49,7 @@ class _TrackAccumulator:
         self.area = self.score = self.best_quality = 0.0
         self.summary.best_score = 0.0
         self.box_sum = np.zeros(4)
+        self.size_sum = np.zeros(2)
         self.tracklet = Tracklet()
 
     def add(self, frame: Frame, instances: Instances, k: int) -> None:
@@ -70,6 +71,7 @@ class _TrackAccumulator:
         summary.best_score = max(summary.best_score, float(instances.scores[k]))
         centre = (box[:2] + box[2:]) / 2 / (width, height)
         self.box_sum += np.concatenate([centre, (box[2:] - box[:2]) / (width, height)])
+        self.size_sum += box[2:] - box[:2]
         inside = box[0] > 1 and box[1] > 1 and box[2] < width - 1 and box[3] < height - 1
         quality = float(instances.scores[k]) * area**0.5 * (1.0 if inside else 0.5)
         if quality > self.best_quality * MIN_IMPROVEMENT:
@@ -98,6 +100,7 @@ def _merge_summaries(pieces: Sequence[_TrackAccumulator], merged_ids: Mapping[in
     last = max((piece.summary for piece in pieces), key=lambda one: one.last_index)
     label = labels.most_common(1)[0][0]
     rival, doubt = _doubt(label, labels, rivals, sum(piece.certain for piece in pieces))
+    wide, tall = np.sum([piece.size_sum for piece in pieces], axis=0).tolist()
     x, y, width, height = (np.sum([piece.box_sum for piece in pieces], axis=0) / n).tolist()
     return replace(
         best.summary,
@@ -115,6 +118,7 @@ def _merge_summaries(pieces: Sequence[_TrackAccumulator], merged_ids: Mapping[in
         extent=(width, height),
         carriers=carriers,
         labels=frozenset(labels),
+        aspect=wide / max(tall, 1e-6),
         rival=rival,
         doubt=doubt,
     )

@@ -43,6 +43,8 @@ class TrackSummary:
 
     labels: frozenset[str] = frozenset()
     """All classes assigned to it in any frame."""
+    aspect: float = 0.0
+    """Mean width of the box in px over its mean height; 0: not known."""
     rival: str = ""
     """What else it may be: the class with the most evidence, in all frames together, of those that are not confused anyway."""
     doubt: float = 0.0
