@@ -324,7 +324,7 @@ class InstanceStore(Closable):
 def _overlap(a: Crop, b: Crop) -> float:
     """Intersection over union, 0..1."""
     common = intersection_area(a, b)
-    return common / max(area(a) + area(b) - common, 1)
+    return common / (area(a) + area(b) - common) if common else 0.0
 
 
 def _thumbnail(frame: Frame, box: NDArray[np.float32]) -> NDArray[np.uint8]:
