@@ -125,8 +125,11 @@ class Filler:
         if references is not None:
             references.learn(frame, hole)
         previous = self._frames.get(now.number - 1)
-        if previous is not None and previous.shot == now.shot and (previous.hole or now.hole) and (
-            self._uses_flow(now) or self._uses_flow(previous)
+        if (
+            previous is not None
+            and previous.shot == now.shot
+            and (previous.hole or now.hole)
+            and (self._uses_flow(now) or self._uses_flow(previous))
         ):
             two_before = self._frames.get(previous.number - 1)
             previous.flow_pair = self._flow_estimator(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +21,13 @@ Points = NDArray[np.float32]
 
 
 def trace_trajectories(
-    frames: Mapping[int, WindowFrame], start: WindowFrame, step: int, reach: int, *, min_hops: int = 1, kept: bool = False
+    frames: Mapping[int, WindowFrame],
+    start: WindowFrame,
+    step: int,
+    reach: int,
+    *,
+    min_hops: int = 1,
+    kept: bool = False,
 ) -> SourceMap:
     """Find where the query pixels of `start` are first visible. A source is the `number` of a frame.
 
@@ -109,13 +114,13 @@ def shows_kept(frames: Mapping[int, WindowFrame], source_map: SourceMap) -> NDAr
     """bool [h, w]: which pixels of the map come from a protected object that moves on its own."""
     out = np.zeros(source_map.source.shape, bool)
     for number in np.unique(source_map.source[source_map.source >= 0]).tolist():
-        occluder = frames[number].occluder
-        if occluder is None:
+        moving = frames[number].moving
+        if moving is None:
             continue
         rows, columns = np.nonzero(source_map.source == number)
         x = columns + source_map.box.left + source_map.dx[rows, columns]
         y = rows + source_map.box.top + source_map.dy[rows, columns]
-        out[rows, columns] = occluder[np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)]
+        out[rows, columns] = moving[np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)]
     return out
 
 

@@ -168,6 +168,8 @@ class WindowFrame:
     """`protected_hole` on the work grid; None: there is none."""
     occluder: NDArray[np.bool_] | None = None
     """The part of `protected` that moves in front of the background; None: none, or not known yet."""
+    moving: NDArray[np.bool_] | None = None
+    """`occluder` and what moves with it beside it, such as its shadow; None as there."""
     footprint: NDArray[np.uint8] | None = None
     """[h, w] bits, see `_footprint`; made on first use."""
 
