@@ -27,8 +27,8 @@ MAX_RIM_ERROR = 16 / 255
 
 CLEARLY_NEARER = 2.0
 """Past and future may differ about whether an object is seen at a point (a moving leg). If one is this many times nearer in time
-it decides; otherwise both count and are mixed. People pasted before what moves, 24 frames: 2, 3 and no limit gave 26.39, 26.31 and
-26.16 dB over four clips, 1.5 and 2 gave 26.97 and 27.03 over six."""
+it decides; otherwise both count and are mixed. People pasted before what moves, 24 frames: 2, 3 and no limit gave 26.39, 26.31
+and 26.16 dB over four clips, 1.5 and 2 gave 26.97 and 27.03 over six."""
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +106,8 @@ def propagate(
         else:
             values, known = [np.zeros(sites.count, np.float32) for _ in planes], np.zeros(sites.count, bool)
         low_confidence = known & _far_in_time(candidates, sites.count, here.number, FAR_FRAMES[quality])
+        if low_confidence.any() and not rules.enabled("sources.keyframes_over_far"):
+            low_confidence[:] = False
         of_kept = np.zeros(sites.count, bool)
         if kept is not None:
             near = sites.between(grid, kept.maps[1].box).near[: sites.count]
