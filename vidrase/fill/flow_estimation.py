@@ -38,10 +38,6 @@ MIN_OWN_MOTION, MIN_OWN_SHARE = 0.6, 0.07
 by more than their sum."""
 WHOLE_SHARE = 0.5
 """Share of an object's pixels that must move on their own for the whole object to be an occluder."""
-TEXTURE_WINDOW, MIN_TEXTURE = 7, 5e-5
-"""px: side of a window; the smaller eigenvalue of its structure tensor (OpenCV's scale) from which an object's flow is trusted (Shi
-and Tomasi, "Good features to track", CVPR 1994). On a plain coat flow is wrong, and a friend who walks along in one was smeared
-into the hole (`tests/test_fill.py`)."""
 BAND = 0.03
 """Share of the frame's height: up to this far beside an object, what moves goes with it (its shadow, an edge that its mask leaves
 out). Six clips with people pasted before what moves: 27.03 dB without it, 27.06 with it; below a car in the last of them its
@@ -84,7 +80,7 @@ class FlowEstimator:
     def __call__(self, before: WindowFrame, now: WindowFrame, previous: FlowPair | None) -> FlowPair:
         """Flow between two neighbours in both directions, around both holes. previous: the pair that ends at `before`."""
         forward, backward, camera = self._measure(before, now)
-        kept_forward, kept_backward = _of_kept(forward, before), _of_kept(backward, now)
+        kept_forward, kept_backward = _of_kept(forward, before.occluder), _of_kept(backward, now.occluder)
         earlier, kept = previous.kept if previous is not None else None, None
         if kept_forward.trusted.any() or kept_backward.trusted.any() or (earlier is not None and earlier.remembers()):
             kept = _completed(kept_forward, kept_backward, camera, earlier)
@@ -222,15 +218,12 @@ def _completed(
     return FlowPair(forward, complete_flow(backward, known), None, camera)
 
 
-def _of_kept(measured: MeasuredFlow, frame: WindowFrame) -> MeasuredFlow:
-    """`measured`, which starts at `frame`, trusted only on its objects that move on their own, where they have texture."""
-    if frame.occluder is None or not rules.enabled("sources.kept"):
+def _of_kept(measured: MeasuredFlow, objects: Mask | None) -> MeasuredFlow:
+    """`measured`, trusted only on `objects`, bool [h, w] of the work grid; None: nowhere."""
+    if objects is None or not rules.enabled("sources.kept"):
         return replace(measured, trusted=np.zeros_like(measured.trusted))
-    # the window must not reach beyond the outline, which has texture always
-    window = np.ones((TEXTURE_WINDOW, TEXTURE_WINDOW), np.uint8)
-    inner = cv2.erode(frame.occluder[measured.span].view(np.uint8), window) > 0
-    texture = cv2.cornerMinEigenVal(np.ascontiguousarray(frame.luma[measured.span]), TEXTURE_WINDOW)
-    return replace(measured, trusted=measured.trusted & inner & (texture > MIN_TEXTURE))
+    inner = cv2.erode(objects[measured.span].view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return replace(measured, trusted=measured.trusted & inner)
 
 
 def _of_ground(measured: MeasuredFlow, objects: Mask | None) -> MeasuredFlow:

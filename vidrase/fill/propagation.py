@@ -13,7 +13,7 @@ from vidrase.fill.blending import LIGHT_REACH, Candidate, SampleSites, blend, co
 from vidrase.fill.composite import PlaneHole, by_grid
 from vidrase.fill.seams import blend_seams
 from vidrase.fill.source_planes import SourcePlanes
-from vidrase.fill.trajectories import shows_kept, trace_trajectories
+from vidrase.fill.trajectories import fits_better, shows_kept, trace_trajectories
 from vidrase.fill.window_frame import RIM, SourceMap, WindowFrame, WorkGrid
 from vidrase.streams import Both, in_turn
 
@@ -140,6 +140,12 @@ def _kept_layer(frames: Mapping[int, WindowFrame], here: WindowFrame, reach: int
         lambda: trace_trajectories(frames, here, -1, reach, kept=True),
         lambda: trace_trajectories(frames, here, 1, reach, kept=True),
     )
+    for one in (past, future):
+        for number in np.unique(one.source[one.source >= 0]).tolist():
+            landed = one.source == number
+            shift = float(np.median(one.dx[landed])), float(np.median(one.dy[landed]))
+            if not fits_better(here, frames[number], shift):
+                one.source[landed] = -1
     seen = [one.source >= 0 for one in (past, future)]
     shown = [shows_kept(frames, one) for one in (past, future)]
     distances = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -94,6 +95,41 @@ def trace_trajectories(
         if not len(active):
             break
     return out
+
+
+def fits_better(here: WindowFrame, there: WindowFrame, shift: tuple[float, float]) -> bool:
+    """Whether the protected objects of `here`, moved by `shift` (dx, dy) px, cover those of `there` better than moved along with
+    the hole. Flow beside a hole is uncertain, and who walks along with the removed object is not behind it."""
+    if here.area is None or there.area is None or here.protected is None or there.protected is None:
+        return True
+    (y0, x0), (y1, x1) = (np.argwhere(frame.area).mean(0) for frame in (here, there))
+    along = float(x1 - x0), float(y1 - y0)
+    if np.hypot(shift[0] - along[0], shift[1] - along[1]) < MIN_APART:
+        return False
+    return _overlap(here, there, shift) > _overlap(here, there, along)
+
+
+def _overlap(here: WindowFrame, there: WindowFrame, shift: tuple[float, float]) -> float:
+    """Intersection over union of the protected objects of `here`, moved by `shift`, and those of `there`, where neither is
+    hidden."""
+    assert here.area is not None
+    assert there.area is not None
+    assert here.protected is not None
+    assert there.protected is not None
+    height, width = here.area.shape
+    move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
+    moved, hidden = (
+        cv2.warpAffine(mask.view(np.uint8), move, (width, height), flags=cv2.INTER_NEAREST, borderValue=border) > 0
+        for mask, border in ((here.protected, 0), (here.area, 1))
+    )
+    visible = ~(hidden | there.area)
+    union = int(np.count_nonzero((moved | there.protected) & visible))
+    return int(np.count_nonzero(moved & there.protected & visible)) / max(union, 1)
+
+
+MIN_APART = (
+    2.0  # px that an object must have moved otherwise than the hole (`tests/test_fill.py`: a friend who walks along)
+)
 
 
 def _touches(area: NDArray[np.bool_], x: Points, y: Points) -> NDArray[np.bool_]:
