@@ -270,12 +270,14 @@ def test_a_shadow_is_removed_with_its_object_when_asked() -> None:
     assert gone > 30
 
 
-def test_a_protected_neighbour_is_no_residual() -> None:
+@pytest.mark.parametrize("coat", [None, 8], ids=["plain", "patterned"])
+def test_a_protected_neighbour_is_neither_residual_nor_behind_the_hole(coat: int | None) -> None:
     shown, masks, truth = clip(24, 120, 200, step=(0, 7))
     friends = [np.roll(mask, 20, 1) & ~mask for mask in masks]  # walks along, touching, and is protected
     both = []
-    for picture, friend in zip(shown, friends, strict=True):
-        picture[friend] = (20, 40, 200)
+    cloth = np.full((120, 200, 3), (20, 40, 200), np.uint8) if coat is None else texture(120, 200, coat) // 2
+    for t, (picture, friend) in enumerate(zip(shown, friends, strict=True)):
+        picture[friend] = np.roll(cloth, 7 * t, 1)[friend]
         both.append(picture)
     frames = as_frames(both)
     analysis = _analysed(frames, [a | b for a, b in zip(masks, friends, strict=True)])

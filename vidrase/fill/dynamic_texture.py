@@ -191,8 +191,10 @@ class DynamicTexture:
         # Estimate the flow around the hole's moving part only.
         dynamic = np.zeros(self.weight.shape, bool)
         dynamic[hole.span] = hole.area & (self.weight[hole.span] > 0)
-        target = replace(here, box=Box.around(grid.shrink(dynamic), BOX_MARGIN), occluder=None, protected=None)
-        source = replace(there, number=-1 - there.number, box=target.box, occluder=None, protected=None)
+        target = replace(
+            here, box=Box.around(grid.shrink(dynamic), BOX_MARGIN), occluder=None, moving=None, protected=None
+        )
+        source = replace(there, number=-1 - there.number, box=target.box, occluder=None, moving=None, protected=None)
         motion = FlowEstimator(self._flow).register(target, source).forward
         outliers = self._outlier_mask(there, window, grid)
         holes = there.plane_holes

@@ -125,7 +125,12 @@ class Filler:
         if references is not None:
             references.learn(frame, hole)
         previous = self._frames.get(now.number - 1)
-        if previous is not None and previous.shot == now.shot and (previous.hole or now.hole) and self._uses_flow(now):
+        if (
+            previous is not None
+            and previous.shot == now.shot
+            and (previous.hole or now.hole)
+            and (self._uses_flow(now) or self._uses_flow(previous))
+        ):
             two_before = self._frames.get(previous.number - 1)
             previous.flow_pair = self._flow_estimator(
                 previous, now, two_before.flow_pair if two_before is not None else None
@@ -139,8 +144,19 @@ class Filler:
         self._pushed += 1
 
     def _uses_flow(self, here: WindowFrame) -> bool:
-        """Whether flow is needed around `here`. A still shot with a plate needs none."""
-        return self._reach > 0 and plate_of(self._analysis, self._options, here.frame) is None
+        """Whether flow is needed around `here`. A still shot with a plate needs it only for objects that stay."""
+        if not self._reach:
+            return False
+        return (
+            plate_of(self._analysis, self._options, here.frame) is None
+            or here.touches_protected()
+            or self._follows_kept(here)
+        )
+
+    def _follows_kept(self, here: WindowFrame) -> bool:
+        """Whether an object that stays and moves is known to be near the hole of `here`, or behind it."""
+        pairs = [frame.flow_pair for frame in (self._frames.get(here.number - 1), here) if frame is not None]
+        return any(pair is not None and pair.kept is not None for pair in pairs)
 
     def _plate_fill_for(self, plate: Plate, here: WindowFrame) -> PlateFill:
         if self._plate_fill is None or self._plate_fill.plate is not plate:
@@ -210,8 +226,7 @@ class Filler:
         result = here.frame if here.unchanged else self._fill(here)
         self._popped += 1
         if here.flow_pair is not None:
-            here.flow_pair.completed_forward()
-            here.flow_pair.measured_forward = None  # only flow ahead of the popped frame is completed from the future
+            here.flow_pair.settle()  # only flow ahead of the popped frame is completed from the future
         for number in [n for n in self._frames if n < self._popped - self._reach]:
             del self._frames[number]
         if here.number - self._reach not in self._frames and self._reach == 0:
@@ -279,6 +294,10 @@ class Filler:
             if 0 in planes:
                 self._stats.copied += int(known.sum())
                 self._stats.invented += int(known.size - known.sum())
+        if self._follows_kept(here):  # the plate does not show what passes behind the hole
+            propagation = self._propagate(here)
+            for value, moved, kept in zip(values, propagation.values, propagation.kept, strict=True):
+                value[kept] = moved[kept]
         return composite(here.frame, holes, values)
 
     def _count_mode(self, here: WindowFrame, mode: str) -> None:

@@ -27,6 +27,8 @@ Flow = NDArray[np.float32]
 
 CONFIDENCE_DECAY = 0.6
 """Factor per frame on the confidence that a hidden point goes on moving as it did before."""
+MIN_CONFIDENCE = 0.02
+"""Confidence below which a motion prior says nothing: of an object that was hidden for eight frames."""
 PRIOR_WEIGHT = 0.3  # weight of the motion prior in the completion, per unit of confidence; measured flow has 1
 MAX_SNAP = 0.6
 """px: residual flow below it counts as error where the homography explains nearly all of the flow."""
@@ -53,6 +55,12 @@ class MeasuredFlow:
     def nbytes(self) -> int:
         """Memory held."""
         return self.base.nbytes + self.residual.nbytes + self.trusted.nbytes
+
+    @property
+    def span(self) -> tuple[slice, slice]:
+        """Slices of rows and columns of the work grid."""
+        rows, columns = self.trusted.shape
+        return slice(self.y, self.y + rows), slice(self.x, self.x + columns)
 
     def at(self, x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[Flow, NDArray[np.bool_]]:
         """(flow [N, 2] px at the points (x, y), bool [N] whether it is trusted there)."""
@@ -110,6 +118,8 @@ class FlowPair:
     completed yet, see `completed_forward`."""
     camera: CameraMotion
     """The camera's motion from this frame to the next."""
+    kept: FlowPair | None = None
+    """The same pair, completed from the flow of protected objects that move on their own; None: no such object is near."""
 
     @property
     def nbytes(self) -> int:
@@ -118,7 +128,40 @@ class FlowPair:
             self.backward.nbytes
             + (self.forward.nbytes if self.forward is not None else 0)
             + (self.measured_forward.nbytes if self.measured_forward is not None else 0)
+            + (self.kept.nbytes if self.kept is not None else 0)
         )
+
+    def complete_forward(self, later: FlowPair | None) -> None:
+        """Complete the forward flow of both layers; `later` is the next pair, completed already; None: there is none."""
+        assert self.measured_forward is not None
+        self.forward = complete_flow(self.measured_forward, later.forward if later is not None else None)
+        if self.kept is not None:
+            self.kept.complete_forward(later.kept if later is not None else None)
+
+    def drop_forward_prior(self) -> None:
+        """Drop the motion prior of the forward flow: the pair before it is completed."""
+        if self.forward is not None:
+            self.forward = self.forward.without_prior()
+        if self.kept is not None:
+            self.kept.drop_forward_prior()
+
+    def settle(self) -> None:
+        """Complete the forward flow, if that has not been done, and drop what it is completed from."""
+        self.completed_forward()
+        self.measured_forward = None
+        if self.kept is not None:
+            self.kept.settle()
+
+    def remembers(self) -> bool:
+        """Whether the backward flow still says how hidden points move."""
+        prior = self.backward.prior
+        return prior is not None and bool((prior.confidence > MIN_CONFIDENCE).any())
+
+    def drop_prior(self) -> None:
+        """Drop the motion prior of the backward flow: the next pair is completed."""
+        self.backward = self.backward.without_prior()
+        if self.kept is not None:
+            self.kept.drop_prior()
 
     def flow(self, step: int, x: NDArray[np.float32], y: NDArray[np.float32]) -> Flow:
         """Flow [N, 2] px at the points (x, y). step: +1 to the next frame, -1 from the next frame to this one."""

@@ -13,7 +13,7 @@ from vidrase.fill.blending import LIGHT_REACH, Candidate, SampleSites, blend, co
 from vidrase.fill.composite import PlaneHole, by_grid
 from vidrase.fill.seams import blend_seams
 from vidrase.fill.source_planes import SourcePlanes
-from vidrase.fill.trajectories import trace_trajectories
+from vidrase.fill.trajectories import fits_better, shows_kept, trace_trajectories
 from vidrase.fill.window_frame import RIM, SourceMap, WindowFrame, WorkGrid
 from vidrase.streams import Both, in_turn
 
@@ -23,6 +23,12 @@ FAR_FRAMES = {"fast": 24, "default": 10, "best": 10}
 Registering takes time."""
 MAX_RIM_ERROR = 16 / 255
 """Share of full scale: above this mean rim error the report lists the frame as doubtful. Plain texture and noise stay below."""
+
+
+CLEARLY_NEARER = 2.0
+"""Past and future may differ about whether an object is seen at a point (a moving leg). If one is this many times nearer in time
+it decides; otherwise both count and are mixed. People pasted before what moves, 24 frames: 2, 3 and no limit gave 26.39, 26.31
+and 26.16 dB over four clips, 1.5 and 2 gave 26.97 and 27.03 over six."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +43,8 @@ class Propagation:
     low_confidence: list[NDArray[np.bool_]]
     """[N] which known values a reference frame would give better."""
     trajectories: list[SourceMap]
+    kept: list[NDArray[np.bool_]]
+    """[N] which values are hidden parts of protected objects."""
     rim_mismatch: bool
     """Whether the samples differ too much from the frame at the rim, see `MAX_RIM_ERROR`."""
 
@@ -60,13 +68,20 @@ def propagate(
     assert holes is not None
     count = len(here.frame.planes)
     no_values, no_points = np.zeros(0, np.float32), np.zeros(0, bool)
-    out = Propagation(holes, [no_values] * count, [no_points] * count, [no_points] * count, [], False)
+    out = Propagation(
+        holes, [no_values] * count, [no_points] * count, [no_points] * count, [], [no_points] * count, False
+    )
     full = (1 << here.frame.layout.bits) - 1
     grids = [(_sites(here, hole, planes, grid), planes) for hole, planes in by_grid(holes)]
+
+    kept = _kept_layer(frames, here, reach, both)
 
     def direction(step: int) -> tuple[SourceMap, list[Candidate]] | None:
         """The trajectories of one direction and their samples on every plane grid; None: they show nothing."""
         trajectory = trace_trajectories(frames, here, step, reach)
+        if kept is not None:
+            for name in ("source", "dx", "dy"):
+                getattr(trajectory, name)[kept.masks[step]] = getattr(kept.maps[step], name)[kept.masks[step]]
         if not (trajectory.source >= 0).any():
             return None
         candidates = []
@@ -93,9 +108,59 @@ def propagate(
         low_confidence = known & _far_in_time(candidates, sites.count, here.number, FAR_FRAMES[quality])
         if low_confidence.any() and not rules.enabled("sources.keyframes_over_far"):
             low_confidence[:] = False
+        of_kept = np.zeros(sites.count, bool)
+        if kept is not None:
+            near = sites.between(grid, kept.maps[1].box).near[: sites.count]
+            of_kept = (kept.masks[-1] | kept.masks[1]).ravel().take(near) & known
+            low_confidence &= ~of_kept  # key frames are registered to the background
         for plane, value in zip(planes, values, strict=True):
             out.values[plane], out.known[plane], out.low_confidence[plane] = value, known, low_confidence
+            out.kept[plane] = of_kept
     return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _KeptLayer:
+    """Hidden parts of protected objects that move on their own."""
+
+    masks: Mapping[int, NDArray[np.bool_]]
+    """By step: bool [h, w] of the box, the query pixels that are such parts."""
+    maps: Mapping[int, SourceMap]
+    """By step: where they are visible, -1 elsewhere."""
+
+
+def _kept_layer(frames: Mapping[int, WindowFrame], here: WindowFrame, reach: int, both: Both) -> _KeptLayer | None:
+    """The parts of protected objects that the hole of `here` hides: every query pixel is followed along their motion to the first
+    frame that shows it. If that frame, the nearer one of past and future, shows an object there, the pixel is the object's.
+    None: no such object is near."""
+    pairs = [frame.flow_pair for frame in (here, frames.get(here.number - 1)) if frame is not None]
+    if not reach or not any(pair is not None and pair.kept is not None for pair in pairs):
+        return None
+    past, future = both(
+        lambda: trace_trajectories(frames, here, -1, reach, kept=True),
+        lambda: trace_trajectories(frames, here, 1, reach, kept=True),
+    )
+    for one in (past, future):
+        for number in np.unique(one.source[one.source >= 0]).tolist():
+            landed = one.source == number
+            shift = float(np.median(one.dx[landed])), float(np.median(one.dy[landed]))
+            if not fits_better(here, frames[number], shift):
+                one.source[landed] = -1
+    seen = [one.source >= 0 for one in (past, future)]
+    shown = [shows_kept(frames, one) for one in (past, future)]
+    distances = [
+        np.where(known, np.abs(one.source - here.number), np.inf)
+        for one, known in zip((past, future), seen, strict=True)
+    ]
+    # a source of which the other direction knows better is no object's
+    decides = [CLEARLY_NEARER * distances[0] <= distances[1], CLEARLY_NEARER * distances[1] <= distances[0]]
+    masks = []
+    for k in (0, 1):
+        own = shown[k] & ~decides[1 - k]
+        other = shown[1 - k] & (decides[1 - k] | ~seen[k])
+        (past, future)[k].source[~own] = -1
+        masks.append(own | other)
+    return _KeptLayer({-1: masks[0], 1: masks[1]}, {-1: past, 1: future}) if masks[0].any() or masks[1].any() else None
 
 
 def _sites(here: WindowFrame, hole: PlaneHole, planes: list[int], grid: WorkGrid) -> SampleSites:

@@ -256,7 +256,7 @@ class ReferenceFrames:
         hidden[region.span] = cv2.remap(reference.hidden.view(np.uint8), x, y, cv2.INTER_NEAREST, borderValue=1) > 0
         registered = WindowFrame(-self._registered, here.frame, here.hole, here.shot, luma)
         registered.dilated_hole, registered.area, registered.box = hidden, hidden, here.box
-        registration = self._estimator.register(replace(here, occluder=None), registered)
+        registration = self._estimator.register(replace(here, occluder=None, moving=None), registered)
         quality = (
             RegistrationQuality.of(here, registered, sharp, registration)
             if registration.camera.support >= MIN_SUPPORT

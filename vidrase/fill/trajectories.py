@@ -22,12 +22,20 @@ Points = NDArray[np.float32]
 
 
 def trace_trajectories(
-    frames: Mapping[int, WindowFrame], start: WindowFrame, step: int, reach: int, *, min_hops: int = 1
+    frames: Mapping[int, WindowFrame],
+    start: WindowFrame,
+    step: int,
+    reach: int,
+    *,
+    min_hops: int = 1,
+    kept: bool = False,
 ) -> SourceMap:
     """Find where the query pixels of `start` are first visible. A source is the `number` of a frame.
 
     step: +1 forward, -1 backward. reach: largest number of frames to go.
     min_hops: shortest length of a trajectory, frames; larger than 1 it makes visible pixels behave like hidden ones.
+    kept: whether the pixels are followed as parts of protected objects that move on their own. Otherwise they are background, and
+    such an object hides them as the hole does.
 
     If a trajectory leaves the hole where forward and backward flow disagree, it ends on an occluder in front of the point that it
     follows. That source is kept as long as no better one is found, and the trajectory goes on with the camera's motion.
@@ -43,16 +51,16 @@ def trace_trajectories(
     occluded = np.zeros(len(x0), bool)  # whether the trajectory has met an occluder
     here = start
     height, width = start.luma.shape
-    may_be_occluder = _occluder_part(start, rows, columns)
     for hop in range(1, reach + 1):
         there = frames.get(here.number + step)
         if there is None or there.shot != start.shot:
             break
         pair = (here if step > 0 else there).flow_pair
+        pair = pair.kept if pair is not None and kept else pair
         if pair is None:
             break
         moved_x, moved_y = pair.flow(step, x, y).T
-        if occluded.any():
+        if occluded.any() and not kept:
             camera = pair.camera if step > 0 else pair.camera.inverse()
             camera_x, camera_y = camera.points(x[occluded], y[occluded])
             moved_x[occluded], moved_y[occluded] = camera_x - x[occluded], camera_y - y[occluded]
@@ -63,10 +71,8 @@ def trace_trajectories(
             moved_x, moved_y = moved_x[inside], moved_y[inside]
         if hop >= min_hops:
             visible = there.samples_known(x, y)
-            if there.occluder is not None:
-                # an occluder hides the background as the hole does, but the query pixel may belong to the occluder
-                on_occluder = there.occluder[np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)]
-                visible &= ~on_occluder if may_be_occluder is None else may_be_occluder[active] | ~on_occluder
+            if there.occluder is not None and not kept:
+                visible &= ~_touches(there.occluder, x, y)
             shown = np.flatnonzero(visible)
             consistent = np.zeros(len(x), bool)
             consistent[shown] = _is_consistent(pair, step, x[shown], y[shown], moved_x[shown], moved_y[shown])
@@ -91,6 +97,69 @@ def trace_trajectories(
     return out
 
 
+def fits_better(here: WindowFrame, there: WindowFrame, shift: tuple[float, float]) -> bool:
+    """Whether the protected objects of `here`, moved by `shift` (dx, dy) px, cover those of `there` better than moved along with
+    the hole. Flow beside a hole is uncertain, and who walks along with the removed object is not behind it."""
+    if here.area is None or there.area is None or here.protected is None or there.protected is None:
+        return True
+    (y0, x0), (y1, x1) = (np.argwhere(frame.area).mean(0) for frame in (here, there))
+    along = float(x1 - x0), float(y1 - y0)
+    if np.hypot(shift[0] - along[0], shift[1] - along[1]) < MIN_APART:
+        return False
+    return _overlap(here, there, shift) > _overlap(here, there, along)
+
+
+def _overlap(here: WindowFrame, there: WindowFrame, shift: tuple[float, float]) -> float:
+    """Intersection over union of the protected objects of `here`, moved by `shift`, and those of `there`, where neither is
+    hidden."""
+    assert here.area is not None
+    assert there.area is not None
+    assert here.protected is not None
+    assert there.protected is not None
+    height, width = here.area.shape
+    move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
+    moved, hidden = (
+        cv2.warpAffine(mask.view(np.uint8), move, (width, height), flags=cv2.INTER_NEAREST, borderValue=border) > 0
+        for mask, border in ((here.protected, 0), (here.area, 1))
+    )
+    visible = ~(hidden | there.area)
+    union = int(np.count_nonzero((moved | there.protected) & visible))
+    return int(np.count_nonzero(moved & there.protected & visible)) / max(union, 1)
+
+
+MIN_APART = (
+    2.0  # px that an object must have moved otherwise than the hole (`tests/test_fill.py`: a friend who walks along)
+)
+
+
+def _touches(area: NDArray[np.bool_], x: Points, y: Points) -> NDArray[np.bool_]:
+    """bool [N]: whether interpolation at the points (x, y) uses a pixel of `area`, bool [h, w]; nearly whole numbers use one."""
+    out = np.zeros(len(x), bool)
+    for row in (np.floor(y + NEARLY), np.ceil(y - NEARLY)):
+        for column in (np.floor(x + NEARLY), np.ceil(x - NEARLY)):
+            out |= area[row.astype(np.intp), column.astype(np.intp)]
+    return out
+
+
+NEARLY = 0.25
+"""px: this near to a pixel a point is taken for it. At 0 a person who walks past a hole leaves a line in it
+(`tests/test_fill_protected.py`); 1 px around objects costs .15 dB over six clips with a person pasted before what moves."""
+
+
+def shows_kept(frames: Mapping[int, WindowFrame], source_map: SourceMap) -> NDArray[np.bool_]:
+    """bool [h, w]: which pixels of the map come from a protected object that moves on its own."""
+    out = np.zeros(source_map.source.shape, bool)
+    for number in np.unique(source_map.source[source_map.source >= 0]).tolist():
+        moving = frames[number].moving
+        if moving is None:
+            continue
+        rows, columns = np.nonzero(source_map.source == number)
+        x = columns + source_map.box.left + source_map.dx[rows, columns]
+        y = rows + source_map.box.top + source_map.dy[rows, columns]
+        out[rows, columns] = moving[np.rint(y).astype(np.intp), np.rint(x).astype(np.intp)]
+    return out
+
+
 def _is_consistent(
     pair: FlowPair, step: int, x: Points, y: Points, moved_x: Points, moved_y: Points
 ) -> NDArray[np.bool_]:
@@ -108,28 +177,7 @@ def _length(x: Points, y: Points) -> Points:
     return np.asarray(np.sqrt(x * x + y * y), np.float32)
 
 
-def _occluder_part(start: WindowFrame, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_] | None:
-    """bool [N]: which query pixels of `start`, given within its box, may be hidden parts of a protected object; None: none."""
-    assert start.box is not None
-    assert start.dilated_hole is not None
-    if start.protected is None:
-        return None
-    hidden = np.pad(start.dilated_hole[start.box.span], 1).astype(np.uint8)
-    half_width = float(cv2.distanceTransform(hidden, cv2.DIST_L2, cv2.DIST_MASK_3).max())
-    reach = OCCLUDER_REACH * start.luma.shape[0]
-    box = start.box.wider(int(2 * half_width + reach) + 2, start.luma.shape)
-    distance = cv2.distanceTransform((~start.protected[box.span]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_3)
-    # close to an object, or with the object on both sides (a closing by half the hole's width)
-    dilated = np.pad((distance <= half_width + 1).astype(np.uint8), 1, mode="edge")
-    enclosed = cv2.distanceTransform(dilated, cv2.DIST_L2, cv2.DIST_MASK_3)[1:-1, 1:-1] > half_width + 1
-    near = (distance < reach) | enclosed
-    return near[rows + start.box.top - box.top, columns + start.box.left - box.left]  # type: ignore[no-any-return]
-
-
 # Evidence for sources.occlusion: `rules.py`. Values of constants without a figure have no record yet.
-OCCLUDER_REACH = 0.04
-"""How far a protected object may extend into the hole, as a share of the frame's height. With every annotated performer of twelve
-clips protected, 0.03 gave 24.1 dB over the background and 0.05 23.5; over the performer 0.05 gave 0.5 more."""
 MAX_DISAGREEMENT, MAX_DISAGREEMENT_SHARE = 2.0, 0.1
 """px, and share of the forward flow's length: forward and backward flow agree if the vector between start and return is shorter
 than their sum (forward-backward consistency)."""

@@ -58,6 +58,10 @@ class WorkGrid:
         return cv2.resize(mask.astype(np.uint8) * 255, (self.width, self.height), interpolation=cv2.INTER_AREA) > 0
 
 
+TOUCHING = 6 / 240
+"""Share of the frame's height: a protected object this near to the hole may go on in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A rectangle of the work grid, half-open, px."""
@@ -164,6 +168,8 @@ class WindowFrame:
     """`protected_hole` on the work grid; None: there is none."""
     occluder: NDArray[np.bool_] | None = None
     """The part of `protected` that moves in front of the background; None: none, or not known yet."""
+    moving: NDArray[np.bool_] | None = None
+    """`occluder` and what moves with it beside it, such as its shadow; None as there."""
     footprint: NDArray[np.uint8] | None = None
     """[h, w] bits, see `_footprint`; made on first use."""
 
@@ -171,6 +177,14 @@ class WindowFrame:
     def unchanged(self) -> bool:
         """Whether the frame is returned as the same object."""
         return self.hole is None or self.passes
+
+    def touches_protected(self) -> bool:
+        """Whether a protected object lies within `TOUCHING` of the hole."""
+        if self.protected is None or self.dilated_hole is None or self.box is None:
+            return False
+        reach = max(round(TOUCHING * self.luma.shape[0]), 1)
+        box = self.box.wider(reach, self.luma.shape)
+        return bool((dilate(self.dilated_hole[box.span], reach) & self.protected[box.span]).any())
 
     @property
     def plane_holes(self) -> list[PlaneHole] | None:
