@@ -102,7 +102,7 @@ def fits_better(here: WindowFrame, there: WindowFrame, shift: tuple[float, float
     the hole. Flow beside a hole is uncertain, and who walks along with the removed object is not behind it."""
     if here.area is None or there.area is None or here.protected is None or there.protected is None:
         return True
-    (y0, x0), (y1, x1) = (np.argwhere(frame.area).mean(0) for frame in (here, there))
+    (y0, x0), (y1, x1) = (np.argwhere(area).mean(0) for area in (here.area, there.area))
     along = float(x1 - x0), float(y1 - y0)
     if np.hypot(shift[0] - along[0], shift[1] - along[1]) < MIN_APART:
         return False
