@@ -19,6 +19,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"bench", "train"},
     {"eraser", "session", "live"},
     {"engine"},
+    {"chunks"},
     {"passes", "choice", "byproducts"},
     {"run", "protected"},
     {
@@ -40,7 +41,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"shots", "inpaint", "motion", "written", "drawn"},
     {"keyframes"},
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "avtracks", "imagemeta"},
-    {"streams", "clock", "timing", "options", "report", "labels", "phrase", "summary", "tracklets"},
+    {"streams", "clock", "timing", "options", "report", "labels", "phrase", "summary", "tracklets", "instancefile"},
     {"frames"},
     {"colour", "crops", "part", "paths", "closable", "rules", "torchvision_ops", "pickled", "addresses"},
     {"errors"},

@@ -1,18 +1,20 @@
 """Store the instances of the first pass on disk, to be read frame by frame in the second pass; summarise them as tracks.
 
-Memory use is eight bytes per frame and one summary per track. The file is deleted on close.
+Memory use is eight bytes per frame and one summary per track. The file is deleted on close, unless it was given a name.
 """
 
 from __future__ import annotations
 
+import json
 import struct
 import tempfile
 import threading
-import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from vidrase.closable import Closable
 from vidrase.crops import is_near
 from vidrase.errors import ShapeError
 from vidrase.frames import Frame, Instances
+from vidrase.instancefile import pack, unpack
 from vidrase.labels import CARRIED
 from vidrase.summary import TrackSummary
 from vidrase.tracklets import Tracklet, merge_tracklets
@@ -31,6 +34,17 @@ THUMBNAIL_PX = 128  # px, long side
 MIN_IMPROVEMENT = 1.3  # new quality / quality of the current thumbnail; above it the thumbnail is replaced
 # confidence; a box below it is unreliable (an occluded object runs into its neighbours) and is left out of the tracklet
 MIN_BOX_CONFIDENCE = 0.2
+_PLAIN = (
+    "id",
+    "first_index",
+    "last_index",
+    "first_seconds",
+    "last_seconds",
+    "frames",
+    "best_score",
+    "best_index",
+    "best_box",
+)
 CARRIER_GAP_SHARE = 0.03  # distance / frame diagonal; a carriable object within it of a person counts as carried
 
 
@@ -72,6 +86,39 @@ class _TrackAccumulator:
     def label(self) -> str:
         return self.labels.most_common(1)[0][0]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Everything except the thumbnail, as plain types."""
+        ends = {
+            name: [[index, box.tolist()] for index, box in getattr(self.tracklet, name)] for name in ("first", "last")
+        }
+        plain = {name: getattr(self.summary, name) for name in _PLAIN}
+        sums = {name: getattr(self, name) for name in ("area", "score", "best_quality")}
+        carriers = list(self.summary.carriers.items())
+        return {
+            **plain,
+            "sums": sums,
+            "labels": list(self.labels.items()),
+            "carriers": carriers,
+            "box_sum": self.box_sum.tolist(),
+            "boxes": self.tracklet.frames,
+            **ends,
+        }
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any], thumbnail: NDArray[np.uint8] | None) -> _TrackAccumulator:
+        """What `as_dict` was made of."""
+        made = cls.__new__(cls)
+        plain = {name: saved[name] for name in _PLAIN} | {"best_box": tuple(saved["best_box"])}
+        made.summary = TrackSummary(
+            label="", thumbnail=thumbnail, carriers={int(a): int(b) for a, b in saved["carriers"]}, **plain
+        )
+        made.labels = Counter(dict(map(tuple, saved["labels"])))
+        made.area, made.score, made.best_quality = (saved["sums"][name] for name in ("area", "score", "best_quality"))
+        made.box_sum, made.tracklet = np.array(saved["box_sum"]), Tracklet(frames=saved["boxes"])
+        for name in ("first", "last"):
+            getattr(made.tracklet, name).extend((index, np.array(box, np.float32)) for index, box in saved[name])
+        return made
+
 
 def _merge_summaries(pieces: Sequence[_TrackAccumulator], merged_ids: Mapping[int, int]) -> TrackSummary:
     """One summary of a track's pieces, given in order; merged_ids: id -> id of the merged track."""
@@ -106,18 +153,48 @@ def _merge_summaries(pieces: Sequence[_TrackAccumulator], merged_ids: Mapping[in
 class InstanceStore(Closable):
     """Instances by frame index, in order. A context manager; `get` may be called from any thread."""
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="vidrase-")  # noqa: SIM115 - closed by close()
+    def __init__(self, path: Path | None = None) -> None:
+        """path: a new file that stays after `close`; None: a temporary one."""
+        self._file: IO[bytes]
+        if path is None:
+            self._file = tempfile.TemporaryFile(prefix="vidrase-")  # noqa: SIM115 - closed by close()
+        else:
+            self._file = path.open("w+b")
         self._starts = array("q")
         self._accumulators: dict[int, _TrackAccumulator] = {}
-        self._labels: dict[str, int] = {}
         self._merged_ids: dict[int, int] | None = None  # id of a continuing track -> its first id
         self._rate = 25.0
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Delete the stored data."""
+        """Delete the stored data, unless it has a file of its own."""
         self._file.close()
+
+    def save(self, path: Path) -> None:
+        """Write to `path` what is not in the file of the instances, so that `load` finds all of it."""
+        with self._lock:
+            self._file.flush()
+        thumbnails = {str(number): one.summary.thumbnail for number, one in self._accumulators.items()}
+        tracks = json.dumps({"rate": self._rate, "tracks": [one.as_dict() for one in self._accumulators.values()]})
+        arrays: dict[str, Any] = {name: one for name, one in thumbnails.items() if one is not None}
+        arrays |= {"starts": np.array(self._starts, np.int64), "tracks": np.frombuffer(tracks.encode(), np.uint8)}
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+
+    @classmethod
+    def load(cls, instances: Path, rest: Path) -> InstanceStore:
+        """The store of a file of instances and of what `save` wrote beside it. Raises OSError, ValueError, KeyError."""
+        made = cls.__new__(cls)
+        made._file, made._lock, made._merged_ids = instances.open("rb"), threading.Lock(), None
+        with np.load(rest, allow_pickle=False) as arrays:
+            made._starts = array("q", arrays["starts"].tobytes())
+            saved = json.loads(arrays["tracks"].tobytes())
+            thumbnails = {track["id"]: arrays.get(str(track["id"])) for track in saved["tracks"]}
+        made._rate = saved["rate"]
+        made._accumulators = {
+            track["id"]: _TrackAccumulator.of(track, thumbnails[track["id"]]) for track in saved["tracks"]
+        }
+        return made
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -162,7 +239,7 @@ class InstanceStore(Closable):
         return max(self._accumulators, default=0) + 1
 
     def _write(self, index: int, instances: Instances) -> None:
-        data = self._pack(instances)
+        data = pack(instances)
         with self._lock:
             self._file.seek(0, 2)
             self._starts[index] = self._file.tell()
@@ -173,7 +250,7 @@ class InstanceStore(Closable):
             self._file.seek(self._starts[index])
             (length,) = struct.unpack("<I", self._file.read(4))
             data = self._file.read(length)
-        return self._unpack(data)
+        return unpack(data)
 
     def get(self, index: int) -> Instances:
         """Instances of frame `index`, with ids as in the last `tracks()`. Raises IndexError beyond the last frame."""
@@ -205,45 +282,6 @@ class InstanceStore(Closable):
                 if label == "person" and is_near(crops[k], crops[other], reach):
                     carriers = self._accumulators[int(instances.ids[k])].summary.carriers
                     carriers[int(instances.ids[other])] = carriers.get(int(instances.ids[other]), 0) + 1
-
-    def _pack(self, instances: Instances) -> bytes:
-        labels = [self._labels.setdefault(label, len(self._labels)) for label in instances.labels]
-        shapes = np.array([mask.shape for mask in instances.masks], np.int32).reshape(-1, 2)
-        bits = b"".join(np.packbits(mask).tobytes() for mask in instances.masks)
-        head = struct.pack("<III", len(instances), *instances.size)
-        arrays = (
-            instances.ids,
-            np.array(labels, np.int32),
-            instances.scores,
-            instances.boxes,
-            instances.corners,
-            shapes,
-        )
-        return zlib.compress(head + b"".join(np.ascontiguousarray(array).tobytes() for array in arrays) + bits, 1)
-
-    def _unpack(self, data: bytes) -> Instances:
-        raw = zlib.decompress(data)
-        count, height, width = struct.unpack_from("<III", raw)
-        offset = 12
-
-        def take(dtype: type, *shape: int) -> NDArray:
-            nonlocal offset
-            size = int(np.prod(shape))
-            array: NDArray = np.frombuffer(raw, dtype, size, offset).reshape(shape).copy()
-            offset += array.nbytes
-            return array
-
-        ids, labels = take(np.int64, count), take(np.int32, count)
-        scores, boxes = take(np.float32, count), take(np.float32, count, 4)
-        corners, shapes = take(np.int32, count, 2), take(np.int32, count, 2)
-        masks = []
-        for rows, columns in shapes.tolist():
-            packed = take(np.uint8, (rows * columns + 7) // 8)
-            masks.append(np.unpackbits(packed, count=rows * columns).reshape(rows, columns).view(np.bool_))
-        names = list(self._labels)
-        return Instances(
-            ids, tuple(names[label] for label in labels), scores, boxes, tuple(masks), corners, (height, width)
-        )
 
 
 def _thumbnail(frame: Frame, box: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from vidrase.errors import OptionError, ShapeError
 
 
+PATCH = 8  # px: side of the patches of OpenCV's preset
+
+
 class FlowModel(Protocol):
     """Dense motion estimation, batch first, stateless."""
 
@@ -43,14 +46,16 @@ class DisFlow:
 
     def _search(self) -> cv2.DISOpticalFlow:
         """This thread's own searcher."""
+        finest_scale, stride, iterations, refinements = self._settings
         if not hasattr(self._own, "dis"):
-            finest_scale, stride, iterations, refinements = self._settings
             dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-            dis.setFinestScale(finest_scale)
-            dis.setPatchStride(stride)
             dis.setGradientDescentIterations(iterations)
             dis.setVariationalRefinementIterations(refinements)
             self._own.dis = dis
+        # for a small picture OpenCV chooses others, and keeps them for the next
+        self._own.dis.setPatchSize(PATCH)
+        self._own.dis.setPatchStride(stride)
+        self._own.dis.setFinestScale(finest_scale)
         return self._own.dis
 
     def __call__(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,0 +1,244 @@
+"""A clip filled in chunks is the clip filled in one piece; what a killed run has done is used by the next."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chunkruns import CLIP, MASKS, decoded, dilated, make_clip, models, run, same, short_chunks
+from clips import packets
+from fakes import FakeSegmenter
+
+from vidrase.chunks import saved
+from vidrase.chunks.folder import MANIFEST, WorkFolder
+from vidrase.errors import OptionError, SinkError
+from vidrase.report import Report
+
+
+def test_chunks_that_end_at_cuts_give_the_result_of_one_piece_to_the_bit(tmp_path: Path) -> None:
+    make_clip(tmp_path, 26, 31, 24)
+    whole = run(tmp_path, "whole.mp4")
+    with short_chunks(25):
+        report = run(tmp_path, "joined.mp4", work=tmp_path / "work")
+    assert report.chunks == 3
+    assert whole.chunks == 0
+    assert (tmp_path / "joined.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    report.fill.self_check_db = whole.fill.self_check_db  # measured on other frames
+    for name in ("frames", "frames_with_hole", "hole_share", "fill"):
+        assert getattr(report, name) == getattr(whole, name), name
+
+
+@pytest.mark.parametrize("pan", [(0.0, 0.7), (0.0, 0.0)])
+def test_seams_within_a_shot_are_not_seen(tmp_path: Path, pan: tuple[float, float]) -> None:
+    masks = make_clip(tmp_path, 120, pan=pan)
+    run(tmp_path, "whole.mp4")
+    with short_chunks(40):
+        assert run(tmp_path, "joined.mp4", work=tmp_path / "work").chunks == 3
+    assert packets(tmp_path / "joined.mp4") == packets(tmp_path / CLIP)
+    differences = []
+    for before, a, b, mask in zip(
+        *map(decoded, (tmp_path / CLIP, tmp_path / "whole.mp4", tmp_path / "joined.mp4")), masks, strict=True
+    ):
+        assert b.pts * b.time_base == before.pts * before.time_base
+        outside = ~dilated(mask)
+        assert np.array_equal(a.planes[0][outside], b.planes[0][outside])
+        assert np.array_equal(before.planes[0][outside], b.planes[0][outside])
+        differences.append(float(np.abs(a.planes[0][mask].astype(int) - b.planes[0][mask]).mean()) if mask.any() else 0)
+    assert max(differences) < 2, differences  # grey levels
+
+
+def test_workers_give_what_this_process_gives(tmp_path: Path) -> None:
+    make_clip(tmp_path, 30, 28, 26)
+    with short_chunks(25):
+        run(tmp_path, "one.mp4", work=tmp_path / "a")
+        report = run(tmp_path, "two.mp4", workers=2, inpainter="telea", flow="dis")
+    assert (report.workers, report.chunks) == (2, 3)
+    assert same(tmp_path / "one.mp4", tmp_path / "two.mp4")
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_kept_folder_gives_everything_back(tmp_path: Path) -> None:
+    make_clip(tmp_path, 30, 28)
+    said: list[str] = []
+    with short_chunks(25):
+        first = run(tmp_path, "a.mp4", work=tmp_path / "work")
+        again = run(tmp_path, "b.mp4", work=tmp_path / "work", say=said.append)
+    assert same(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    assert first.reused == {}
+    assert again.reused == {"searched": 58, "filled": 2}
+    assert said == [f"goes on from {tmp_path / 'work'}: the first pass is done, 2 of 2 chunks are filled"]
+    assert again.fill == first.fill
+
+
+def test_one_changed_mind_costs_only_what_depends_on_it(tmp_path: Path) -> None:
+    masks = make_clip(tmp_path, 30, 28)
+
+    def again(**choices: object) -> tuple[Report, FakeSegmenter, list[str]]:
+        segmenter, said = FakeSegmenter(masks), list[str]()
+        with short_chunks(25):
+            asked = {"remove": "person", "shadows": False, "work": tmp_path / "work", "detect_every": 1, **choices}
+            report = run(tmp_path, "out.mp4", made=models(segmenter), say=said.append, **asked)
+        return report, segmenter, said
+
+    report, segmenter, _ = again()
+    assert segmenter.calls
+    assert report.reused == {}
+    report, segmenter, _ = again(lossless=False, crf=30)
+    assert (report.reused, segmenter.calls) == ({"searched": 58, "filled": 2}, [])
+    report, segmenter, said = again(dilate=9)
+    assert (report.reused, segmenter.calls) == ({"searched": 58, "filled": 0}, [])
+    assert said[0] == "--dilate changed: the holes are filled again"
+    report, segmenter, said = again(dilate=9, detect_every=3)
+    assert (report.reused["detected"], segmenter.calls) == (58, [])
+    assert "--detect-every was 1 and is 3: the first pass is done again" in said
+    report, segmenter, said = again(dilate=9, detect_every=3, restart=True)
+    assert segmenter.calls
+    assert report.reused == {}
+    (tmp_path / CLIP).touch()
+    report, segmenter, said = again(dilate=9, detect_every=3)
+    assert segmenter.calls
+    assert said[0] == "input changed: everything is done anew"
+
+
+class Stops(Exception):
+    """In place of a kill."""
+
+
+def test_what_is_done_before_an_end_is_used_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = make_clip(tmp_path, 30, 28, 26)
+    work, said = tmp_path / "work", list[str]()
+
+    class Dying(FakeSegmenter):
+        def __call__(self, frames: object) -> object:  # type: ignore[override]
+            if sum(self.calls) > 40:
+                raise Stops
+            return super().__call__(frames)  # type: ignore[arg-type]
+
+    asked = {"remove": "person", "shadows": False, "work": work, "detect_every": 1, "say": said.append}
+    with short_chunks(25):
+        run(tmp_path, "whole.mp4", made=models(FakeSegmenter(masks)), **{**asked, "work": tmp_path / "other"})
+        with pytest.raises(Stops):
+            run(tmp_path, "out.mp4", made=models(Dying(masks)), **asked)
+        assert not (tmp_path / "out.mp4").exists()
+        broken = models(FakeSegmenter(masks))
+        filled = sorted(path.name for path in (tmp_path / "other" / "filled").iterdir())
+
+        def stop(*_: object) -> None:
+            if len(list((work / "filled").glob("0*.chunk"))) == 2:
+                raise Stops
+
+        monkeypatch.setattr("vidrase.fill.Filler.push", _before(stop))
+        with pytest.raises(Stops):
+            run(tmp_path, "out.mp4", made=broken, **asked)
+        monkeypatch.undo()
+        assert sum(broken.segmenter.calls) == 84 - 44  # type: ignore[union-attr]
+        assert sorted(path.name for path in (work / "filled").glob("0*.chunk")) == filled[:2]
+        report = run(tmp_path, "out.mp4", made=models(FakeSegmenter(masks)), **asked)
+    assert report.reused == {"searched": 84, "filled": 2}
+    assert same(tmp_path / "whole.mp4", tmp_path / "out.mp4")
+    kept = f"what is done is kept in {work}: the same command goes on from there"
+    assert said.count(kept) == 2
+
+
+def _before(first: object) -> object:
+    from vidrase.fill import Filler
+
+    push = Filler.push
+
+    def both(self: Filler, found: object) -> None:
+        first()  # type: ignore[operator]
+        push(self, found)  # type: ignore[arg-type]
+
+    return both
+
+
+def test_a_second_run_on_a_work_folder_is_refused(tmp_path: Path) -> None:
+    make_clip(tmp_path, 20)
+    with WorkFolder(tmp_path / "work"), pytest.raises(SinkError, match="in use by another run"):
+        run(tmp_path, "out.mp4", work=tmp_path / "work")
+    assert not (tmp_path / "out.mp4").exists()
+    with pytest.raises(OptionError, match=r"holds other files than a run's"):
+        run(tmp_path, "out.mp4", work=tmp_path)
+
+
+def test_a_damaged_work_folder_is_no_harm(tmp_path: Path) -> None:
+    make_clip(tmp_path, 30, 28)
+    with short_chunks(25):
+        run(tmp_path, "a.mp4", work=tmp_path / "work")
+        chunk = min((tmp_path / "work" / "filled").glob("0*.chunk"))
+        chunk.write_bytes(chunk.read_bytes()[:-30])
+        assert run(tmp_path, "b.mp4", work=tmp_path / "work").reused["filled"] == 1
+        shots = tmp_path / "work" / "searched" / "shots.json"
+        shots.write_text(shots.read_text()[:20])
+        assert run(tmp_path, "c.mp4", work=tmp_path / "work").reused == {}
+        (tmp_path / "work" / MANIFEST).write_text("[")
+        assert run(tmp_path, "d.mp4", work=tmp_path / "work").reused == {}
+    assert same(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    assert same(tmp_path / "a.mp4", tmp_path / "d.mp4")
+
+
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_clip(tmp_path, 30, 28)
+    work = tmp_path / "work"
+
+    def full(*_: object) -> None:
+        if len(list((work / "filled").glob("0*.chunk"))) == 1:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vidrase.chunks.patch.ChunkWriter.add", full)
+    with short_chunks(25):
+        with pytest.raises(SinkError, match="the disk is full"):
+            run(tmp_path, "out.mp4", work=work)
+        monkeypatch.undo()
+        assert run(tmp_path, "out.mp4", work=work).reused == {"searched": 58, "filled": 1}
+
+
+def test_masks_by_name_and_times_go_with_chunks(tmp_path: Path) -> None:
+    import cv2
+
+    masks = make_clip(tmp_path, 30, 28)
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for n, mask in enumerate(masks):
+        cv2.imwrite(str(folder / f"{n:03d}.png"), mask.astype(np.uint8) * 255)
+    for times in ([], [(1.3, 1.6), (2.0, 2.2)]):
+        run(tmp_path, "whole.mp4", mask=folder, times=times)
+        with short_chunks(25):
+            run(tmp_path, "joined.mp4", mask=folder, times=times, workers=1, work=tmp_path / "work")
+        assert same(tmp_path / "whole.mp4", tmp_path / "joined.mp4")
+    assert json.loads((tmp_path / "work" / MANIFEST).read_text())["edges"] == [0, 30, 58]
+
+
+def test_the_first_pass_is_saved_whole(tmp_path: Path) -> None:
+    make_clip(tmp_path, 60, 40, pan=(0.0, 1.5))
+    with short_chunks(50):
+        run(tmp_path, "out.mp4", work=tmp_path / "work")
+    place = tmp_path / "work" / "searched"
+    known = saved.load(place)
+    assert [(shot.start, shot.stop) for shot in known.analysis.shots] == [(0, 60), (60, 100)]  # type: ignore[union-attr]
+    assert any(shot.mosaic for shot in known.analysis.shots)  # type: ignore[union-attr]
+    part = saved.load(place, span=(70, 80))
+    assert not any(shot.mosaic or shot.plate for shot in part.analysis.shots[:1])  # type: ignore[union-attr]
+    shutil.copytree(place, tmp_path / "copy")
+    saved.save(known, tmp_path / "copy")
+    for path in place.iterdir():
+        if path.suffix == ".npz":
+            with np.load(path) as one, np.load(tmp_path / "copy" / path.name) as other:
+                assert one.files == other.files
+                assert all(np.array_equal(one[name], other[name]) for name in one.files)
+
+
+def test_pictures_and_pipes_go_in_one_piece(tmp_path: Path) -> None:
+    import cv2
+
+    make_clip(tmp_path, 20)
+    cv2.imwrite(str(tmp_path / "picture.png"), np.full((64, 96, 3), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "mask.png"), np.eye(64, 96, dtype=np.uint8) * 255)
+    from vidrase import erase
+
+    report = erase(tmp_path / "picture.png", mask=tmp_path / "mask.png", workers=2)
+    assert (report.chunks, report.fallbacks) == (0, {})
+    assert run(tmp_path, "short.mp4", mask=tmp_path / MASKS).chunks == 0
