@@ -54,13 +54,18 @@ def short_chunks(length: int, *, lead: int = 4) -> Iterator[None]:
         plan.LONGEST, plan.SHORTEST, plan.LEAD = before
 
 
-def run(folder: Path, to: str, *, made: Models | None = None, say: Any = None, **choices: Any) -> Report:
+def run(
+    folder: Path, to: str, *, made: Models | None = None, say: Any = None, progress: Any = None, **choices: Any
+) -> Report:
     """Erase with the masks of `make_clip`, losslessly, unless `choices` say otherwise."""
     given: Choices = {"mask": folder / MASKS, "lossless": True, "quality": "fast", "overwrite": True}
     if "remove" in choices:
         del given["mask"]
     given |= choices  # type: ignore[typeddict-item]
-    return engine.erase(folder / CLIP, folder / to, options_from(given), models=made or models(), say=say)
+    more = engine.ByProducts(progress=progress)
+    return engine.erase(
+        folder / CLIP, folder / to, options_from(given), models=made or models(), say=say, by_products=more
+    )
 
 
 def decoded(path: Path) -> list[Frame]:

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import vidrase
-from vidrase import rules
+from vidrase import __version__, rules
 from vidrase.frames import SourceInfo
 from vidrase.labels import scenery
 from vidrase.passes import near
@@ -23,7 +22,7 @@ def of_source(info: SourceInfo) -> dict[str, Any]:
     """The clip and the program."""
     assert info.path is not None
     files = [info.path / name for name in info.frame_names] if info.kind == "frames" else [info.path]
-    return {"program": f"{vidrase.__version__} ({FORMAT})", "input": _of_files(files)}
+    return {"program": f"{__version__} ({FORMAT})", "input": _of_files(files)}
 
 
 def of_detections(run: Run) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from vidrase.errors import OptionError, ShapeError
 
-
 PATCH = 8  # px: side of the patches of OpenCV's preset
 
 
