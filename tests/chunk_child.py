@@ -10,7 +10,7 @@ def main(folder: Path, to: str, workers: int) -> None:
     def progress(name: str, done: int, total: int | None) -> None:
         print(name, done, total, flush=True)
 
-    with short_chunks(25):
+    with short_chunks(12):
         run(
             folder,
             to,

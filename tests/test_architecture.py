@@ -43,7 +43,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "avtracks", "imagemeta"},
     {"streams", "clock", "timing", "options", "report", "labels", "phrase", "summary", "tracklets", "instancefile"},
     {"frames"},
-    {"colour", "crops", "part", "paths", "closable", "rules", "torchvision_ops", "pickled", "addresses"},
+    {"colour", "crops", "part", "paths", "closable", "rules", "torchvision_ops", "pickled", "addresses", "crew"},
     {"errors"},
     {"starred"},
 ]

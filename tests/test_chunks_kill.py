@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from chunkruns import make_clip, run, same, short_chunks
 
-from vidrase.chunks import pool, worker
+from vidrase import crew
+from vidrase.chunks import pool
 from vidrase.chunks.folder import left_over
 from vidrase.errors import SinkError
 from vidrase.report import Report
@@ -27,13 +28,13 @@ def started(folder: Path, to: str, workers: int = 1) -> subprocess.Popen[str]:
 
 
 def test_killed_again_and_again_the_same_command_comes_to_the_same_end(tmp_path: Path) -> None:
-    make_clip(tmp_path, 26, 27, 25)
+    make_clip(tmp_path, 14, 15, 13)
     run(tmp_path, "whole.mp4")
     dice, said = random.Random(5), ""
     for after in ("detecting", "erasing", "erasing"):
         with started(tmp_path, "out.mp4") as child:
             assert child.stdout is not None
-            left = dice.randrange(5, 50)
+            left = dice.randrange(5, 26)
             for line in child.stdout:
                 said += line if line.startswith("said") else ""
                 left -= line.startswith(after)
@@ -51,7 +52,7 @@ def test_killed_again_and_again_the_same_command_comes_to_the_same_end(tmp_path:
 
 
 def test_a_killed_worker_is_replaced_and_a_killed_run_takes_its_workers_along(tmp_path: Path) -> None:
-    make_clip(tmp_path, 26, 27, 25, 26)
+    make_clip(tmp_path, 14, 15, 13, 14)
     with started(tmp_path, "out.mp4", workers=2) as child:
         assert child.stdout is not None
         next(line for line in child.stdout if line.startswith("erasing"))
@@ -74,7 +75,7 @@ def test_a_killed_worker_is_replaced_and_a_killed_run_takes_its_workers_along(tm
 
 
 def run_again(folder: Path) -> Report:
-    with short_chunks(25):
+    with short_chunks(12):
         return run(folder, "out.mp4", work=folder / "work")
 
 
@@ -99,15 +100,15 @@ def _is_alive(pid: int) -> bool:
 
 
 def test_workers_that_die_again_and_again_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_clip(tmp_path, 26, 27)
+    make_clip(tmp_path, 14, 15)
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with short_chunks(25), pytest.raises(pool.WorkerDied, match="ended with code 1 3 times at frames"):
+    with short_chunks(12), pytest.raises(pool.WorkerDied, match="ended with code 1 3 times at frames"):
         run(tmp_path, "out.mp4", workers=2)
     assert not (tmp_path / "out.mp4").exists()
 
 
 def test_errors_travel_as_what_they_are() -> None:
-    assert isinstance(worker.error_of({"error": "SinkError", "text": "the disk is full"}), SinkError)
-    assert isinstance(worker.error_of({"error": "MemoryError", "text": ""}), MemoryError)
-    assert worker.error_of({"error": "OSError", "text": "No space", "errno": 28}).errno == 28  # type: ignore[attr-defined]
-    assert "ValueError in a worker: odd" in str(worker.error_of({"error": "ValueError", "text": "odd"}))
+    assert isinstance(crew.error_of({"error": "SinkError", "text": "the disk is full"}), SinkError)
+    assert isinstance(crew.error_of({"error": "MemoryError", "text": ""}), MemoryError)
+    assert crew.error_of({"error": "OSError", "text": "No space", "errno": 28}).errno == 28  # type: ignore[attr-defined]
+    assert "ValueError in another process: odd" in str(crew.error_of({"error": "ValueError", "text": "odd"}))

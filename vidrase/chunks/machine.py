@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,8 +39,8 @@ def choose(workers: int | str, info: SourceInfo, options: Options) -> tuple[Mach
 
 
 def _gpus(options: Options) -> int:
-    if options.models.device == "cpu":
-        return 0
+    if options.models.device == "cpu" or (sys.platform == "linux" and not any(Path("/dev").glob("nvidia[0-9]*"))):
+        return 0  # without asking PyTorch, which takes seconds to load
     from vidrase.segment.device import gpus
 
     return gpus()
