@@ -17,7 +17,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"__main__"},
     {"cli"},
     {"bench", "train"},
-    {"eraser", "session", "live"},
+    {"eraser", "session", "live", "batch"},
     {"engine"},
     {"chunks"},
     {"passes", "choice", "byproducts"},
@@ -55,6 +55,7 @@ OWNERS = {
     "ultralytics": {"segment", "track", "train", "weights", "bench"},
     "torchvision": {"torchvision_ops", "segment", "flow", "weights"},
     "click": {"cli"},
+    "ray": {"batch"},
     "maxflow": {"inpaint"},
     "torch": {"torchvision_ops", "pickled", "segment", "inpaint", "weights", "train", "flow", "bench", "metrics"},
 }

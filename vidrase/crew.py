@@ -1,7 +1,7 @@
 """Processes that work through numbered items for this one. An item whose process dies is begun again by another.
 
-A process is told what to do on its standard input and answers on its standard output, a line of JSON for each message. It ends with
-its parent, however that ends: the input is closed then. The only pickled thing it reads comes from that parent.
+A process is told what to do on its standard input and answers on its standard output, a line of JSON for each message. It ends
+with its parent, however that ends: the input is closed then. The only pickled thing it reads comes from that parent.
 """
 
 from __future__ import annotations

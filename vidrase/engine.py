@@ -15,6 +15,7 @@ import numpy as np
 
 from vidrase.byproducts import ByProducts, reserve
 from vidrase.choice import choose, recall, recorded
+from vidrase.chunks.pool import ChunkPool
 from vidrase.chunks.work import Work, open_work
 from vidrase.closable import Closable
 from vidrase.errors import OptionError
@@ -46,10 +47,11 @@ def erase(
     models: Models | None = None,
     by_products: ByProducts | None = None,
     say: Note | None = None,
+    pool: ChunkPool | None = None,
 ) -> Report:
     """Remove what `options.select` names from the picture or video `where`, write the result to `to`.
 
-    say: called once for each fallback.
+    say: called once for each fallback. pool: who fills the chunks of a long clip; None: as `options` say.
     Raises a VidraseError; then no output is left behind.
     """
     notes = Notes(say)
@@ -61,7 +63,7 @@ def erase(
     ) as source:
         for text in source.info.notes:
             notes(text)
-        return erase_opened(source, to, options, notes, models=models, by_products=by_products, saved=saved)
+        return erase_opened(source, to, options, notes, models=models, by_products=by_products, saved=saved, pool=pool)
 
 
 def erase_opened(
@@ -74,6 +76,7 @@ def erase_opened(
     by_products: ByProducts | None = None,
     saved: SavedSelection | None = None,
     known: FirstPass | None = None,
+    pool: ChunkPool | None = None,
 ) -> Report:
     """`erase` of a source that stays open, with `options` as `recall` gave them.
 
@@ -93,7 +96,7 @@ def erase_opened(
         )
         for text in made.notes:
             notes(text)
-        work = open_work(source.info, to, options, notes) if known is None else None
+        work = open_work(source.info, to, options, notes, pool) if known is None else None
         if work is not None:
             outer.enter_context(work)
         run = Run(

@@ -16,6 +16,7 @@ CORES_EACH = 2
 PER_GPU = 2  # workers that share a GPU, most of whose work is on processors
 BASE_MIB, MIB_PER_MEGAPIXEL, MOST_MIB = 450, 1000, 3000
 """Memory of a worker: 520 MiB measured at 240p, 904 at 480p, 1300 at 720p; windows of larger frames are bounded."""
+CLIP_MIB = 1350  # of a whole clip with the detector, 480p
 SPARE = 0.8  # of the free memory that workers may take
 
 
@@ -36,6 +37,16 @@ def choose(workers: int | str, info: SourceInfo, options: Options) -> tuple[Mach
         limits[f"{gpus} GPUs"] = PER_GPU * gpus
     why, number = min(limits.items(), key=lambda limit: limit[1])
     return Machine(number, max(count // number, 1), devices), why
+
+
+def jobs(clips: int, asked: int | None) -> tuple[int, int]:
+    """(clips at a time, threads of each one's libraries). asked: None: by cores and free memory."""
+    free = _free_mib()
+    fitting = max(cores() // CORES_EACH, 1)
+    if free is not None:
+        fitting = max(min(fitting, int(SPARE * free / CLIP_MIB)), 1)
+    number = min(asked or fitting, clips)
+    return number, max(cores() // number, 1)
 
 
 def _gpus(options: Options) -> int:

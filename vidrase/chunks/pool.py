@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from vidrase.chunks.job import ChunkFiller, Job, Tick
 from vidrase.chunks.worker import Told
@@ -15,6 +15,17 @@ from vidrase.streams import prefetch
 
 Chunks = Generator[int, None, None]
 """Numbers of chunks, each once its file is complete."""
+
+
+class ChunkPool(Protocol):
+    """Others who fill chunks, such as a cluster."""
+
+    size: int
+    """Chunks at a time."""
+
+    def __call__(self, job: Job, numbers: Sequence[int], tick: Tick) -> Chunks:
+        """Fill the chunks `numbers`; their numbers come out in order."""
+        ...
 
 
 class WorkerDied(ModelError):

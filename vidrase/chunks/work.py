@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from vidrase import paths, rules
-from vidrase.chunks import identity, machine, saved
+from vidrase.chunks import identity, machine, plan, saved
 from vidrase.chunks.detections import RecordedSegmenter
 from vidrase.chunks.folder import WorkFolder, beside
 from vidrase.chunks.job import Job
 from vidrase.chunks.join import add_up, joined
 from vidrase.chunks.patch import ChunkReader, Damaged
 from vidrase.chunks.plan import bounds, chunks_of, target
-from vidrase.chunks.pool import Chunks, Machine, in_processes, in_this_process
+from vidrase.chunks.pool import ChunkPool, Chunks, Machine, in_processes, in_this_process
 from vidrase.closable import Closable
 from vidrase.frames import Frame, HoleFrame, SourceInfo
 from vidrase.options import Options, Rectangle
@@ -35,14 +35,17 @@ LONG = 3000
 """Frames from which on a clip is worth a work folder although nobody asked for one: two minutes of film, many of work."""
 
 
-def open_work(info: SourceInfo, to: Path, options: Options, notes: Notes) -> Work | None:
+def open_work(info: SourceInfo, to: Path, options: Options, notes: Notes, pool: ChunkPool | None = None) -> Work | None:
     """The work folder of a run from `info` to `to`; None: the run goes in one piece, as nobody asked for more and it is short.
 
+    pool: who fills the chunks of a clip that is long enough to be divided; None: this machine.
     Raises OptionError for a folder that holds other things, SinkError when another run uses it.
     """
     asked = options.work
+    frames = info.frame_count or 0
     wished = asked.work is not None or asked.workers != 1
-    if not wished and (info.frame_count or 0) < LONG:
+    shared = pool is not None and frames >= 2 * plan.SHORTEST
+    if not wished and not shared and frames < LONG:
         return None
     if not _can_be_read_again(info):
         if wished and info.kind != "image":
@@ -51,9 +54,9 @@ def open_work(info: SourceInfo, to: Path, options: Options, notes: Notes) -> Wor
     chosen, why = machine.choose(asked.workers, info, options)
     if asked.workers == "auto":
         notes.tell(f"{chosen.workers} worker{'s' * (chosen.workers > 1)}, {chosen.threads} threads each ({why})")
-        if chosen.workers == 1 and asked.work is None and (info.frame_count or 0) < LONG:
+        if chosen.workers == 1 and asked.work is None and frames < LONG:
             return None
-    return Work(WorkFolder(asked.work or beside(to)), options, notes, chosen)
+    return Work(WorkFolder(asked.work or beside(to)), options, notes, chosen, pool if shared else None)
 
 
 def _can_be_read_again(info: SourceInfo) -> bool:
@@ -69,8 +72,10 @@ def _can_be_read_again(info: SourceInfo) -> bool:
 class Work(Closable):
     """One run's hold on a work folder."""
 
-    def __init__(self, folder: WorkFolder, options: Options, notes: Notes, chosen: Machine) -> None:
-        self._folder, self._notes, self.machine = folder, notes, chosen
+    def __init__(
+        self, folder: WorkFolder, options: Options, notes: Notes, chosen: Machine, pool: ChunkPool | None = None
+    ) -> None:
+        self._folder, self._notes, self._machine, self._pool = folder, notes, chosen, pool
         self._kept, self._finished = options.work.work is not None, False
         self._reused: dict[str, int] = {}
         self._job: Job | None = None
@@ -159,7 +164,7 @@ class Work(Closable):
         folder, frames = self._folder, len(known.seconds)
         edges: list[int] | None = folder.remembered("edges")
         if edges is None or edges[-1] != frames:
-            edges = bounds(known.analysis, frames, target(frames, self.machine.workers))
+            edges = bounds(known.analysis, frames, target(frames, self._workers))
             folder.remember("edges", edges)
         chunks = tuple(chunks_of(edges, known.analysis, known.seconds, options))
         searched = analysis = folder.place("searched")
@@ -174,10 +179,16 @@ class Work(Closable):
         todo = [number for number in range(len(job.chunks)) if number not in self._done]
         total = sum(len(chunk) for chunk in job.chunks)
         tick = _Progress(run, total - sum(len(job.chunks[number]) for number in todo), total)
-        if self.machine.workers > 1 and len(todo) > 1:
-            return in_processes(job, todo, self.machine, tick)
+        if self._pool is not None:
+            return self._pool(job, todo, tick)
+        if self._machine.workers > 1 and len(todo) > 1:
+            return in_processes(job, todo, self._machine, tick)
         models = replace(run.models, segmenter=None)
         return in_this_process(job, todo, models, known, tick)
+
+    @property
+    def _workers(self) -> int:
+        return self._pool.size if self._pool is not None else self._machine.workers
 
     def count(self, report: Report, run: Run) -> None:
         """Put into the report what the chunks have counted."""
@@ -192,7 +203,7 @@ class Work(Closable):
                 for stage, seconds in meta["seconds"].items():
                     run.clock.add(stage, seconds)
             run.alive.peak = max(run.alive.peak, meta["frames_in_flight"])
-        report.workers, report.chunks = self.machine.workers, len(self._job.chunks)
+        report.workers, report.chunks = self._workers, len(self._job.chunks)
         report.reused = dict(self._reused)
         report.work_mib = round(self._folder.nbytes / (1 << 20), 1)
 
