@@ -37,10 +37,15 @@ def make_clip(folder: Path, *shots: int, pan: tuple[float, float] = (0.0, 0.7)) 
         pictures, holes, _ = synth.clip(count, 64, 96, pan=pan, step=(0, 3), size=16, seed=seed)
         shown += [np.clip(p.astype(int) + (60 if seed % 2 else -60), 0, 255).astype(np.uint8) for p in pictures]
         masks += holes
+    write_masked(folder, shown, masks)
+    return masks
+
+
+def write_masked(folder: Path, shown: list[NDArray[np.uint8]], masks: list[NDArray[np.bool_]]) -> None:
+    """Pictures as a clip with sound and B-frames, their masks as a video."""
     write_clip(folder / CLIP, shown, audio=True, options={"qp": "0", "g": "12", "bf": "2"}, pix_fmt="yuv420p")
     white = [np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255 for mask in masks]
     write_clip(folder / MASKS, white, codec="ffv1", pix_fmt="gray")
-    return masks
 
 
 @contextmanager

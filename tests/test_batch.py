@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 import pytest
-from chunkruns import CLIP, MASKS, decoded, make_clip
+from chunkruns import CLIP, MASKS, decoded, make_clip, same, short_chunks
+from chunkruns import run as chunk_run
 
+from vidrase import engine
 from vidrase.batch import Task, run_local
 from vidrase.cli import main as cli
 from vidrase.options import options_from
+from vidrase.run import Models
 
 QUICK = ("--inpainter", "telea", "--flow", "dis", "--quality", "fast", "--dilate", "2")
 
@@ -96,11 +101,38 @@ def test_a_process_that_dies_fails_its_clip_alone(tmp_path: Path, monkeypatch: p
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray (pip install 'vidrase[ray]')")
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_ray_does_the_same(clips: Path, tmp_path: Path) -> None:
-    words = [clips, "--mask", tmp_path / MASKS, "--output", tmp_path / "out", "-q", *QUICK]
-    assert run(*words, "--engine", "ray", "--summary", tmp_path / "sum.json") == 1
-    told = json.loads((tmp_path / "sum.json").read_text())
-    assert [clip["state"] for clip in told["clips"]] == ["done", "done", "failed"]
+def test_ray_erases_from_clips_in_chunks_and_replaces_a_killed_worker(clips: Path, tmp_path: Path) -> None:
+    import ray
+
+    from vidrase.batch.cluster import ClusterChunks, run_ray
+
+    given = {"mask": tmp_path / MASKS, "inpainter": "telea", "flow": "dis", "quality": "fast", "lossless": True}
+    names = [clips / "a.mp4", clips / "broken.mp4"]
+    tasks = [Task(str(path), tmp_path / f"{path.stem}_out.mp4", options_from(given)) for path in names]  # type: ignore[arg-type]
+    heard: list[tuple[int, dict]] = []
+
+    def hear(number: int, message: dict) -> None:
+        heard.append((number, message))
+        if sum("begun" in one for n, one in heard if n == 0) == 1 and "begun" in message and number == 0:
+            os.kill(message["begun"], signal.SIGKILL)
+
+    run_ray(tasks, None, 0.0, hear)
+    begun = [message["begun"] for number, message in heard if number == 0 and "begun" in message]
+    assert len(set(begun)) == 2
+    assert [message["report"]["frames"] for number, message in heard if "report" in message] == [8]
+    assert [number for number, message in heard if "failed" in message] == [1]
+    assert len(decoded(tasks[0].to)) == 8
+    make_clip(tmp_path, 14, 15)
+    ray.init(include_dashboard=False, log_to_driver=False)
+    try:
+        with short_chunks(12):
+            options = options_from({**given, "work": tmp_path / "work"})  # type: ignore[typeddict-item]
+            report = engine.erase(tmp_path / CLIP, tmp_path / "ray.mp4", options, pool=ClusterChunks(1, 0.0, 2))
+    finally:
+        ray.shutdown()
+    assert (report.chunks, report.workers) == (2, 2)
+    chunk_run(tmp_path, "whole.mp4", made=Models.load(options, print))
+    assert same(tmp_path / "whole.mp4", tmp_path / "ray.mp4")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is here")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from chunkruns import CLIP, MASKS, decoded, dilated, make_clip, models, run, same, short_chunks
+import synth
+from chunkruns import CLIP, MASKS, decoded, dilated, make_clip, models, run, same, short_chunks, write_masked
 from clips import packets
 from fakes import FakeSegmenter
+from numpy.typing import NDArray
 
 from vidrase.chunks import saved
 from vidrase.chunks.folder import MANIFEST, WorkFolder
@@ -19,9 +22,9 @@ from vidrase.report import Report
 
 
 def test_chunks_that_end_at_cuts_give_the_result_of_one_piece_to_the_bit(tmp_path: Path) -> None:
-    make_clip(tmp_path, 26, 31, 24)
+    make_clip(tmp_path, 14, 16, 13)
     whole = run(tmp_path, "whole.mp4")
-    with short_chunks(25):
+    with short_chunks(12):
         report = run(tmp_path, "joined.mp4", work=tmp_path / "work")
     assert report.chunks == 3
     assert whole.chunks == 0
@@ -33,9 +36,9 @@ def test_chunks_that_end_at_cuts_give_the_result_of_one_piece_to_the_bit(tmp_pat
 
 @pytest.mark.parametrize("pan", [(0.0, 0.7), (0.0, 0.0)])
 def test_seams_within_a_shot_are_not_seen(tmp_path: Path, pan: tuple[float, float]) -> None:
-    masks = make_clip(tmp_path, 120, pan=pan)
+    masks = make_clip(tmp_path, 84, pan=pan)
     run(tmp_path, "whole.mp4")
-    with short_chunks(40):
+    with short_chunks(28):
         assert run(tmp_path, "joined.mp4", work=tmp_path / "work").chunks == 3
     assert packets(tmp_path / "joined.mp4") == packets(tmp_path / CLIP)
     differences = []
@@ -50,9 +53,44 @@ def test_seams_within_a_shot_are_not_seen(tmp_path: Path, pan: tuple[float, floa
     assert max(differences) < 2, differences  # grey levels
 
 
+class Fickle:
+    """Invents another grey at every call."""
+
+    name, stride, calls = "fickle", 1, 0
+
+    def __call__(self, pixels: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+        self.calls += 1
+        return np.where(hole, np.float32(0.3 + 0.4 * (self.calls % 2)), pixels)
+
+
+def test_inventions_of_two_stretches_fade_into_each_other(tmp_path: Path) -> None:
+    _, _, shown = synth.clip(48, 64, 112, pan=(0.0, 1.0), seed=4)
+    masks = []
+    for t, picture in enumerate(shown):  # what no frame shows, before a panning camera
+        mask = np.zeros((64, 112), bool)
+        mask[20:44, 80 - t : 104 - t] = True
+        masks.append(mask)
+        picture[mask] = (200, 30, 40)
+    write_masked(tmp_path, shown, masks)
+
+    def steps(lead: int) -> list[float]:
+        made = models()
+        made.inpainter = Fickle()
+        with short_chunks(24, lead=lead):
+            work = tmp_path / f"work{lead}"
+            assert run(tmp_path, "out.mp4", made=made, work=work, dilate=0, shadows=False).chunks == 2
+        insides = [
+            frame.planes[0][24:40, 84 - frame.index : 100 - frame.index] for frame in decoded(tmp_path / "out.mp4")
+        ]
+        return [float(np.abs(a.astype(int) - b).mean()) for a, b in itertools.pairwise(insides)]
+
+    assert max(steps(lead=0)) > 60
+    assert max(steps(lead=12)) < 10
+
+
 def test_workers_give_what_this_process_gives(tmp_path: Path) -> None:
-    make_clip(tmp_path, 30, 28, 26)
-    with short_chunks(25):
+    make_clip(tmp_path, 16, 14, 13)
+    with short_chunks(12):
         run(tmp_path, "one.mp4", work=tmp_path / "a")
         report = run(tmp_path, "two.mp4", workers=2, inpainter="telea", flow="dis")
     assert (report.workers, report.chunks) == (2, 3)
@@ -61,24 +99,24 @@ def test_workers_give_what_this_process_gives(tmp_path: Path) -> None:
 
 
 def test_a_kept_folder_gives_everything_back(tmp_path: Path) -> None:
-    make_clip(tmp_path, 30, 28)
+    make_clip(tmp_path, 16, 14)
     said: list[str] = []
-    with short_chunks(25):
+    with short_chunks(12):
         first = run(tmp_path, "a.mp4", work=tmp_path / "work")
         again = run(tmp_path, "b.mp4", work=tmp_path / "work", say=said.append)
     assert same(tmp_path / "a.mp4", tmp_path / "b.mp4")
     assert first.reused == {}
-    assert again.reused == {"searched": 58, "filled": 2}
+    assert again.reused == {"searched": 30, "filled": 2}
     assert said == [f"goes on from {tmp_path / 'work'}: the first pass is done, 2 of 2 chunks are filled"]
     assert again.fill == first.fill
 
 
 def test_one_changed_mind_costs_only_what_depends_on_it(tmp_path: Path) -> None:
-    masks = make_clip(tmp_path, 30, 28)
+    masks = make_clip(tmp_path, 16, 14)
 
     def again(**choices: object) -> tuple[Report, FakeSegmenter, list[str]]:
         segmenter, said = FakeSegmenter(masks), list[str]()
-        with short_chunks(25):
+        with short_chunks(12):
             asked = {"remove": "person", "shadows": False, "work": tmp_path / "work", "detect_every": 1, **choices}
             report = run(tmp_path, "out.mp4", made=models(segmenter), say=said.append, **asked)
         return report, segmenter, said
@@ -87,12 +125,12 @@ def test_one_changed_mind_costs_only_what_depends_on_it(tmp_path: Path) -> None:
     assert segmenter.calls
     assert report.reused == {}
     report, segmenter, _ = again(lossless=False, crf=30)
-    assert (report.reused, segmenter.calls) == ({"searched": 58, "filled": 2}, [])
+    assert (report.reused, segmenter.calls) == ({"searched": 30, "filled": 2}, [])
     report, segmenter, said = again(dilate=9)
-    assert (report.reused, segmenter.calls) == ({"searched": 58, "filled": 0}, [])
+    assert (report.reused, segmenter.calls) == ({"searched": 30, "filled": 0}, [])
     assert said[0] == "--dilate changed: the holes are filled again"
     report, segmenter, said = again(dilate=9, detect_every=3)
-    assert (report.reused["detected"], segmenter.calls) == (58, [])
+    assert (report.reused["detected"], segmenter.calls) == (30, [])
     assert "--detect-every was 1 and is 3: the first pass is done again" in said
     report, segmenter, said = again(dilate=9, detect_every=3, restart=True)
     assert segmenter.calls
@@ -108,17 +146,17 @@ class Stops(Exception):
 
 
 def test_what_is_done_before_an_end_is_used_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    masks = make_clip(tmp_path, 30, 28, 26)
+    masks = make_clip(tmp_path, 16, 14, 13)
     work, said = tmp_path / "work", list[str]()
 
     class Dying(FakeSegmenter):
         def __call__(self, frames: object) -> object:  # type: ignore[override]
-            if sum(self.calls) > 40:
+            if sum(self.calls) > 20:
                 raise Stops
             return super().__call__(frames)  # type: ignore[arg-type]
 
     asked = {"remove": "person", "shadows": False, "work": work, "detect_every": 1, "say": said.append}
-    with short_chunks(25):
+    with short_chunks(12):
         run(tmp_path, "whole.mp4", made=models(FakeSegmenter(masks)), **{**asked, "work": tmp_path / "other"})
         with pytest.raises(Stops):
             run(tmp_path, "out.mp4", made=models(Dying(masks)), **asked)
@@ -134,10 +172,10 @@ def test_what_is_done_before_an_end_is_used_after_it(tmp_path: Path, monkeypatch
         with pytest.raises(Stops):
             run(tmp_path, "out.mp4", made=broken, **asked)
         monkeypatch.undo()
-        assert sum(broken.segmenter.calls) == 84 - 44  # type: ignore[union-attr]
+        assert sum(broken.segmenter.calls) == 43 - 24  # type: ignore[union-attr]
         assert sorted(path.name for path in (work / "filled").glob("0*.chunk")) == filled[:2]
         report = run(tmp_path, "out.mp4", made=models(FakeSegmenter(masks)), **asked)
-    assert report.reused == {"searched": 84, "filled": 2}
+    assert report.reused == {"searched": 43, "filled": 2}
     assert same(tmp_path / "whole.mp4", tmp_path / "out.mp4")
     kept = f"what is done is kept in {work}: the same command goes on from there"
     assert said.count(kept) == 2
@@ -165,8 +203,8 @@ def test_a_second_run_on_a_work_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_work_folder_is_no_harm(tmp_path: Path) -> None:
-    make_clip(tmp_path, 30, 28)
-    with short_chunks(25):
+    make_clip(tmp_path, 16, 14)
+    with short_chunks(12):
         run(tmp_path, "a.mp4", work=tmp_path / "work")
         chunk = min((tmp_path / "work" / "filled").glob("0*.chunk"))
         chunk.write_bytes(chunk.read_bytes()[:-30])
@@ -181,7 +219,7 @@ def test_a_damaged_work_folder_is_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_clip(tmp_path, 30, 28)
+    make_clip(tmp_path, 16, 14)
     work = tmp_path / "work"
 
     def full(*_: object) -> None:
@@ -189,38 +227,38 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(tmp_path: Path, monkey
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("vidrase.chunks.patch.ChunkWriter.add", full)
-    with short_chunks(25):
+    with short_chunks(12):
         with pytest.raises(SinkError, match="the disk is full"):
             run(tmp_path, "out.mp4", work=work)
         monkeypatch.undo()
-        assert run(tmp_path, "out.mp4", work=work).reused == {"searched": 58, "filled": 1}
+        assert run(tmp_path, "out.mp4", work=work).reused == {"searched": 30, "filled": 1}
 
 
 def test_masks_by_name_and_times_go_with_chunks(tmp_path: Path) -> None:
     import cv2
 
-    masks = make_clip(tmp_path, 30, 28)
+    masks = make_clip(tmp_path, 16, 14)
     folder = tmp_path / "masks"
     folder.mkdir()
     for n, mask in enumerate(masks):
         cv2.imwrite(str(folder / f"{n:03d}.png"), mask.astype(np.uint8) * 255)
-    for times in ([], [(1.3, 1.6), (2.0, 2.2)]):
+    for times in ([], [(0.6, 0.8), (1.0, 1.1)]):
         run(tmp_path, "whole.mp4", mask=folder, times=times)
-        with short_chunks(25):
+        with short_chunks(12):
             run(tmp_path, "joined.mp4", mask=folder, times=times, workers=1, work=tmp_path / "work")
         assert same(tmp_path / "whole.mp4", tmp_path / "joined.mp4")
-    assert json.loads((tmp_path / "work" / MANIFEST).read_text())["edges"] == [0, 30, 58]
+    assert json.loads((tmp_path / "work" / MANIFEST).read_text())["edges"] == [0, 16, 30]
 
 
 def test_the_first_pass_is_saved_whole(tmp_path: Path) -> None:
-    make_clip(tmp_path, 60, 40, pan=(0.0, 1.5))
-    with short_chunks(50):
+    make_clip(tmp_path, 36, 20, pan=(0.0, 1.5))
+    with short_chunks(30):
         run(tmp_path, "out.mp4", work=tmp_path / "work")
     place = tmp_path / "work" / "searched"
     known = saved.load(place)
-    assert [(shot.start, shot.stop) for shot in known.analysis.shots] == [(0, 60), (60, 100)]  # type: ignore[union-attr]
+    assert [(shot.start, shot.stop) for shot in known.analysis.shots] == [(0, 36), (36, 56)]  # type: ignore[union-attr]
     assert any(shot.mosaic for shot in known.analysis.shots)  # type: ignore[union-attr]
-    part = saved.load(place, span=(70, 80))
+    part = saved.load(place, span=(40, 50))
     assert not any(shot.mosaic or shot.plate for shot in part.analysis.shots[:1])  # type: ignore[union-attr]
     shutil.copytree(place, tmp_path / "copy")
     saved.save(known, tmp_path / "copy")

@@ -59,7 +59,15 @@ def test_only_what_the_times_ask_for_is_planned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "frames", "length"), [(1, 10**5, LONGEST), (2, 1500, SHORTEST), (4, 10**5, LONGEST)]
+    ("workers", "frames", "length"), [(1, 10**5, LONGEST), (2, 1500, 750), (2, 900, SHORTEST), (4, 8000, 1000)]
 )
 def test_the_length_suits_the_workers(workers: int, frames: int, length: int) -> None:
     assert target(frames, workers) == length
+
+
+def test_a_clip_in_one_shot_gives_every_worker_as_many_chunks() -> None:
+    for workers in (2, 3, 8):
+        for frames in (20_000, 90_000):
+            made = planned(shots(frames), target(frames, workers))
+            assert len(made) % workers in (0, 1, workers - 1)
+            assert max(map(len, made)) - min(map(len, made)) <= 1

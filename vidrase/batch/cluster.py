@@ -82,11 +82,11 @@ def _erase(number: int, task: Task, told: Any, threads: int, gpus: float, size: 
 
     _limit(threads)
     tell(begun=os.getpid())
-    Eraser(_Chunks(threads, gpus, size))(task, tell)
+    Eraser(ClusterChunks(threads, gpus, size))(task, tell)
     return messages[-1]
 
 
-class _Chunks:
+class ClusterChunks:
     """Fills chunks by tasks of the cluster: a `ChunkPool`."""
 
     def __init__(self, threads: int, gpus: float, size: int) -> None:
