@@ -76,6 +76,7 @@ class Work(Closable):
         self, folder: WorkFolder, options: Options, notes: Notes, chosen: Machine, pool: ChunkPool | None = None
     ) -> None:
         self._folder, self._notes, self._machine, self._pool = folder, notes, chosen, pool
+        self._options = options.work
         self._kept, self._finished = options.work.work is not None, False
         self._reused: dict[str, int] = {}
         self._job: Job | None = None
@@ -179,6 +180,9 @@ class Work(Closable):
         todo = [number for number in range(len(job.chunks)) if number not in self._done]
         total = sum(len(chunk) for chunk in job.chunks)
         tick = _Progress(run, total - sum(len(job.chunks[number]) for number in todo), total)
+        if 0 < len(job.chunks) < self._workers and self._options.workers != "auto":
+            have = f"{len(job.chunks)} chunk{'s' * (len(job.chunks) > 1)}"
+            self._notes.tell(f"the clip makes {have}: more workers have nothing to do")
         if self._pool is not None:
             return self._pool(job, todo, tick)
         if self._machine.workers > 1 and len(todo) > 1:
@@ -203,7 +207,8 @@ class Work(Closable):
                 for stage, seconds in meta["seconds"].items():
                     run.clock.add(stage, seconds)
             run.alive.peak = max(run.alive.peak, meta["frames_in_flight"])
-        report.workers, report.chunks = self._workers, len(self._job.chunks)
+        report.chunks = len(self._job.chunks)
+        report.workers = min(self._workers, report.chunks)
         report.reused = dict(self._reused)
         report.work_mib = round(self._folder.nbytes / (1 << 20), 1)
 
