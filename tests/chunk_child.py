@@ -5,6 +5,8 @@ from pathlib import Path
 
 from chunkruns import run, short_chunks
 
+from vidrase import engine
+
 
 def main(folder: Path, to: str, workers: int) -> None:
     def progress(name: str, done: int, total: int | None) -> None:
@@ -16,7 +18,7 @@ def main(folder: Path, to: str, workers: int) -> None:
             to,
             work=folder / "work",
             workers=workers,
-            progress=progress,
+            by_products=engine.ByProducts(progress=progress),
             say=lambda text: print("said", text, flush=True),
             inpainter="telea",
             flow="dis",

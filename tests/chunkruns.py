@@ -60,17 +60,22 @@ def short_chunks(length: int, *, lead: int = 4) -> Iterator[None]:
 
 
 def run(
-    folder: Path, to: str, *, made: Models | None = None, say: Any = None, progress: Any = None, **choices: Any
+    folder: Path,
+    to: str,
+    *,
+    clip: str = CLIP,
+    made: Models | None = None,
+    say: Any = None,
+    by_products: engine.ByProducts | None = None,
+    **choices: Any,
 ) -> Report:
     """Erase with the masks of `make_clip`, losslessly, unless `choices` say otherwise."""
     given: Choices = {"mask": folder / MASKS, "lossless": True, "quality": "fast", "overwrite": True}
     if "remove" in choices:
         del given["mask"]
     given |= choices  # type: ignore[typeddict-item]
-    more = engine.ByProducts(progress=progress)
-    return engine.erase(
-        folder / CLIP, folder / to, options_from(given), models=made or models(), say=say, by_products=more
-    )
+    options = options_from(given)
+    return engine.erase(folder / clip, folder / to, options, models=made or models(), say=say, by_products=by_products)
 
 
 def decoded(path: Path) -> list[Frame]:

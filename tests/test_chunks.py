@@ -11,27 +11,77 @@ import numpy as np
 import pytest
 import synth
 from chunkruns import CLIP, MASKS, decoded, dilated, make_clip, models, run, same, short_chunks, write_masked
-from clips import packets
+from clips import packets, write_clip
 from fakes import FakeSegmenter
 from numpy.typing import NDArray
 
 from vidrase.chunks import saved
 from vidrase.chunks.folder import MANIFEST, WorkFolder
+from vidrase.engine import ByProducts
 from vidrase.errors import OptionError, SinkError
 from vidrase.report import Report
 
 
 def test_chunks_that_end_at_cuts_give_the_result_of_one_piece_to_the_bit(tmp_path: Path) -> None:
     make_clip(tmp_path, 14, 16, 13)
-    whole = run(tmp_path, "whole.mp4")
+    products = [ByProducts(tmp_path / f"{name}.png", tmp_path / name) for name in ("whole", "joined")]
+    whole = run(tmp_path, "whole.mp4", by_products=products[0])
     with short_chunks(12):
-        report = run(tmp_path, "joined.mp4", work=tmp_path / "work")
+        report = run(tmp_path, "joined.mp4", work=tmp_path / "work", by_products=products[1])
     assert report.chunks == 3
     assert whole.chunks == 0
+    assert (tmp_path / "joined.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+    for mask in (tmp_path / "whole").iterdir():
+        assert mask.read_bytes() == (tmp_path / "joined" / mask.name).read_bytes()
     assert (tmp_path / "joined.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     report.fill.self_check_db = whole.fill.self_check_db  # measured on other frames
     for name in ("frames", "frames_with_hole", "hole_share", "fill"):
         assert getattr(report, name) == getattr(whole, name), name
+
+
+def test_a_long_clip_is_filled_in_chunks_without_being_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_clip(tmp_path, 14, 16)
+    monkeypatch.setattr("vidrase.chunks.work.LONG", 20)
+    before = set(tmp_path.iterdir())
+    with short_chunks(12):
+        report = run(tmp_path, "out.mp4")
+    assert (report.chunks, report.workers) == (2, 1)
+    assert {path.name for path in set(tmp_path.iterdir()) - before} == {"out.mp4"}
+
+
+@pytest.mark.parametrize("kind", ["frames", "damaged", "ts"])
+def test_odd_sources_are_entered_where_they_should(tmp_path: Path, kind: str) -> None:
+    import cv2
+
+    make_clip(tmp_path, 26, 16)
+    clip, to = CLIP, ".mkv"
+    if kind == "frames":
+        clip, to = "pictures", ""
+        (tmp_path / clip).mkdir()
+        for frame in decoded(tmp_path / CLIP):
+            cv2.imwrite(str(tmp_path / clip / f"{frame.index:03d}.png"), frame.rgb()[..., ::-1])
+    elif kind == "damaged":
+        data = bytearray((tmp_path / CLIP).read_bytes())
+        data[len(data) // 3 : len(data) // 3 + 400] = bytes(400)
+        (tmp_path / CLIP).write_bytes(data)
+    else:
+        clip = "clip.ts"
+        pictures = [frame.rgb() for frame in decoded(tmp_path / CLIP)]
+        write_clip(tmp_path / clip, pictures, options={"g": "12", "bf": "2"})
+    mask = np.zeros((64, 96), np.uint8)
+    mask[20:40, 30:50] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    whole = run(tmp_path, f"whole{to}", clip=clip, mask=tmp_path / "mask.png")
+    with short_chunks(12):
+        joined = run(tmp_path, f"joined{to}", clip=clip, mask=tmp_path / "mask.png", work=tmp_path / "work")
+    assert joined.chunks == 3
+    assert (joined.frames, joined.missing_frames) == (whole.frames, whole.missing_frames)
+    after = (tmp_path / "work" / "filled").glob("*.chunk")
+    start = int(max(path.name for path in after).partition("-")[0])
+    a, b = decoded(tmp_path / f"whole{to}"), decoded(tmp_path / f"joined{to}")
+    for one, other in zip(a, b, strict=True):
+        known = np.s_[:] if one.index >= start else ~dilated(mask > 0)
+        assert np.array_equal(one.planes[0][known], other.planes[0][known])
 
 
 @pytest.mark.parametrize("pan", [(0.0, 0.7), (0.0, 0.0)])
