@@ -54,6 +54,10 @@ def test_a_folder_is_done_clip_by_clip_and_a_failure_is_told(
     assert told["clips"][0]["report"]["frames"] == 8
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1-a.mp4", "2-b.mp4"]
     assert len(decoded(tmp_path / "out" / "1-a.mp4")) == 8
+    (clips / "broken.mp4").unlink()
+    assert run(*words, "--summary", tmp_path / "again.json") == 0
+    assert "0 of 2 clips done, 0 failed, 2 were there (-y does them again)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "again.json").read_text())["skipped"] == 2
 
 
 def test_lists_and_patterns_name_clips_once(clips: Path, tmp_path: Path) -> None:

@@ -250,6 +250,10 @@ def test_a_second_run_on_a_work_folder_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out.mp4").exists()
     with pytest.raises(OptionError, match=r"holds other files than a run's"):
         run(tmp_path, "out.mp4", work=tmp_path)
+    with WorkFolder(tmp_path / "other") as folder:
+        (folder.path / "notes.txt").write_text("mine")
+        folder.remove()
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["notes.txt"]
 
 
 def test_a_damaged_work_folder_is_no_harm(tmp_path: Path) -> None:

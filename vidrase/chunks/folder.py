@@ -119,8 +119,13 @@ class WorkFolder(Closable):
         return _nbytes(self.path)
 
     def remove(self) -> None:
-        """Delete it with everything in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete what the run has put into it, and the folder when nothing else is in it."""
+        for level in LEVELS:
+            shutil.rmtree(self.path / level, ignore_errors=True)
+        with suppress(OSError):
+            (self.path / MANIFEST).unlink(missing_ok=True)
+            (self.path / LOCK).unlink(missing_ok=True)
+            self.path.rmdir()
         self.close()
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ def jobs(clips: int, asked: int | None) -> tuple[int, int]:
     fitting = max(cores() // CORES_EACH, 1)
     if free is not None:
         fitting = max(min(fitting, int(SPARE * free / CLIP_MIB)), 1)
-    number = min(asked or fitting, clips)
+    number = max(min(asked or fitting, clips), 1)
     return number, max(cores() // number, 1)
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import click
 
 from vidrase import paths
 from vidrase.addresses import check_address
-from vidrase.batch import Task, run_local
+from vidrase.batch import Heard, Task, run_local
 from vidrase.byproducts import inputs
 from vidrase.chunks import machine
 from vidrase.cli.erase import gather, how, what, written
@@ -51,26 +52,29 @@ def batch(clips: tuple[str, ...], **given: Any) -> None:
     """
     options = gather(given)
     sources = _sources(clips, given["files"])
-    tasks = [Task(source, to, options) for source, to in zip(sources, _results(sources, given["output"]), strict=True)]
-    _refuse(tasks, options, given["summary"])
+    every = [Task(source, to, options) for source, to in zip(sources, _results(sources, given["output"]), strict=True)]
+    _refuse(every, options, given["summary"])
     summary = Part(given["summary"], overwrite=True) if given["summary"] is not None else None
-    table = Table([task.source for task in tasks], quiet=given["quiet"])
-    if given["engine"] == "ray":
+    table = Table(every, quiet=given["quiet"])
+    tasks = [task for task in every if options.sink.overwrite or not paths.is_there(task.to)]
+    table.skip([task for task in every if task not in tasks])
+    if tasks and given["engine"] == "ray":
         from vidrase.batch.cluster import run_ray
 
-        run_ray(tasks, given["address"], given["gpus"], table.heard)
+        run_ray(tasks, given["address"], given["gpus"], table.hears(tasks))
     else:
         asked = auto_or_int("--jobs", given["jobs"])
         if asked is not None and asked < 1:
             raise OptionError(f"--jobs: expected a number from 1 on, or auto, got {asked}")
         jobs, threads = machine.jobs(len(tasks), asked)
-        run_local(tasks, jobs, threads, table.heard)
+        run_local(tasks, jobs, threads, table.hears(tasks))
     table.finish()
     if summary is not None:
-        summary.write((json.dumps(table.as_dict(tasks), indent=2) + "\n").encode())
+        summary.write((json.dumps(table.as_dict(), indent=2) + "\n").encode())
     failed = table.count("failed")
     if not given["quiet"]:
-        click.echo(f"{table.count('done')} of {len(tasks)} clips done, {failed} failed; {table.seconds:.1f} s")
+        there = f", {table.count('skipped')} were there (-y does them again)" if table.count("skipped") else ""
+        click.echo(f"{table.count('done')} of {len(every)} clips done, {failed} failed{there}; {table.seconds:.1f} s")
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -163,8 +167,9 @@ def _refuse(tasks: list[Task], options: Options, summary: Path | None) -> None:
 @dataclass(slots=True)
 class _Row:
     source: str
+    to: Path
     state: str = "waits"
-    """waits, works, done or failed."""
+    """waits, works, done, failed or skipped."""
     step: str = ""
     frames: int = 0
     of: int | None = None
@@ -179,14 +184,22 @@ class _Row:
 class Table:
     """How far every clip is: redrawn on a terminal, elsewhere a line for each clip that ends."""
 
-    def __init__(self, sources: list[str], *, quiet: bool) -> None:
-        self._rows = [_Row(source) for source in sources]
+    def __init__(self, tasks: Sequence[Task], *, quiet: bool) -> None:
+        self._rows = {task.to: _Row(task.source, task.to) for task in tasks}
         self._quiet, self._live = quiet, sys.stderr.isatty() and not quiet
         self._begun, self._drawn, self._lines = time.monotonic(), 0.0, 0
 
-    def heard(self, number: int, message: dict[str, Any]) -> None:
-        """Take a message on clip `number`."""
-        row, now = self._rows[number], time.monotonic()
+    def skip(self, tasks: Sequence[Task]) -> None:
+        """Leave out those whose results are there: of a batch that was killed, or of an earlier one."""
+        for task in tasks:
+            self._rows[task.to].state = "skipped"
+
+    def hears(self, tasks: Sequence[Task]) -> Heard:
+        """What takes messages on `tasks`, by number."""
+        return lambda number, message: self._heard(self._rows[tasks[number].to], message)
+
+    def _heard(self, row: _Row, message: dict[str, Any]) -> None:
+        now = time.monotonic()
         if row.state == "waits":
             row.state, row.begun = "works", now
         row.seconds = now - row.begun
@@ -219,7 +232,7 @@ class Table:
         self._wipe()
         self._drawn = time.monotonic()
         width = max(shutil.get_terminal_size().columns, 40)
-        working = [row for row in self._rows if row.state == "works"]
+        working = [row for row in self._rows.values() if row.state == "works"]
         lines = [_line(row) for row in working[:ROWS]]
         waiting = self.count("waits")
         lines.append(
@@ -235,21 +248,21 @@ class Table:
 
     def count(self, state: str) -> int:
         """Clips in that state."""
-        return sum(row.state == state for row in self._rows)
+        return sum(row.state == state for row in self._rows.values())
 
     @property
     def seconds(self) -> float:
         """Since the start."""
         return time.monotonic() - self._begun
 
-    def as_dict(self, tasks: list[Task]) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The summary, for JSON."""
         clips = [
-            {"source": row.source, "output": str(task.to), "state": row.state, "seconds": round(row.seconds, 3)}
+            {"source": row.source, "output": str(row.to), "state": row.state, "seconds": round(row.seconds, 3)}
             | {"error": row.error, "workers_lost": row.lost, "report": row.report}
-            for row, task in zip(self._rows, tasks, strict=True)
+            for row in self._rows.values()
         ]
-        counts = {state: self.count(state) for state in ("done", "failed")}
+        counts = {state: self.count(state) for state in ("done", "failed", "skipped")}
         return {"clips": clips, **counts, "seconds": round(self.seconds, 3)}
 
 
