@@ -16,7 +16,7 @@ from fakes import FakeSegmenter
 from numpy.typing import NDArray
 
 from vidrase.chunks import saved
-from vidrase.chunks.folder import MANIFEST, WorkFolder
+from vidrase.chunks.folder import MANIFEST, WorkFolder, beside
 from vidrase.engine import ByProducts
 from vidrase.errors import OptionError, SinkError
 from vidrase.report import Report
@@ -43,6 +43,11 @@ def test_a_long_clip_is_filled_in_chunks_without_being_asked(tmp_path: Path, mon
     make_clip(tmp_path, 14, 16)
     monkeypatch.setattr("vidrase.chunks.work.LONG", 20)
     before = set(tmp_path.iterdir())
+    with WorkFolder(beside(tmp_path / "small.mp4")):  # of a run that was killed
+        pass
+    run(tmp_path, "small.mp4", times=[(0.0, 0.1)], work=tmp_path / "named")
+    (tmp_path / "small.mp4").unlink()
+    shutil.rmtree(tmp_path / "named")
     with short_chunks(12):
         report = run(tmp_path, "out.mp4")
     assert (report.chunks, report.workers) == (2, 1)

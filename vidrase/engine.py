@@ -15,6 +15,7 @@ import numpy as np
 
 from vidrase.byproducts import ByProducts, reserve
 from vidrase.choice import choose, recall, recorded
+from vidrase.chunks.folder import remove_stale
 from vidrase.chunks.pool import ChunkPool
 from vidrase.chunks.work import Work, open_work
 from vidrase.closable import Closable
@@ -127,6 +128,7 @@ def erase_opened(
             report.save(made.report)
         if work is not None:
             work.finish()
+    remove_stale(to)
     return report
 
 

@@ -142,6 +142,13 @@ def beside(to: Path) -> Path:
     return real.parent / f".{name}.{hashlib.sha256(os.fsencode(real.name)).hexdigest()[:8]}.work"
 
 
+def remove_stale(to: Path) -> None:
+    """Remove the hidden work folder of the result `to`, now that it is complete, unless a run uses it."""
+    path = beside(to)
+    if path.is_dir() and not path.is_symlink() and not _in_use(path):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOver:
     """A work folder, or a part of a result, that no run uses any more."""

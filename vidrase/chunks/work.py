@@ -29,7 +29,6 @@ from vidrase.run import FirstPass, Run
 from vidrase.select import Selection
 from vidrase.source import Source
 from vidrase.store import InstanceStore
-from vidrase.written import url_of
 
 LONG = 3000
 """Frames from which on a clip is worth a work folder although nobody asked for one: two minutes of film, many of work."""
@@ -64,9 +63,8 @@ def _can_be_read_again(info: SourceInfo) -> bool:
     if info.kind == "image" or info.path is None or not info.rereadable:
         return False
     if info.kind == "frames":
-        return True
-    url = info.url
-    return paths.same(info.path, Path(url_of(url).path if url.startswith("file:") else url))
+        return all((info.path / name).is_file() for name in info.frame_names[:1])  # not with a pattern of folders
+    return paths.same(info.path, Path(info.url))  # not what a pipe was spooled to
 
 
 class Work(Closable):
