@@ -1,7 +1,7 @@
 """What chunks and workers cost and gain: one clip in one piece, in chunks, and by two workers, as whole processes in turn.
 
-    python benchmarks/chunks.py out --repeat 10 --rounds 2          # clips of the sample, half its size; minutes
-    python benchmarks/chunks.py out --kills 20                      # killed at twenty seeded moments, then compared
+    python benchmarks/chunks.py out --repeat 10 --rounds 2                 # the sample ten times over, half its size
+    python benchmarks/chunks.py out --kills 20 --repeat 4 --shrink 8       # killed at twenty seeded moments, then compared
 
 Processor seconds count the process and its workers; wall seconds mean something only on an idle machine.
 """
@@ -13,6 +13,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import statistics
 import subprocess
@@ -29,8 +30,8 @@ QUICK = ("--flow", "dis")
 WAYS = {"one piece": (), "chunks": ("--work", "WORK"), "2 workers": ("--workers", "2")}
 
 
-def make(folder: Path, repeat: int) -> tuple[Path, Path]:
-    """(clip, masks): the sample `repeat` times over, half its size; every second time mirrored, so that a cut lies between."""
+def make(folder: Path, repeat: int, shrink: int) -> tuple[Path, Path]:
+    """(clip, masks): the sample `repeat` times over, smaller; every second time mirrored, so that a cut lies between."""
     made = []
     for name, out, codec, pix_fmt in (
         ("walk.mp4", "clip.mp4", "libx264", "yuv420p"),
@@ -38,8 +39,10 @@ def make(folder: Path, repeat: int) -> tuple[Path, Path]:
     ):
         made.append(folder / out)
         with av.open(str(SAMPLES / name)) as source:
+            side = 2 * shrink
             frames = [
-                frame.reformat(frame.width // 4 * 2, frame.height // 4 * 2, pix_fmt) for frame in source.decode(video=0)
+                frame.reformat(frame.width // side * 2, frame.height // side * 2, pix_fmt)
+                for frame in source.decode(video=0)
             ]
         planes = [frame.to_ndarray() for frame in frames]
         with av.open(str(folder / out), "w") as sink:
@@ -69,6 +72,15 @@ def timed(words: list[str]) -> tuple[float, float]:
     return time.perf_counter() - begun, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+SHORT = """
+import sys
+from vidrase.chunks import plan
+plan.SHORTEST = plan.LONGEST = 100
+from vidrase.cli.main import main
+main(sys.argv[1:])
+"""
+
+
 def command(clip: Path, masks: Path, to: Path, *more: str) -> list[str]:
     """The words of a run."""
     return [sys.executable, "-m", "vidrase", str(clip), "--mask", str(masks), "-o", str(to), "-y", "-q", *QUICK, *more]
@@ -93,23 +105,34 @@ def speed(folder: Path, clip: Path, masks: Path, rounds: int) -> None:
 
 def kills(folder: Path, clip: Path, masks: Path, count: int) -> None:
     """Kill the same command at `count` seeded moments, then let it end: the result has to be that of an undisturbed run."""
+
+    def words_for(to: Path, kept: Path) -> list[str]:
+        words = command(clip, masks, to, "--work", str(kept), "--workers", "2", "--quality", "fast")
+        return [words[0], "-c", SHORT, *words[3:]]
+
     whole, killed = folder / "undisturbed.mp4", folder / "killed.mp4"
     work = folder / "work"
-    took, _ = timed(command(clip, masks, whole, "--work", str(folder / "other"), "--workers", "2"))
-    dice = random.Random(0)
-    for _ in range(count):
-        words = command(clip, masks, killed, "--work", str(work), "--workers", "2")
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        timer = threading.Timer(dice.uniform(0.02, 0.5) * took, process.send_signal, [signal.SIGKILL])
+    took, _ = timed(words_for(whole, folder / "other"))
+    dice, done = random.Random(0), 0
+    while done < count:
+        process = subprocess.Popen(words_for(killed, work), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        timer = threading.Timer(dice.uniform(0.1, 0.6) * took, process.send_signal, [signal.SIGKILL])
         timer.start()
         process.wait()
         timer.cancel()
-        done = len(list((work / "filled").glob("0*.chunk"))) if work.exists() else 0
-        print("killed" if process.returncode else "ended", f"with {done} chunks", flush=True)
-        if not process.returncode:
-            break
-    timed(command(clip, masks, killed, "--work", str(work), "--workers", "2"))
-    print("equal" if whole.read_bytes() == killed.read_bytes() else "DIFFERENT")
+        if process.returncode:
+            done += 1
+            print(f"killed with {len(list((work / 'filled').glob('0*.chunk')))} chunks", flush=True)
+        else:
+            _compare(whole, killed)
+            shutil.rmtree(work)
+    timed(words_for(killed, work))
+    _compare(whole, killed)
+
+
+def _compare(whole: Path, killed: Path) -> None:
+    print("equal" if whole.read_bytes() == killed.read_bytes() else "DIFFERENT", flush=True)
+    killed.unlink()
 
 
 def main() -> None:
@@ -119,9 +142,10 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=10, help="times the sample is repeated (156 frames each)")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--shrink", type=int, default=2, help="of the sample's size, 854x480")
     given = parser.parse_args()
     given.folder.mkdir(parents=True)
-    clip, masks = make(given.folder, given.repeat)
+    clip, masks = make(given.folder, given.repeat, given.shrink)
     if given.kills:
         kills(given.folder, clip, masks, given.kills)
     else:
