@@ -18,7 +18,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -115,19 +114,27 @@ def kills(folder: Path, clip: Path, masks: Path, count: int) -> None:
     took, _ = timed(words_for(whole, folder / "other"))
     dice, done = random.Random(0), 0
     while done < count:
+        before, more = _chunks_in(work), dice.choice((0, 1, 2))  # chunks that it may complete
         process = subprocess.Popen(words_for(killed, work), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        timer = threading.Timer(dice.uniform(0.1, 0.6) * took, process.send_signal, [signal.SIGKILL])
-        timer.start()
-        process.wait()
-        timer.cancel()
+        while process.poll() is None and _chunks_in(work) < before + more:
+            time.sleep(0.01)
+        try:
+            process.wait(dice.uniform(0, 0.2) * took)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
         if process.returncode:
             done += 1
-            print(f"killed with {len(list((work / 'filled').glob('0*.chunk')))} chunks", flush=True)
+            print(f"killed with {_chunks_in(work)} chunks", flush=True)
         else:
             _compare(whole, killed)
             shutil.rmtree(work)
     timed(words_for(killed, work))
     _compare(whole, killed)
+
+
+def _chunks_in(work: Path) -> int:
+    return len(list((work / "filled").glob("0*.chunk"))) if work.exists() else 0
 
 
 def _compare(whole: Path, killed: Path) -> None:

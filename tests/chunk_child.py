@@ -22,6 +22,7 @@ def main(folder: Path, to: str, workers: int) -> None:
             say=lambda text: print("said", text, flush=True),
             inpainter="telea",
             flow="dis",
+            fill="image",
         )
 
 

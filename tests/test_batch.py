@@ -20,7 +20,7 @@ from vidrase.cli import main as cli
 from vidrase.options import options_from
 from vidrase.run import Models
 
-QUICK = ("--inpainter", "telea", "--flow", "dis", "--quality", "fast", "--dilate", "2")
+QUICK = ("--inpainter", "telea", "--flow", "dis", "--quality", "fast", "--fill", "image", "--dilate", "2")
 
 
 @pytest.fixture

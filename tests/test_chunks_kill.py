@@ -29,7 +29,7 @@ def started(folder: Path, to: str, workers: int = 1) -> subprocess.Popen[str]:
 
 def test_killed_again_and_again_the_same_command_comes_to_the_same_end(tmp_path: Path) -> None:
     make_clip(tmp_path, 14, 15, 13)
-    run(tmp_path, "whole.mp4")
+    run(tmp_path, "whole.mp4", fill="image")
     dice, said = random.Random(5), ""
     for after in ("detecting", "erasing", "erasing"):
         with started(tmp_path, "out.mp4") as child:
@@ -70,13 +70,13 @@ def test_a_killed_worker_is_replaced_and_a_killed_run_takes_its_workers_along(tm
     assert not alive
     assert [one.path.suffix for one in left_over(tmp_path)] == [".mp4"]
     assert run_again(tmp_path).chunks == 4
-    run(tmp_path, "whole.mp4")
+    run(tmp_path, "whole.mp4", fill="image")
     assert same(tmp_path / "whole.mp4", tmp_path / "out.mp4")
 
 
 def run_again(folder: Path) -> Report:
     with short_chunks(12):
-        return run(folder, "out.mp4", work=folder / "work")
+        return run(folder, "out.mp4", work=folder / "work", fill="image")
 
 
 def _children_of(parent: int) -> list[int]:

@@ -12,7 +12,7 @@ from vidrase.chunks.folder import WorkFolder, beside
 from vidrase.cli import main as cli
 from vidrase.part import Part
 
-QUICK = ("--inpainter", "telea", "--flow", "dis", "--quality", "fast")
+QUICK = ("--inpainter", "telea", "--flow", "dis", "--quality", "fast", "--fill", "image")
 
 
 def run(*words: str | Path) -> int:
