@@ -19,8 +19,8 @@ from vidrase.shots import ShotAnalysis
 LONGEST = 1500
 """Frames: what a kill costs at most, a minute of film."""
 SHORTEST = 600
-"""Frames of a stretch for workers. A seam costs as much as 41 frames (measured: two halos of 72 frames at a fifth of a filled
-frame each, and the lead): 7 % of 600, 3 % of `LONGEST`."""
+"""Frames of a stretch for workers. A seam within a shot, with its halos and lead, costs the processor time of about 46 frames
+(benchmarks/README.md): 8 % of 600, 3 % of `LONGEST`."""
 LEAD = 12
 """Frames over which one stretch fades into the next: as many as the synthesis takes to replace content within a shot."""
 HALO_MARGIN = 4  # frames: the shadows of neighbours are compared
