@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from vidrase.fill import fill
 from vidrase.flow import load_flow
 from vidrase.frames import Frame, HoleFrame
-from vidrase.inpaint import load_inpainter
+from vidrase.inpaint import Inpainter, load_inpainter
 from vidrase.options import FillOptions
 from vidrase.report import FillStats
 from vidrase.shots import ShotAnalysis
@@ -19,7 +19,7 @@ def filled(
     holes: Iterable[HoleFrame],
     options: FillOptions = FAST,
     *,
-    inpainter: str = "telea",
+    inpainter: str | Inpainter = "telea",
     analysis: ShotAnalysis | None = None,
 ) -> list[Frame]:
     """One frame out for each in. inpainter: "auto" for the one that ships."""
@@ -27,7 +27,7 @@ def filled(
         holes,
         options=options,
         flow=load_flow(note=print),
-        inpainter=load_inpainter(inpainter),
+        inpainter=load_inpainter(inpainter) if isinstance(inpainter, str) else inpainter,
         analysis=analysis,
         stats=FillStats(),
         note=print,

@@ -132,6 +132,16 @@ def test_without_motion_there_is_no_dynamic_texture() -> None:
     assert dynamic.weight is None
 
 
+def test_the_fill_of_a_noisy_clip_is_as_noisy() -> None:
+    # a clean patch that stands still in a picture full of noise is seen at once
+    background, random = texture(*SIZE, 5).astype(np.float32), np.random.default_rng(1)
+    masks = _walker(40)
+    truth = [np.clip(background + random.normal(0, 6, (*SIZE, 1)), 0, 255).astype(np.uint8) for _ in masks]
+    result = _filled(_removed(truth, masks), masks)
+    change, true = (_change(pictures, masks, np.s_[10:]) for pictures in (result, truth))
+    assert 0.75 * true < change < 1.25 * true
+
+
 def test_the_playback_buffer_is_bounded() -> None:
     truth, masks = _swaying(120), _walker(120, 235, 12)
     frames = as_frames(_removed(truth, masks))

@@ -156,6 +156,17 @@ def test_single_samples_are_mixed_as_the_whole_picture_is(layout: PixelLayout) -
                 assert np.array_equal(found, whole.planes[plane][at_these])
 
 
+def test_a_fill_of_other_light_has_no_hard_edge() -> None:
+    (frame,) = as_frames([np.full((*SIZE, 3), 100, np.uint8)], GREY)
+    core, area = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
+    core[20:50, 30:60], area[14:56, 24:66] = True, True
+    holes = plane_holes(Hole.of(core, area), GREY)
+    (plane,) = composite(frame, holes, [np.full(int(area.sum()), 130, np.float32)]).planes
+    row = plane[35].astype(int)
+    assert (plane[core] == 130).all()  # nothing of the object is left
+    assert np.abs(np.diff(row)).max() < 25  # not one step of 30
+
+
 class _Counted(Frame):
     """A frame that counts how often it is made anew as a whole."""
 

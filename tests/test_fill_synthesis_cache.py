@@ -65,3 +65,18 @@ def test_beyond_its_borders_a_picture_is_mirrored() -> None:
     picture = SourcePlanes((plane,))
     x, y = np.array([-3, 0, 19, 22], np.float32), np.full(4, 5, np.float32)
     assert np.allclose(picture.at([0], x, y, 0, 0)[:, 0], [30, 0, 190, 160], atol=1)
+
+
+def test_thin_remains_do_not_need_the_network() -> None:
+    # the network takes a second to load; a line of a few pixels is closed smoothly
+    class Network:
+        stride = 1
+
+        def __call__(self, pixels: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+            raise AssertionError("called for a line")
+
+    mask = np.zeros(SIZE, bool)
+    mask[40:43, 50:110] = True
+    (frame,) = as_frames([cv2.GaussianBlur(texture(*SIZE, 4), (0, 0), 4)])
+    (result,) = filled([HoleFrame(frame, Hole.of(mask))], inpainter=Network())
+    assert np.abs(result.rgb()[mask].astype(int) - frame.rgb()[mask]).mean() < 6

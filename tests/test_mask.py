@@ -140,6 +140,14 @@ def test_slits_and_small_holes_are_closed_and_large_ones_are_not() -> None:
         assert not part[65:85, 65:85].any()
 
 
+def test_no_sliver_is_left_between_two_objects() -> None:
+    bodies = np.zeros((200, 300), bool)
+    bodies[50:150, 60:140] = bodies[50:150, 151:240] = True
+    pictures = [np.where(bodies[..., None], np.uint8(200), np.uint8([[[40, 40, 40]]]))] * 2
+    out = list(mask(seen_of(pictures, [bodies] * 2), options=MaskOptions(dilate=4), flow=None))
+    assert area(out[0])[60:140, 60:240].all()
+
+
 def test_an_object_half_outside_the_frame_is_completed_at_the_border() -> None:
     pictures = [np.zeros((60, 90, 3), np.uint8)] * 8
     whole, shoe = np.zeros((60, 90), bool), np.zeros((60, 90), bool)

@@ -21,7 +21,7 @@ from vidrase.fill.propagation import Propagation
 from vidrase.fill.reference_frames import FIRST_REFERENCE, ReferenceFrames
 from vidrase.fill.sharpness import sharpness_mismatch
 from vidrase.fill.source_planes import SourcePlanes
-from vidrase.fill.trajectories import BEYOND, warp_source_map
+from vidrase.fill.trajectories import warp_source_map
 from vidrase.fill.window_frame import RIM, SourceMap, WindowFrame, WorkGrid
 from vidrase.frames import Frame
 from vidrase.inpaint import Inpainter
@@ -111,12 +111,6 @@ class SynthesisCache:
             if number != here.number and ahead is not None:
                 self._inpaint_ahead(window[number], ahead, grid, references, propagate_at, outside=not renewed.any())
                 self._recall(memory, here, filled, grid, IDENTITY, renewed)
-        border = before is not None and not renewed.any() and rules.enabled("synthesis.border")
-        if border and before is not None and not filled.known[0].all():
-            mirrored = warp_source_map(before.synthesized, before, here, BEYOND)
-            mirrored.source[mirrored.source >= FIRST_REFERENCE] = -1
-            self._add(mirrored, here, filled, grid)
-            _merge(memory, mirrored, memory.source < 0)
         if not filled.known[0].all():
             self._new = self._inpaint(here, filled, copied[0], IDENTITY)
             # Pixels beyond the inpainted frame must not point to it: its border would be stretched to stripes.

@@ -135,8 +135,6 @@ MAX_DISAGREEMENT, MAX_DISAGREEMENT_SHARE = 2.0, 0.1
 than their sum (forward-backward consistency)."""
 
 
-BEYOND = 0.1
-"""Share of the frame's height: up to this far beyond a border, pixels that come into view continue the synthesis beside them."""
 CAMERA_SUPPORT = 0.5
 """Share of the trusted flow that must follow the camera for synthesis to be warped by its homography; below it by the flow."""
 
@@ -199,16 +197,11 @@ def _source_border(source: NDArray[np.int32]) -> NDArray[np.bool_]:
     return out
 
 
-def warp_source_map(
-    previous_map: SourceMap | None, previous: WindowFrame, now: WindowFrame, reach: float = 0.0
-) -> SourceMap:
+def warp_source_map(previous_map: SourceMap | None, previous: WindowFrame, now: WindowFrame) -> SourceMap:
     """Warp the synthesis of `previous` to the query pixels of `now` by the camera's motion.
 
     The completed flow is not used: interpolated into the hole it is right to a tenth of a pixel, but over hundreds of frames such
     errors tear the synthesis into stripes. One homography per frame keeps it in one piece.
-
-    reach: share of the frame's height; up to this far beyond the frame's border the map is extended. There an inpainted frame is
-    mirrored. Pixels that come into view would otherwise be synthesized line by line and repeat the last line.
     """
     assert now.box is not None
     assert now.query is not None
@@ -223,11 +216,7 @@ def warp_source_map(
         motion = previous.flow_pair.flow(-1, x0, y0)
         x, y = x0 + motion[:, 0], y0 + motion[:, 1]
     box = previous_map.box
-    height, width = now.luma.shape
-    margin = reach * height
-    left, top = box.left - margin * (box.left == 0), box.top - margin * (box.top == 0)
-    right, bottom = box.right - 1 + margin * (box.right == width), box.bottom - 1 + margin * (box.bottom == height)
-    inside = (x >= left) & (y >= top) & (x <= right) & (y <= bottom)
+    inside = (x >= box.left) & (y >= box.top) & (x <= box.right - 1) & (y <= box.bottom - 1)
     source, dx, dy = interpolate(previous_map, GridPoints.of(box, x, y))
     source = np.where(inside, source, -1)
     out.source[rows, columns] = source

@@ -1,4 +1,4 @@
-"""Compose the hole of a frame from object masks: gaps closed, extended to the border, dilated, each in its own region."""
+"""Compose the hole of a frame from object masks: extended to the border, dilated, each in its own region; slits closed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from vidrase.mask import morphology
 from vidrase.options import MaskOptions
 
 # Evidence for mask.*: `rules.py`. Values of constants without a figure have no record yet.
-CLOSE_SHARE = 0.025
-"""Of an object's height: gaps up to twice this width are closed (between fingers, arm and body, bag and back)."""
-FILL_SHARE = 0.04  # of an object's area: larger holes in its mask are background seen through it, and stay
 SLIT_SHARE = 0.01  # of the frame's short side: slits between objects up to twice this width are closed
 BORDER_SHARE = 0.012  # of the frame's short side: a mask this near to the border is extended to it
 
@@ -86,8 +83,8 @@ def add_object(
 ) -> None:
     """Add the mask of an object to the canvas.
 
-    mask: bool [h, w] crop at `corner` (y, x). whole: it is the mask of a whole object, so small gaps in it are closed and it is
-    extended to the frame's border. drawn: it was drawn by the user; neither: it holds parts of objects.
+    mask: bool [h, w] crop at `corner` (y, x). whole: it is the mask of a whole object, so it is extended to the frame's border.
+    drawn: it was drawn by the user; neither: it holds parts of objects.
     """
     height, width = canvas.size
     exact = options.dilate == 0 or (options.shape == "mask" and options.dilate is None)
@@ -96,11 +93,9 @@ def add_object(
         if exact
         else float(options.dilate or morphology.dilation_radius(canvas.size, mask.shape if whole or drawn else (0, 0)))
     )
-    close = CLOSE_SHARE * mask.shape[0] if whole and options.dilate != 0 else 0.0
-    close *= rules.enabled("mask.close")
     to_border = whole and options.dilate != 0 and rules.enabled("mask.to_border")
     border = math.ceil(BORDER_SHARE * min(height, width)) + 1 if to_border else 0
-    margin = math.ceil(max(radius + close, border)) + 2
+    margin = math.ceil(max(radius, border)) + 2
     y0, x0 = max(corner[0] - margin, 0), max(corner[1] - margin, 0)
     y1, x1 = min(corner[0] + mask.shape[0] + margin, height), min(corner[1] + mask.shape[1] + margin, width)
     padded = np.zeros((y1 - y0, x1 - x0), bool)
@@ -109,10 +104,6 @@ def add_object(
         box = bounds(padded)
         if box is not None:
             padded[box[0] : box[1], box[2] : box[3]] = True
-    elif close:
-        padded = morphology.close_gaps(padded, close)
-        if rules.enabled("mask.fill_holes"):
-            padded = morphology.fill_holes(padded, FILL_SHARE * float(np.count_nonzero(mask)))
     if border:
         padded = morphology.extend_to_border(padded, (y0, x0), canvas.size, border)
     canvas.add(padded, morphology.dilate(padded, radius), (y0, x0))
