@@ -63,6 +63,8 @@ class Report:
     encoder: str = ""
     workers: int = 1
     """Processes that filled."""
+    workers_by: str = ""
+    """What their number follows from: "as asked", or what limits it."""
     chunks: int = 0
     """Pieces that the clip was filled in; 0: in one go."""
     reused: dict[str, int] = field(default_factory=dict)

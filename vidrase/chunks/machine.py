@@ -20,28 +20,28 @@ CLIP_MIB = 1350  # of a whole clip with the detector, 480p
 SPARE = 0.8  # of the free memory that workers may take
 
 
-def choose(workers: int | str, info: SourceInfo, options: Options) -> tuple[Machine, str]:
-    """(the workers, why so many). workers: a number, or "auto"."""
+def choose(workers: int | str, info: SourceInfo, options: Options) -> Machine:
+    """The workers for a clip. workers: a number, or "auto"."""
     count = cores()
-    gpus = _gpus(options) if workers == "auto" or int(workers) > 1 else 0
+    gpus = gpus_for(options) if workers == "auto" or int(workers) > 1 else 0
     devices = tuple(f"cuda:{n}" for n in range(gpus)) if options.models.device == "auto" else ()
     if workers != "auto":
         number = int(workers)
-        return Machine(number, max(count // number, 1), devices), "as asked"
+        return Machine(number, max(count // number, 1), devices)
     limits = {f"{count} cores": max(count // CORES_EACH, 1)}
-    free = _free_mib()
+    free = free_mib()
     if free is not None:
         each = min(BASE_MIB + MIB_PER_MEGAPIXEL * info.width * info.height / 1e6, MOST_MIB)
         limits[f"{free} MiB of free memory"] = max(int(SPARE * free / each), 1)
     if gpus:
         limits[f"{gpus} GPUs"] = PER_GPU * gpus
     why, number = min(limits.items(), key=lambda limit: limit[1])
-    return Machine(number, max(count // number, 1), devices), why
+    return Machine(number, max(count // number, 1), devices, why)
 
 
 def jobs(clips: int, asked: int | None) -> tuple[int, int]:
     """(clips at a time, threads of each one's libraries). asked: None: by cores and free memory."""
-    free = _free_mib()
+    free = free_mib()
     fitting = max(cores() // CORES_EACH, 1)
     if free is not None:
         fitting = max(min(fitting, int(SPARE * free / CLIP_MIB)), 1)
@@ -49,7 +49,8 @@ def jobs(clips: int, asked: int | None) -> tuple[int, int]:
     return number, max(cores() // number, 1)
 
 
-def _gpus(options: Options) -> int:
+def gpus_for(options: Options) -> int:
+    """CUDA devices that `options` allow to use."""
     if options.models.device == "cpu" or (sys.platform == "linux" and not any(Path("/dev").glob("nvidia[0-9]*"))):
         return 0  # without asking PyTorch, which takes seconds to load
     from vidrase.segment.device import gpus
@@ -57,7 +58,8 @@ def _gpus(options: Options) -> int:
     return gpus()
 
 
-def _free_mib() -> int | None:
+def free_mib() -> int | None:
+    """Memory that programs may still take; None where the system does not say."""
     with suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):

@@ -54,6 +54,12 @@ class Machine:
     """Of each."""
     devices: tuple[str, ...] = ()
     """Dealt out to the workers in turn; none: as the options say."""
+    why: str = "as asked"
+    """What their number follows from."""
+
+    def device(self, place: int, otherwise: str) -> str:
+        """The device of worker number `place`."""
+        return self.devices[place % len(self.devices)] if self.devices else otherwise
 
 
 def in_processes(job: Job, numbers: Sequence[int], machine: Machine, tick: Tick) -> Chunks:
@@ -76,10 +82,8 @@ def in_processes(job: Job, numbers: Sequence[int], machine: Machine, tick: Tick)
         )
 
     def told(place: int) -> Told:
-        options = job.options
-        if machine.devices:
-            device = machine.devices[place % len(machine.devices)]
-            options = replace(options, models=replace(options.models, device=device))
+        models = job.options.models
+        options = replace(job.options, models=replace(models, device=machine.device(place, models.device)))
         return Told(replace(job, options=options), machine.threads)
 
     crew = Crew(

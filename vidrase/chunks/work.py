@@ -50,9 +50,9 @@ def open_work(info: SourceInfo, to: Path, options: Options, notes: Notes, pool: 
         if wished and info.kind != "image":
             notes(f"{info.url} cannot be read from its middle, or by another process: it is filled in one piece")
         return None
-    chosen, why = machine.choose(asked.workers, info, options)
+    chosen = machine.choose(asked.workers, info, options)
     if asked.workers == "auto":
-        notes.tell(f"{chosen.workers} worker{'s' * (chosen.workers > 1)}, {chosen.threads} threads each ({why})")
+        notes.tell(f"{chosen.workers} worker{'s' * (chosen.workers > 1)}, {chosen.threads} threads each ({chosen.why})")
         if chosen.workers == 1 and asked.work is None and frames < LONG:
             return None
     return Work(WorkFolder(asked.work or beside(to)), options, notes, chosen, pool if shared else None)
@@ -206,7 +206,7 @@ class Work(Closable):
                     run.clock.add(stage, seconds)
             run.alive.peak = max(run.alive.peak, meta["frames_in_flight"])
         report.chunks = len(self._job.chunks)
-        report.workers = min(self._workers, report.chunks)
+        report.workers, report.workers_by = min(self._workers, report.chunks), self._machine.why
         report.reused = dict(self._reused)
         report.work_mib = round(self._folder.nbytes / (1 << 20), 1)
 
