@@ -87,8 +87,12 @@ def for_masks(flow: FlowModel) -> FlowModel:
 
 
 def rough(flow: FlowModel) -> FlowModel:
-    """The same model without the finest detail, where that saves time: enough for the motion of a whole picture."""
-    return DisFlow(finest_scale=2, iterations=8, refinements=0) if isinstance(flow, DisFlow) else flow
+    """The same model without refinement, where that saves time: enough for the motion of a whole picture at half its size.
+
+    The finest scale is needed: without it 24.9, without the two finest 24.8 instead of 26.0 dB in 65 frames of samples/walk.mp4
+    at quality fast.
+    """
+    return DisFlow(finest_scale=0, iterations=8, refinements=0) if isinstance(flow, DisFlow) else flow
 
 
 def load_flow(
