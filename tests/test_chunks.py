@@ -16,7 +16,7 @@ from fakes import FakeSegmenter
 from numpy.typing import NDArray
 
 from vidrase.chunks import saved
-from vidrase.chunks.folder import MANIFEST, WorkFolder, beside
+from vidrase.chunks.folder import LEVELS, MANIFEST, WorkFolder, beside
 from vidrase.engine import ByProducts
 from vidrase.errors import OptionError, SinkError
 from vidrase.report import Report
@@ -264,6 +264,21 @@ def test_a_second_run_on_a_work_folder_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["notes.txt"]
 
 
+def test_what_is_remembered_goes_with_its_level(tmp_path: Path) -> None:
+    with WorkFolder(tmp_path / "work") as folder:
+        for level in LEVELS:
+            assert folder.settle(level, {"of": level}) == ""
+        folder.remember("searched", "followed", [1])
+        folder.remember("filled", "edges", [0, 5])
+    with WorkFolder(tmp_path / "work") as folder:
+        assert [folder.settle(level, {"of": level}) for level in LEVELS] == [None] * 4
+        assert folder.settle("filled", {"of": "more"}) == "of was filled and is more"
+        assert folder.remembered("searched", "followed") == [1]
+        assert folder.remembered("filled", "edges") is None
+        assert folder.settle("source", {"of": "another"}) == "of was source and is another"
+        assert folder.remembered("searched", "followed") is None
+
+
 def test_a_damaged_work_folder_is_no_harm(tmp_path: Path) -> None:
     make_clip(tmp_path, 16, 14)
     with short_chunks(12):
@@ -309,7 +324,7 @@ def test_masks_by_name_and_times_go_with_chunks(tmp_path: Path) -> None:
         with short_chunks(12):
             run(tmp_path, "joined.mp4", **IMAGE, mask=folder, times=times, workers=1, work=tmp_path / "work")
         assert same(tmp_path / "whole.mp4", tmp_path / "joined.mp4")
-    assert json.loads((tmp_path / "work" / MANIFEST).read_text())["edges"] == [0, 16, 30]
+    assert json.loads((tmp_path / "work" / MANIFEST).read_text())["filled:edges"] == [0, 16, 30]
 
 
 def test_the_first_pass_is_saved_whole(tmp_path: Path) -> None:

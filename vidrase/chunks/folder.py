@@ -90,19 +90,20 @@ class WorkFolder(Closable):
     def drop(self, level: str) -> None:
         """Forget `level` and all after it. Raises SinkError."""
         later = LEVELS[LEVELS.index(level) :]
-        self._manifest = {name: value for name, value in self._manifest.items() if name in LEVELS and name not in later}
+        kept = LEVELS[: -len(later)]
+        self._manifest = {name: value for name, value in self._manifest.items() if name.partition(":")[0] in kept}
         self._write()
         for name in later:
             shutil.rmtree(self.path / name, ignore_errors=True)
             (self.path / name).mkdir(exist_ok=True)
 
-    def remembered(self, name: str) -> Any:
-        """A value that `remember` kept; None: there is none. It goes with any level that is dropped."""
-        return self._manifest.get(name)
+    def remembered(self, level: str, name: str) -> Any:
+        """A value that `remember` kept; None: there is none."""
+        return self._manifest.get(f"{level}:{name}")
 
-    def remember(self, name: str, value: Any) -> None:
-        """Keep a plain value. Raises SinkError."""
-        self._manifest[name] = value
+    def remember(self, level: str, name: str, value: Any) -> None:
+        """Keep a plain value for as long as `level` is. Raises SinkError."""
+        self._manifest[f"{level}:{name}"] = value
         self._write()
 
     def _write(self) -> None:

@@ -92,11 +92,11 @@ class Work(Closable):
         place = folder.place("searched")
         known = self._loaded(place, stack)
         if known is not None:
-            run.followed = {Rectangle(*box): number for box, number in folder.remembered("followed") or ()}
+            run.followed = {Rectangle(*box): number for box, number in folder.remembered("searched", "followed") or ()}
             self._reused["searched"] = len(known.seconds)
         else:
             known = self._searched(source, run, stack)
-            folder.remember("followed", [[_numbers(box), number] for box, number in run.followed.items()])
+            folder.remember("searched", "followed", [[_numbers(box), number] for box, number in run.followed.items()])
             saved.save(known, place)
         self._scenery = known.scenery
         return known
@@ -161,10 +161,10 @@ class Work(Closable):
 
     def _planned(self, info: SourceInfo, options: Options, known: FirstPass, selection: Selection | None) -> Job:
         folder, frames = self._folder, len(known.seconds)
-        edges: list[int] | None = folder.remembered("edges")
+        edges: list[int] | None = folder.remembered("filled", "edges")
         if edges is None or edges[-1] != frames:
             edges = bounds(known.analysis, frames, target(frames, self._workers))
-            folder.remember("edges", edges)
+            folder.remember("filled", "edges", edges)
         chunks = tuple(chunks_of(edges, known.analysis, known.seconds, options))
         searched = analysis = folder.place("searched")
         if known.scenery != self._scenery:  # analysed again, as some of it is removed
