@@ -135,7 +135,7 @@ def test_a_couch_is_background_until_it_is_chosen(tmp_path: Path, monkeypatch: p
         assert seen.store is not None
         selection = choose(run, source.info, seen.store, seen.seconds)
         with monkeypatch.context() as broken, pytest.raises(SourceError):
-            broken.setattr("vidrase.passes._decoded", _broken)
+            broken.setattr("vidrase.passes.decoded", _broken)
             analysed(source, run, seen, selection)
         again = analysed(source, run, seen, selection)  # what failed once counts for nothing
         assert again is not None

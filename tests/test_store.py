@@ -19,7 +19,13 @@ from vidrase.store import InstanceStore
 def same(a: Instances, b: Instances) -> bool:
     fields = ("ids", "scores", "boxes", "corners")
     arrays = all(np.array_equal(getattr(a, name), getattr(b, name)) for name in fields)
-    return arrays and a.labels == b.labels and a.size == b.size and all(map(np.array_equal, a.masks, b.masks))
+    return (
+        arrays
+        and a.labels == b.labels
+        and a.rivals == b.rivals
+        and a.size == b.size
+        and all(map(np.array_equal, a.masks, b.masks))
+    )
 
 
 def test_random_access_returns_what_was_stored() -> None:
@@ -182,3 +188,26 @@ def test_instances_added_later_are_merged_into_their_frames() -> None:
             (3, "person", 0, 3),
             (4, "thing", 1, 2),
         ]
+
+
+def test_a_saved_store_is_loaded_as_it_was(tmp_path: Path) -> None:
+    pictures, masks, _ = clip(8, height=95, width=127)
+    frames = as_frames(pictures)
+    with InstanceStore(tmp_path / "instances") as store:
+        for frame, mask in zip(frames, masks, strict=True):
+            number = 1 if frame.index < 4 else 2  # a track that goes on under another id
+            one = instances([mask, np.roll(mask, 4, 0)], labels=["person", "frisbee"], ids=[number, 7])
+            wavers = instances([mask], labels=["bear"], ids=[5], scores=[0.4])  # the same as the person, in turn
+            one = replace(one, rivals=(("bear", 0.6), ("", 0.0)))
+            store.append(frame, one if frame.index % 3 else wavers)
+        store.save(tmp_path / "rest")
+        tracks, given = store.tracks(), list(store)
+    with InstanceStore.load(tmp_path / "instances", tmp_path / "rest") as again:
+        assert [track.as_dict() for track in again.tracks()] == [track.as_dict() for track in tracks]
+        assert [(track.rival, track.doubt) for track in again.tracks()] == [(t.rival, t.doubt) for t in tracks]
+        assert tracks[0].doubt > 0
+        assert [track.carriers for track in again.tracks()] == [track.carriers for track in tracks]
+        for one, other in zip(tracks, again.tracks(), strict=True):
+            assert np.array_equal(one.thumbnail, other.thumbnail)
+        assert all(map(same, again, given))
+        assert again.unused_id == 8

@@ -15,6 +15,9 @@ import numpy as np
 
 from vidrase.byproducts import ByProducts, reserve
 from vidrase.choice import choose, recall, recorded
+from vidrase.chunks.folder import remove_stale
+from vidrase.chunks.pool import ChunkPool
+from vidrase.chunks.work import Work, open_work
 from vidrase.closable import Closable
 from vidrase.errors import OptionError
 from vidrase.frames import Frame, HoleFrame, SourceInfo
@@ -45,10 +48,11 @@ def erase(
     models: Models | None = None,
     by_products: ByProducts | None = None,
     say: Note | None = None,
+    pool: ChunkPool | None = None,
 ) -> Report:
     """Remove what `options.select` names from the picture or video `where`, write the result to `to`.
 
-    say: called once for each fallback.
+    say: called once for each fallback. pool: who fills the chunks of a long clip; None: as `options` say.
     Raises a VidraseError; then no output is left behind.
     """
     notes = Notes(say)
@@ -60,7 +64,7 @@ def erase(
     ) as source:
         for text in source.info.notes:
             notes(text)
-        return erase_opened(source, to, options, notes, models=models, by_products=by_products, saved=saved)
+        return erase_opened(source, to, options, notes, models=models, by_products=by_products, saved=saved, pool=pool)
 
 
 def erase_opened(
@@ -73,10 +77,11 @@ def erase_opened(
     by_products: ByProducts | None = None,
     saved: SavedSelection | None = None,
     known: FirstPass | None = None,
+    pool: ChunkPool | None = None,
 ) -> Report:
     """`erase` of a source that stays open, with `options` as `recall` gave them.
 
-    seen: result of an earlier first pass; then only the second pass runs.
+    known: result of an earlier first pass; then only the second pass runs.
     """
     begun = time.perf_counter()
     by_products = by_products or ByProducts()
@@ -92,6 +97,9 @@ def erase_opened(
         )
         for text in made.notes:
             notes(text)
+        work = open_work(source.info, to, options, notes, pool) if known is None else None
+        if work is not None:
+            outer.enter_context(work)
         run = Run(
             options,
             models or Models.load(options, notes),
@@ -100,7 +108,9 @@ def erase_opened(
             progress=by_products.progress,
             saved=saved,
         )
-        chosen = _render(source, run, report, sink.write, writer, sheet, SHEET_MOMENTS, known)
+        chosen = _render(source, run, report, sink.write, writer, sheet, SHEET_MOMENTS, known, work)
+        if work is not None:
+            work.count(report, run)
         stack.close()
         report.encoder = sink.encoder
         if sheet is not None and made.sheet is not None:
@@ -116,6 +126,9 @@ def erase_opened(
         report.missing_frames, report.faulty_frames = source.damage.missing_frames, len(source.damage.faulty)
         if made.report is not None:
             report.save(made.report)
+        if work is not None:
+            work.finish()
+    remove_stale(to)
     return report
 
 
@@ -167,14 +180,15 @@ def _render(
     sheet: Sheet | None,
     samples: int,
     known: FirstPass | None = None,
+    work: Work | None = None,
 ) -> SavedSelection | None:
-    """Run both passes, or with `seen` the second. Every result frame goes to `write`, a few also onto the sheet.
+    """Run both passes, or with `known` the second. Every result frame goes to `write`, a few also onto the sheet.
 
     Returns the selection, None when no detector ran.
     """
     with ExitStack() as stack:
         if known is None:
-            known = first_pass(source, run, stack)
+            known = work.first_pass(source, run, stack) if work is not None else first_pass(source, run, stack)
         times, store = known.seconds, known.store
         report.frames = len(times)
         if not any(within(when - times[0], run.options.select.times) for when in times):
@@ -190,8 +204,12 @@ def _render(
         )
         on_sheet: dict[int, HoleFrame] = {}  # the few frames for the sheet, until they are filled
         analysis = analysed(source, run, known, selection)
-        holes = _counted(find_holes(source, run, known, selection), report, writer, wanted, on_sheet)
-        ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, analysis), depth=DEPTH, name="fill")))
+        if work is not None:
+            pairs = work.frames(source, run, known, selection)
+            ready = stack.enter_context(closing(_counted_frames(pairs, report, writer, wanted, on_sheet)))
+        else:
+            holes = _counted(find_holes(source, run, known, selection), report, writer, wanted, on_sheet)
+            ready = stack.enter_context(closing(prefetch(fill_frames(holes, run, analysis), depth=DEPTH, name="fill")))
         for done, frame in enumerate(ready, 1):
             if sheet is not None and frame.index in on_sheet:
                 sample = on_sheet.pop(frame.index)
@@ -200,7 +218,7 @@ def _render(
             start = time.perf_counter()
             write(frame)
             run.clock.add("encode", time.perf_counter() - start)
-            if run.progress is not None:
+            if run.progress is not None and work is None:  # which counts what is filled, not what is written
                 run.progress("erasing", done, report.frames)
             del frame
         return chosen
@@ -255,6 +273,27 @@ def _counted(
             on_sheet[found.frame.index] = found
         yield found
         del found, hole
+
+
+def _counted_frames(
+    pairs: Iterator[tuple[HoleFrame, Frame]],
+    report: Report,
+    writer: MaskWriter | None,
+    samples: frozenset[int],
+    on_sheet: dict[int, HoleFrame],
+) -> Generator[Frame, None, None]:
+    """The filled frames of `pairs`; their holes go the way of `_counted`."""
+    filled: list[Frame] = []
+
+    def holes() -> Generator[HoleFrame, None, None]:
+        for found, frame in pairs:
+            filled.append(frame)
+            yield found
+            del found, frame
+
+    for found in _counted(holes(), report, writer, samples, on_sheet):
+        del found
+        yield filled.pop()
 
 
 def sample_indices(

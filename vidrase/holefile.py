@@ -42,13 +42,20 @@ class MaskSource(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def open_masks(masks: MaskSource, info: SourceInfo, note: Note | None = None, *, invert: bool = False) -> MaskReader:
+def open_masks(
+    masks: MaskSource, info: SourceInfo, note: Note | None = None, *, invert: bool = False, first: int = 0
+) -> MaskReader:
     """The masks in the opened source `masks` for the frames of the clip that `info` describes, in order.
 
-    invert: what is black goes.
+    invert: what is black goes. first: the frame of the clip to begin with; a video may begin anywhere up to `lead_in(first)`.
     Raises ShapeError at once when their shape differs, or their number where both are known for certain.
     """
-    return MaskReader(masks, info, note, invert=invert)
+    return MaskReader(masks, info, note, invert=invert, first=first)
+
+
+def lead_in(first: int) -> int:
+    """The mask to read first for the masks from `first` on: the last ones of a file may have to be held."""
+    return max(first - HELD - 1, 0)
 
 
 class MaskReader:
@@ -59,8 +66,10 @@ class MaskReader:
     scaled; where the last one or two are not there, the one before is held.
     """
 
-    def __init__(self, masks: MaskSource, info: SourceInfo, note: Note | None = None, *, invert: bool = False) -> None:
-        self._masks, self._info, self._invert = masks, info, invert
+    def __init__(
+        self, masks: MaskSource, info: SourceInfo, note: Note | None = None, *, invert: bool = False, first: int = 0
+    ) -> None:
+        self._masks, self._info, self._invert, self._first = masks, info, invert, first
         self._note: Note = note or (lambda _: None)
         self._size = info.displayed_size
         self._said = self._wide = False
@@ -91,13 +100,15 @@ class MaskReader:
             yield mask
 
     def _in_order(self) -> Iterator[NDArray[np.bool_]]:
-        count, mask = 0, None
-        frames = iter(self._masks)
+        count, mask, begin = 0, None, lead_in(self._first)
+        frames = self._frames(begin)
         try:
             for frame in frames:
                 count = frame.index + 1
-                mask = self._read(frame)
-                yield mask
+                if count > begin:
+                    mask = self._read(frame)
+                if mask is not None and count > self._first:
+                    yield mask
         finally:
             _close(frames)
         known = self._info.frame_count
@@ -112,8 +123,9 @@ class MaskReader:
 
     def _named(self, names: list[str]) -> Iterator[NDArray[np.bool_]]:
         """By file name: both folders are in natural order, so one walk through the masks finds each."""
-        there = {PurePath(name).stem for name in self._masks.info.frame_names}
-        frames = iter(self._masks)
+        there = {PurePath(name).stem: k for k, name in enumerate(self._masks.info.frame_names)}
+        names = names[self._first :]
+        frames = self._frames(min((there[name] for name in names if name in there), default=0))
         try:
             for name in names:
                 found = None
@@ -126,6 +138,13 @@ class MaskReader:
         finally:
             _close(frames)
         raise ShapeError(f"{self._info.url} has more frames than its {len(names)} names")
+
+    def _frames(self, first: int) -> Iterator[Frame]:
+        """The frames of the mask file, those before `first` left out where that saves reading them."""
+        frame = getattr(self._masks, "frame", None)
+        if first and frame is not None and self._masks.info.frame_names:
+            return (frame(index) for index in range(first, len(self._masks.info.frame_names)))
+        return iter(self._masks)
 
     def _tell_missing(self, names: list[str]) -> None:
         missing = len(set(names) - {PurePath(name).stem for name in self._masks.info.frame_names})

@@ -120,6 +120,10 @@ class KeyframeMosaic:
         closest = min(near, key=lambda k: abs(self._samples[k] - index))
         return self._parts[closest], self._matrix(closest)
 
+    def samples(self) -> tuple[array[int], array[int], array[float]]:
+        """(frame indices, parts, poses: nine numbers each) of the sample frames, in the order of the constructor."""
+        return self._samples, self._parts, self._poses
+
     @property
     def nbytes(self) -> int:
         """Bytes of key frames and thumbnails, without the poses."""

@@ -208,6 +208,23 @@ class SinkOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkOptions:
+    """How the work is shared out and kept."""
+
+    work: Path | None = None
+    """Folder that keeps what is done, also after the run; None: a hidden one beside the result where one is needed, removed at
+    the end."""
+    workers: int | Literal["auto"] = 1
+    """Processes that fill; 1: this one; "auto": as many as the machine takes."""
+    restart: bool = False
+    """Whether what an earlier run has done is left unused."""
+
+    def __post_init__(self) -> None:
+        if self.workers != "auto":
+            _within("workers", self.workers, 1, 1024)
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """All options of one run."""
 
@@ -217,6 +234,7 @@ class Options:
     fill: FillOptions = field(default_factory=FillOptions)
     sink: SinkOptions = field(default_factory=SinkOptions)
     source: SourceOptions = field(default_factory=SourceOptions)
+    work: WorkOptions = field(default_factory=WorkOptions)
 
 
 class Choices(TypedDict, total=False):
@@ -259,6 +277,9 @@ class Choices(TypedDict, total=False):
     strict: bool
     wait: float
     allow_references: bool
+    work: str | Path | None
+    workers: int | Literal["auto"]
+    restart: bool
 
 
 _RENAMED = {"mask_shape": "shape", "fill": "mode"}
@@ -270,8 +291,9 @@ def options_from(choices: Choices) -> Options:
     for name in ("remove", "keep"):
         if isinstance(given.get(name), str):
             given[name] = [part.strip() for part in given[name].split(",") if part.strip()]
-    if given.get("selection") is not None:
-        given["selection"] = Path(given["selection"])
+    for name in ("selection", "work"):
+        if given.get(name) is not None:
+            given[name] = Path(given[name])
     if isinstance(given.get("mask"), str | Path):
         given["mask"] = [given["mask"]]
     for name in ("remove", "keep", "at", "box", "mask", "times"):
@@ -285,6 +307,7 @@ def options_from(choices: Choices) -> Options:
         "fill": FillOptions,
         "sink": SinkOptions,
         "source": SourceOptions,
+        "work": WorkOptions,
     }
     for part, kind in kinds.items():
         names = {field.name for field in fields(kind)}  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from vidrase import masktrack, prompts
 from vidrase.cuts import Shots
 from vidrase.errors import OptionError, SourceError, UnsupportedSource
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
-from vidrase.holefile import open_masks
+from vidrase.holefile import lead_in, open_masks
 from vidrase.labels import alike, scenery
 from vidrase.options import FillOptions, Options
 from vidrase.protected import limited_to_region, protected_beyond, union_of_holes, with_protected
@@ -28,7 +28,7 @@ from vidrase.run import FirstPass, Run
 from vidrase.segment import Segmenter
 from vidrase.select import Selection, select
 from vidrase.shots import ShotAnalysis, ShotAnalyzer, shots_of
-from vidrase.source import Source, open_source
+from vidrase.source import FrameTable, Source, Stretch, open_random, open_source
 from vidrase.store import InstanceStore
 from vidrase.streams import prefetch
 from vidrase.track import frames_held, track
@@ -49,9 +49,9 @@ def analyse_source(source: Source, run: Run, store: InstanceStore | None) -> Fir
     wide = near(run, source.info)
     segmenter = run.models.segmenter
     scenery_labels = scenery(run.options.select.remove, segmenter.names) if segmenter is not None else frozenset[str]()
-    times = array("d")  # eight bytes a frame: the only memory that grows with the clip
+    times, table = array("d"), FrameTable()  # twenty bytes a frame: the only memory that grows with the clip
     with ExitStack() as stack:
-        frames = stack.enter_context(closing(_decoded(source, run)))
+        frames = stack.enter_context(closing(decoded(source, run)))
         masks = _mask_files(stack, run, source.info)
         first_pass: Iterable[tuple[Frame, Instances]]
         if segmenter is not None and store is not None:
@@ -61,6 +61,7 @@ def analyse_source(source: Source, run: Run, store: InstanceStore | None) -> Fir
             first_pass = ((frame, Instances.none(frame.displayed_size)) for frame in frames)
         for frame, instances in first_pass:
             times.append(frame.seconds)
+            table.add(frame)
             if store is not None:
                 store.append(frame, instances)
             if builder is not None:
@@ -76,7 +77,7 @@ def analyse_source(source: Source, run: Run, store: InstanceStore | None) -> Fir
     analysis = builder.finish() if builder is not None else None
     if store is not None and run.options.select.box:
         analysis = _followed(source, run, store, times, scenery_labels) or analysis
-    return FirstPass(analysis, times, store, scenery_labels)
+    return FirstPass(analysis, times, store, scenery_labels, table)
 
 
 def _followed(
@@ -117,7 +118,7 @@ def analyse_again(
     builder = ShotAnalyzer() if source.info.kind != "image" else None
     with ExitStack() as stack:
         wide, masks = near(run, source.info), _mask_files(stack, run, source.info)
-        for frame in stack.enter_context(closing(_decoded(source, run))):
+        for frame in stack.enter_context(closing(decoded(source, run))):
             for number, trail in trails.items():
                 found = trail.instances(frame.index, frame.displayed_size, number)
                 if len(found):
@@ -144,12 +145,15 @@ def analysed(source: Source, run: Run, first_pass: FirstPass, selection: Selecti
 
 
 def find_holes(
-    source: Source, run: Run, first_pass: FirstPass, selection: Selection | None
+    source: Source, run: Run, first_pass: FirstPass, selection: Selection | None, *, first: int = 0
 ) -> Generator[HoleFrame, None, None]:
-    """Second pass, first half: every frame of the source with its whole hole, including shadows."""
+    """Second pass, first half: every frame of the source with its whole hole, including shadows.
+
+    first: index of the frame that `source` begins with.
+    """
     store, shots = first_pass.store, shots_of(first_pass.analysis)
     with ExitStack() as stack:
-        frames: Iterable[Frame] = stack.enter_context(closing(_decoded(source, run)))
+        frames: Iterable[Frame] = stack.enter_context(closing(decoded(source, run)))
         holes: Iterable[HoleFrame] = (HoleFrame(frame) for frame in frames)
         if store is not None and selection is not None:
             found = ((frame, store.get(frame.index)) for frame in frames)
@@ -157,7 +161,8 @@ def find_holes(
             holes = with_protected(
                 _masked(stack, found, selection, run, shots), store.get, selection, first_pass.scenery, labels
             )
-        asked = limited_to_request(holes, _mask_files(stack, run, source.info), run, near(run, source.info))
+        masks = _mask_files(stack, run, source.info, first)
+        asked = limited_to_request(holes, masks, run, near(run, source.info), start=first_pass.seconds[0])
         yield from stack.enter_context(closing(complete(asked, run, first_pass.analysis, shots)))
 
 
@@ -206,12 +211,13 @@ def complete(
     holes: Iterable[HoleFrame], run: Run, analysis: ShotAnalysis | None, shots: Shots | None = None
 ) -> Generator[HoleFrame, None, None]:
     """Holes with shadows and residuals added if the options ask for them. No later stage adds to a hole."""
-    options = _fill_options(run)
+    options = fill_options(run)
     whole = fill_stage.shadowed(holes, options=options, flow=run.models.flow, analysis=analysis, shots=shots)
     return prefetch(run.clock.stage("shadows", whole), depth=DEPTH, name="shadows") if options.shadows else whole
 
 
-def _fill_options(run: Run) -> FillOptions:
+def fill_options(run: Run) -> FillOptions:
+    """The fill's options, with the shadows decided."""
     options = run.options.fill
     if options.shadows is None:  # a mask file is taken exactly; a detected mask seldom covers the whole object
         options = replace(options, shadows=run.models.segmenter is not None)
@@ -224,7 +230,7 @@ def fill_frames(
     """The fill stage with this run's models, for the holes of `complete`: one frame out for each in."""
     filled = fill_stage.fill(
         holes,
-        options=_fill_options(run),
+        options=fill_options(run),
         flow=run.models.flow,
         inpainter=run.models.inpainter,
         analysis=analysis,
@@ -248,7 +254,8 @@ def hole_of(frame: Frame, mask: NDArray[np.bool_], options: Options) -> Hole | N
     return next(iter(mask_stage.holes_from_masks([frame], [mask], options.masks))).hole
 
 
-def _decoded(source: Source, run: Run) -> Generator[Frame, None, None]:
+def decoded(source: Source, run: Run) -> Generator[Frame, None, None]:
+    """The frames of a source, decoded in a thread, timed and counted."""
     return prefetch(run.alive.watch(run.clock.stage("decode", source)), depth=DEPTH, name="decode")
 
 
@@ -266,9 +273,13 @@ def limited_to_request(
     masks: Sequence[Iterator[NDArray[np.bool_]]],
     run: Run,
     wide: tuple[tuple[float, float], ...],
+    *,
+    start: float | None = None,
 ) -> Iterator[HoleFrame]:
-    """Holes with those of the mask files added. Frames near the selected times pass with their holes, others with none."""
-    start: float | None = None
+    """Holes with those of the mask files added. Frames near the selected times pass with their holes, others with none.
+
+    start: when the clip begins, s; None: with the first of `holes`.
+    """
     for found in holes:
         start = found.frame.seconds if start is None else start
         hole, shown = found.hole, [next(reader) for reader in masks]
@@ -323,13 +334,19 @@ class _During:
         return [next(found) if want else Instances.none(frame.displayed_size) for frame, want in pairs]
 
 
-def _mask_files(stack: ExitStack, run: Run, info: SourceInfo) -> list[Iterator[NDArray[np.bool_]]]:
+def _mask_files(stack: ExitStack, run: Run, info: SourceInfo, first: int = 0) -> list[Iterator[NDArray[np.bool_]]]:
+    """A reader of each mask file, for the frames from `first` on."""
     readers, asked, invert = [], run.options.source, run.options.select.mask_invert
     for path in run.options.select.mask:
         if path.is_fifo():
             raise UnsupportedSource(f"mask {path} is a pipe, and masks are read twice; save it to a file first")
-        masks = open_source(path, note=run.notes, strict=asked.strict, references=asked.allow_references)
-        readers.append(iter(open_masks(stack.enter_context(masks), info, run.notes, invert=invert)))
+        masks = stack.enter_context(
+            open_source(path, note=run.notes, strict=asked.strict, references=asked.allow_references)
+        )
+        if first and masks.info.kind == "video":
+            clip = stack.enter_context(open_random(masks.info))
+            masks = Stretch(clip, masks, lead_in(first), len(clip))
+        readers.append(iter(open_masks(masks, info, run.notes, invert=invert, first=first)))
     return readers
 
 

@@ -61,6 +61,16 @@ class Report:
     fallbacks: dict[str, int] = field(default_factory=dict)
     """Message -> count, for every fallback."""
     encoder: str = ""
+    workers: int = 1
+    """Processes that filled."""
+    workers_by: str = ""
+    """What their number follows from: "as asked", or what limits it."""
+    chunks: int = 0
+    """Pieces that the clip was filled in; 0: in one go."""
+    reused: dict[str, int] = field(default_factory=dict)
+    """What an earlier run had done: {"detected": frames, "searched": frames, "filled": chunks}."""
+    work_mib: float = 0.0
+    """What the work folder took on the disk in the end."""
 
     @property
     def share_copied(self) -> float:
@@ -85,6 +95,11 @@ class Notes:
         self.counts: dict[str, int] = {}
         self._say = say
         self._lock = threading.Lock()
+
+    def tell(self, text: str) -> None:
+        """Say something that is no fallback, and do not count it."""
+        if self._say is not None:
+            self._say(starred(text))
 
     def __call__(self, text: str) -> None:
         """Count `text`, its secrets starred; say it when it is new."""

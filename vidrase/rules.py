@@ -171,6 +171,11 @@ def enabled(name: str) -> bool:
     return name not in _off
 
 
+def off() -> tuple[str, ...]:
+    """The names of all rules that are off now."""
+    return tuple(sorted(_off))
+
+
 @contextmanager
 def watched() -> Iterator[set[str]]:
     """A set that holds, at the end, the names of all rules that were asked for: the others had no part in what was done."""

@@ -14,6 +14,7 @@ from vidrase.report import FillStats, Note, Notes
 from vidrase.segment import Segmenter, load_segmenter
 from vidrase.selectionfile import SavedSelection
 from vidrase.shots import ShotAnalysis
+from vidrase.source import FrameTable
 from vidrase.store import InstanceStore
 from vidrase.timing import Clock, InFlight
 
@@ -93,3 +94,5 @@ class FirstPass:
     """None when no detector was needed."""
     scenery: frozenset[str] = frozenset()
     """Classes that the shot analysis took for background."""
+    table: FrameTable = field(default_factory=FrameTable)
+    """Every frame's time and checksum, for readings that begin in the middle."""

@@ -1,18 +1,20 @@
 """Store the instances of the first pass on disk, to be read frame by frame in the second pass; summarise them as tracks.
 
-Memory use is eight bytes per frame and one summary per track. The file is deleted on close.
+Memory use is eight bytes per frame and one summary per track. The file is deleted on close, unless it was given a name.
 """
 
 from __future__ import annotations
 
+import json
 import struct
 import tempfile
 import threading
-import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from vidrase.closable import Closable
 from vidrase.crops import Crop, area, intersection_area, is_near
 from vidrase.errors import ShapeError
 from vidrase.frames import Frame, Instances
+from vidrase.instancefile import pack, unpack
 from vidrase.labels import CARRIED, GROUP_OF
 from vidrase.summary import TrackSummary
 from vidrase.tracklets import Tracklet, merge_tracklets, merge_wavering
@@ -33,6 +36,18 @@ MIN_IMPROVEMENT = 1.3  # new quality / quality of the current thumbnail; above i
 MIN_BOX_CONFIDENCE = 0.2
 RECENT = 2  # frames; a mask is compared with those of the last ones too, for a detector that says this and that in turn
 SAME_IOU = 0.6  # of two masks; above it they are of the same object
+_PLAIN = (
+    "id",
+    "first_index",
+    "last_index",
+    "first_seconds",
+    "last_seconds",
+    "frames",
+    "best_score",
+    "best_index",
+    "best_box",
+)
+_SUMS = ("area", "score", "best_quality", "certain")
 CARRIER_GAP_SHARE = 0.03  # distance / frame diagonal; a carriable object within it of a person counts as carried
 
 
@@ -42,9 +57,8 @@ class _TrackAccumulator:
     def __init__(self, id: int, frame: Frame) -> None:
         self.summary = TrackSummary(id, "", frame.index, frame.index, frame.seconds, frame.seconds)
         self.labels: Counter[str] = Counter()
-        self.rivals: Counter[str] = (
-            Counter()
-        )  # sums of confidences too, in the frames where the detector said what else it may be
+        # sums of confidences too, in the frames where the detector said what else it may be
+        self.rivals: Counter[str] = Counter()
         self.certain = 0.0  # the confidence in the same frames
         self.area = self.score = self.best_quality = 0.0
         self.summary.best_score = 0.0
@@ -83,6 +97,43 @@ class _TrackAccumulator:
     @property
     def label(self) -> str:
         return self.labels.most_common(1)[0][0]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything except the thumbnail, as plain types."""
+        ends = {
+            name: [[index, box.tolist()] for index, box in getattr(self.tracklet, name)] for name in ("first", "last")
+        }
+        plain = {name: getattr(self.summary, name) for name in _PLAIN}
+        sums = {name: getattr(self, name) for name in _SUMS}
+        carriers = list(self.summary.carriers.items())
+        return {
+            **plain,
+            "sums": sums,
+            "labels": list(self.labels.items()),
+            "rivals": list(self.rivals.items()),
+            "carriers": carriers,
+            "box_sum": self.box_sum.tolist(),
+            "size_sum": self.size_sum.tolist(),
+            "boxes": self.tracklet.frames,
+            **ends,
+        }
+
+    @classmethod
+    def of(cls, saved: Mapping[str, Any], thumbnail: NDArray[np.uint8] | None) -> _TrackAccumulator:
+        """What `as_dict` was made of."""
+        made = cls.__new__(cls)
+        plain = {name: saved[name] for name in _PLAIN} | {"best_box": tuple(saved["best_box"])}
+        made.summary = TrackSummary(
+            label="", thumbnail=thumbnail, carriers={int(a): int(b) for a, b in saved["carriers"]}, **plain
+        )
+        made.labels, made.rivals = (Counter(dict(map(tuple, saved[name]))) for name in ("labels", "rivals"))
+        for name in _SUMS:
+            setattr(made, name, saved["sums"][name])
+        made.box_sum, made.size_sum = np.array(saved["box_sum"]), np.array(saved["size_sum"])
+        made.tracklet = Tracklet(frames=saved["boxes"])
+        for name in ("first", "last"):
+            getattr(made.tracklet, name).extend((index, np.array(box, np.float32)) for index, box in saved[name])
+        return made
 
 
 def _merge_summaries(pieces: Sequence[_TrackAccumulator], merged_ids: Mapping[int, int]) -> TrackSummary:
@@ -138,22 +189,54 @@ def _doubt(label: str, labels: Counter[str], rivals: Counter[str], certain: floa
 class InstanceStore(Closable):
     """Instances by frame index, in order. A context manager; `get` may be called from any thread."""
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="vidrase-")  # noqa: SIM115 - closed by close()
+    def __init__(self, path: Path | None = None) -> None:
+        """path: a new file that stays after `close`; None: a temporary one."""
+        self._file: IO[bytes]
+        if path is None:
+            self._file = tempfile.TemporaryFile(prefix="vidrase-")  # noqa: SIM115 - closed by close()
+        else:
+            self._file = path.open("w+b")
         self._starts = array("q")
         self._accumulators: dict[int, _TrackAccumulator] = {}
-        self._labels: dict[str, int] = {}
         self._merged_ids: dict[int, int] | None = None  # id of a continuing track -> its first id
-        self._together: Counter[tuple[int, int]] = (
-            Counter()
-        )  # ids of a person and of something else -> frames on each other
+        # ids of a person and of something else -> frames on each other
+        self._together: Counter[tuple[int, int]] = Counter()
         self._recent: dict[int, tuple[int, bool, Crop]] = {}  # id -> last frame, whether a person, mask
         self._rate = 25.0
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Delete the stored data."""
+        """Delete the stored data, unless it has a file of its own."""
         self._file.close()
+
+    def save(self, path: Path) -> None:
+        """Write to `path` what is not in the file of the instances, so that `load` finds all of it."""
+        with self._lock:
+            self._file.flush()
+        thumbnails = {str(number): one.summary.thumbnail for number, one in self._accumulators.items()}
+        together = [[*pair, count] for pair, count in self._together.items()]
+        saved = {"rate": self._rate, "together": together}
+        tracks = json.dumps(saved | {"tracks": [one.as_dict() for one in self._accumulators.values()]})
+        arrays: dict[str, Any] = {name: one for name, one in thumbnails.items() if one is not None}
+        arrays |= {"starts": np.array(self._starts, np.int64), "tracks": np.frombuffer(tracks.encode(), np.uint8)}
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+
+    @classmethod
+    def load(cls, instances: Path, rest: Path) -> InstanceStore:
+        """The store of a file of instances and of what `save` wrote beside it. Raises OSError, ValueError, KeyError."""
+        made = cls.__new__(cls)
+        made._file, made._lock, made._merged_ids = instances.open("rb"), threading.Lock(), None
+        with np.load(rest, allow_pickle=False) as arrays:
+            made._starts = array("q", arrays["starts"].tobytes())
+            saved = json.loads(arrays["tracks"].tobytes())
+            thumbnails = {track["id"]: arrays.get(str(track["id"])) for track in saved["tracks"]}
+        made._rate, made._recent = saved["rate"], {}
+        made._together = Counter({(a, b): count for a, b, count in saved["together"]})
+        made._accumulators = {
+            track["id"]: _TrackAccumulator.of(track, thumbnails[track["id"]]) for track in saved["tracks"]
+        }
+        return made
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -199,7 +282,7 @@ class InstanceStore(Closable):
         return max(self._accumulators, default=0) + 1
 
     def _write(self, index: int, instances: Instances) -> None:
-        data = self._pack(instances)
+        data = pack(instances)
         with self._lock:
             self._file.seek(0, 2)
             self._starts[index] = self._file.tell()
@@ -210,7 +293,7 @@ class InstanceStore(Closable):
             self._file.seek(self._starts[index])
             (length,) = struct.unpack("<I", self._file.read(4))
             data = self._file.read(length)
-        return self._unpack(data)
+        return unpack(data)
 
     def get(self, index: int) -> Instances:
         """Instances of frame `index`, with ids as in the last `tracks()`. Raises IndexError beyond the last frame."""
@@ -280,45 +363,6 @@ class InstanceStore(Closable):
                 if label == "person" and is_near(crops[k], crops[other], reach):
                     carriers = self._accumulators[int(instances.ids[k])].summary.carriers
                     carriers[int(instances.ids[other])] = carriers.get(int(instances.ids[other]), 0) + 1
-
-    def _pack(self, instances: Instances) -> bytes:
-        labels = [self._labels.setdefault(label, len(self._labels)) for label in instances.labels]
-        shapes = np.array([mask.shape for mask in instances.masks], np.int32).reshape(-1, 2)
-        bits = b"".join(np.packbits(mask).tobytes() for mask in instances.masks)
-        head = struct.pack("<III", len(instances), *instances.size)
-        arrays = (
-            instances.ids,
-            np.array(labels, np.int32),
-            instances.scores,
-            instances.boxes,
-            instances.corners,
-            shapes,
-        )
-        return zlib.compress(head + b"".join(np.ascontiguousarray(array).tobytes() for array in arrays) + bits, 1)
-
-    def _unpack(self, data: bytes) -> Instances:
-        raw = zlib.decompress(data)
-        count, height, width = struct.unpack_from("<III", raw)
-        offset = 12
-
-        def take(dtype: type, *shape: int) -> NDArray:
-            nonlocal offset
-            size = int(np.prod(shape))
-            array: NDArray = np.frombuffer(raw, dtype, size, offset).reshape(shape).copy()
-            offset += array.nbytes
-            return array
-
-        ids, labels = take(np.int64, count), take(np.int32, count)
-        scores, boxes = take(np.float32, count), take(np.float32, count, 4)
-        corners, shapes = take(np.int32, count, 2), take(np.int32, count, 2)
-        masks = []
-        for rows, columns in shapes.tolist():
-            packed = take(np.uint8, (rows * columns + 7) // 8)
-            masks.append(np.unpackbits(packed, count=rows * columns).reshape(rows, columns).view(np.bool_))
-        names = list(self._labels)
-        return Instances(
-            ids, tuple(names[label] for label in labels), scores, boxes, tuple(masks), corners, (height, width)
-        )
 
 
 def _overlap(a: Crop, b: Crop) -> float:

@@ -13,7 +13,7 @@ from vidrase import engine, paths
 from vidrase.addresses import check_address
 from vidrase.byproducts import inputs
 from vidrase.cli import listing
-from vidrase.cli.parse import Number, auto_or_int, spans_of, words_of
+from vidrase.cli.parse import Number, auto_or_int, spans_of, words_of, workers_of
 from vidrase.cli.progress import ProgressBar
 from vidrase.errors import OptionError, VidraseError
 from vidrase.options import Choices, Options, options_from
@@ -95,6 +95,13 @@ written = _options(
     click.option("-v", "--verbose", is_flag=True, help="Print encoder, models and stage times."),
     click.option("--debug", is_flag=True, help="Show tracebacks."),
 )
+_work = _options(
+    click.option(
+        "--workers", metavar="N|auto", help="Processes that fill; auto: by cores, memory and GPUs.  [1: this one]"
+    ),
+    click.option("--work", type=click.Path(path_type=Path), help="Folder that keeps what is done, also afterwards."),
+    click.option("--restart", is_flag=True, help="Begin anew, whatever an earlier run has done."),
+)
 _by_products = _options(
     click.option("--save-masks", type=click.Path(path_type=Path), help="Folder, .mkv or .png; --mask reads it back."),
     click.option("--save-selection", type=click.Path(path_type=Path), help="Save the selection, for --selection."),
@@ -110,6 +117,7 @@ _by_products = _options(
 @what
 @how
 @written
+@_work
 @_by_products
 def erase(sources: tuple[str, ...], **given: Any) -> None:
     """Remove people and objects from videos, pictures, folders of frames, URLs, or - (standard input)."""
@@ -134,6 +142,8 @@ def erase(sources: tuple[str, ...], **given: Any) -> None:
     if len(sources) > 1 and by_products:
         names = ", ".join("--" + name.removesuffix("_path").replace("_", "-") for name in by_products)
         raise OptionError(f"{names} names one file, but {len(sources)} inputs were given; run them one by one")
+    if len(sources) > 1 and given["work"] is not None:
+        raise OptionError(f"--work {given['work']} keeps one run, but {len(sources)} inputs were given; leave it out")
     if len(sources) > 1 and output is not None and output.suffix and not output.is_dir():
         raise OptionError(f"--output {output} names one file, but {len(sources)} inputs were given; name a folder")
     if "-" in sources and output is None and given["preview"] is None:
@@ -198,13 +208,16 @@ _READ: dict[str, Callable[[Any], Any]] = {  # options whose texts are more than 
     "times": spans_of,
     "dilate": lambda text: auto_or_int("--dilate", text),
     "detect_every": lambda text: auto_or_int("--detect-every", text),
+    "workers": workers_of,
 }
 
 
 def gather(given: dict[str, Any]) -> Options:
     """The command line as the engine's options, which go by the same names; each value is checked where it is made."""
     chosen = {name: value for name, value in given.items() if name in Choices.__annotations__}
-    return options_from(cast(Choices, chosen | {name: read(given[name]) for name, read in _READ.items()}))
+    return options_from(
+        cast(Choices, chosen | {name: read(given[name]) for name, read in _READ.items() if name in given})
+    )
 
 
 def _one(source: str, options: Options, given: dict[str, Any], output: Path | None) -> None:
@@ -226,6 +239,9 @@ def _one(source: str, options: Options, given: dict[str, Any], output: Path | No
         click.echo(f"before / mask / after: {given['preview']}")
 
 
+_REUSED = {"detected": "detected frames", "searched": "frames of the first pass", "filled": "filled chunks"}
+
+
 def summary(report: Report, options: Options, *, verbose: bool) -> None:
     """One line on what happened; verbose: also the models, the encoder and the seconds of each stage."""
     fps = report.frames / report.wall_seconds if report.wall_seconds else 0.0
@@ -242,6 +258,11 @@ def summary(report: Report, options: Options, *, verbose: bool) -> None:
             f"{100 * fill.copied / total:.0f} % real pixels from other frames, {100 * fill.invented / total:.0f} % invented"
             f"; {report.wall_seconds:.1f} s, {fps:.1f} fps, {report.peak_memory_mib:.0f} MiB"
         )
+    if report.reused:
+        kept = [f"{count} {_REUSED[what]}" for what, count in report.reused.items() if count]
+        click.echo(f"  reused: {', '.join(kept)}")
+    if verbose and report.chunks:
+        click.echo(f"  work: {report.chunks} chunks, {report.workers} workers, {report.work_mib:.0f} MiB on disk")
     if verbose:
         for name, value in [*report.models.items(), ("encoder", report.encoder)]:
             click.echo(f"  {name}: {value}")

@@ -26,6 +26,8 @@ COMMANDS = {  # name -> (module, attribute, what --help says)
     "erase": ("vidrase.cli.erase", "erase", "Remove objects from pictures and videos (what `vidrase FILE …` runs)."),
     "pick": ("vidrase.cli.pick", "pick", "Select by hand: analyse once, pick, see the masks, run."),
     "live": ("vidrase.cli.live", "live", "Remove objects from a camera or stream while you watch."),
+    "batch": ("vidrase.cli.batch", "batch", "Erase from many clips, on this machine or on many."),
+    "clean": ("vidrase.cli.clean", "clean", "List and remove what killed runs have left."),
     "models": ("vidrase.cli.models", "models", "List, fetch and check the weights."),
     "bench": ("vidrase.cli.bench", "bench", "Measure quality, speed and memory."),
     "train": ("vidrase.cli.train", "train", "Train the models that ship with the package."),

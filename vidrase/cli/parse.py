@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -68,3 +68,9 @@ def auto_or_int(name: str, text: str | None) -> int | None:
         return int(text)
     except ValueError:
         raise OptionError(f"{name}: expected a whole number or 'auto', got '{text}'") from None
+
+
+def workers_of(text: str | None) -> int | Literal["auto"]:
+    """A number of workers; "auto" stays, and nothing is one."""
+    number = auto_or_int("--workers", text)
+    return 1 if text is None else number if number is not None else "auto"

@@ -52,24 +52,39 @@ class PlaneHole:
         return x, y
 
 
+def plane_areas(hole: Hole, layout: PixelLayout) -> list[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
+    """For every plane, also alpha if the layout has it: (span of the hole's crop, bool [h, w] samples that may change)."""
+    area, top, left = _on_chroma_grid(hole, layout, hole.area)
+    by_shift: dict[tuple[int, int], tuple[tuple[slice, slice], NDArray[np.bool_]]] = {}
+    shifts = [layout.shifts(plane) for plane in range(layout.colour_planes + layout.alpha)]
+    for plane, (down_y, down_x) in enumerate(shifts):
+        if (down_y, down_x) not in by_shift:
+            inside = chroma_hole(area, layout, plane) if down_y or down_x else area
+            y, x = top >> down_y, left >> down_x
+            by_shift[down_y, down_x] = (slice(y, y + inside.shape[0]), slice(x, x + inside.shape[1])), inside
+    return [by_shift[one] for one in shifts]
+
+
 def plane_holes(hole: Hole, layout: PixelLayout) -> list[PlaneHole]:
     """The hole on every plane, also alpha if the layout has it. Planes with the same subsampling share one object."""
-    grid_y, grid_x = 1 << layout.shift_y, 1 << layout.shift_x
-    top, left = hole.y // grid_y * grid_y, hole.x // grid_x * grid_x
-    pad = ((hole.y - top, 0), (hole.x - left, 0))
-    area, core = np.pad(hole.area, pad), np.pad(hole.core, pad)
-    alpha = ring_alpha(core, area, hole.size[0])
+    area, _, _ = _on_chroma_grid(hole, layout, hole.area)
+    alpha = ring_alpha(_on_chroma_grid(hole, layout, hole.core)[0], area, hole.size[0])
     by_shift: dict[tuple[int, int], PlaneHole] = {}
     out = []
-    for plane in range(layout.colour_planes + layout.alpha):
+    for plane, ((rows, columns), inside) in enumerate(plane_areas(hole, layout)):
         shifts = layout.shifts(plane)
         if shifts not in by_shift:
-            down_y, down_x = shifts
-            plane_area = area if shifts == (0, 0) else chroma_hole(area, layout, plane)
-            share = alpha if shifts == (0, 0) else _max_pool(alpha, plane_area.shape, down_y, down_x)
-            by_shift[shifts] = PlaneHole(top >> down_y, left >> down_x, plane_area, share, down_y, down_x)
+            share = alpha if shifts == (0, 0) else _max_pool(alpha, inside.shape, *shifts)
+            by_shift[shifts] = PlaneHole(rows.start, columns.start, inside, share, *shifts)
         out.append(by_shift[shifts])
     return out
+
+
+def _on_chroma_grid(hole: Hole, layout: PixelLayout, mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int, int]:
+    """(a crop of the hole, padded so that it begins at a chroma sample, its top, its left)."""
+    grid_y, grid_x = 1 << layout.shift_y, 1 << layout.shift_x
+    top, left = hole.y // grid_y * grid_y, hole.x // grid_x * grid_x
+    return np.pad(mask, ((hole.y - top, 0), (hole.x - left, 0))), top, left
 
 
 def ring_alpha(core: NDArray[np.bool_], area: NDArray[np.bool_], height: int) -> NDArray[np.float32]:

@@ -115,7 +115,7 @@ class Filler:
         previous_segment, self._segment = self._segment, (self._shot_number(frame), hole_frame.searched)
         self._shot += self._segment != previous_segment
         if self._segment[0] != previous_segment[0]:
-            self._shot_start = self._pushed
+            self._shot_start = self._pushed - self._frames_into_shot(frame)
         now = WindowFrame.of(self._pushed, frame, hole, self._shot, self._grid)
         now.nth = now.number - self._shot_start
         now.passes, now.protected_hole = hole_frame.passes, hole_frame.protected_hole
@@ -142,6 +142,11 @@ class Filler:
                 self._reach = min(self._reach + 1, self._max_reach)
         self._frames[now.number] = now
         self._pushed += 1
+
+    def _frames_into_shot(self, frame: Frame) -> int:
+        """Frames of the shot before `frame`, with which the stream may begin: what is done every n-th frame keeps its beat."""
+        shot = self._analysis.shot(frame.index) if self._analysis is not None and not self._pushed else None
+        return frame.index - shot.start if shot is not None else 0
 
     def _uses_flow(self, here: WindowFrame) -> bool:
         """Whether flow is needed around `here`. A still shot with a plate needs it only for objects that stay."""

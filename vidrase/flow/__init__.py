@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from vidrase.errors import OptionError, ShapeError
 
+PATCH = 8  # px: side of the patches of OpenCV's preset
+
 
 class FlowModel(Protocol):
     """Dense motion estimation, batch first, stateless."""
@@ -43,14 +45,16 @@ class DisFlow:
 
     def _search(self) -> cv2.DISOpticalFlow:
         """This thread's own searcher."""
+        finest_scale, stride, iterations, refinements = self._settings
         if not hasattr(self._own, "dis"):
-            finest_scale, stride, iterations, refinements = self._settings
             dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-            dis.setFinestScale(finest_scale)
-            dis.setPatchStride(stride)
             dis.setGradientDescentIterations(iterations)
             dis.setVariationalRefinementIterations(refinements)
             self._own.dis = dis
+        # for a small picture OpenCV chooses others, and keeps them for the next
+        self._own.dis.setPatchSize(PATCH)
+        self._own.dis.setPatchStride(stride)
+        self._own.dis.setFinestScale(finest_scale)
         return self._own.dis
 
     def __call__(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -83,8 +87,12 @@ def for_masks(flow: FlowModel) -> FlowModel:
 
 
 def rough(flow: FlowModel) -> FlowModel:
-    """The same model without the finest detail, where that saves time: enough for the motion of a whole picture."""
-    return DisFlow(finest_scale=2, iterations=8, refinements=0) if isinstance(flow, DisFlow) else flow
+    """The same model without refinement, where that saves time: enough for the motion of a whole picture at half its size.
+
+    The finest scale is needed: without it 24.9, without the two finest 24.8 instead of 26.0 dB in 65 frames of samples/walk.mp4
+    at quality fast.
+    """
+    return DisFlow(finest_scale=0, iterations=8, refinements=0) if isinstance(flow, DisFlow) else flow
 
 
 def load_flow(

@@ -41,6 +41,11 @@ def choose_device(asked: str) -> torch.device:
     return device
 
 
+def gpus() -> int:
+    """CUDA devices of this machine."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def choose_precision(asked: str, device: torch.device) -> torch.dtype:
     """The number format for "auto", "fp32", "bf16" or "fp16" on `device`. Raises OptionError when it cannot be had.
 

@@ -21,10 +21,22 @@ from vidrase.source.losses import Damage, Gap
 from vidrase.source.picture import SUFFIXES as PICTURES
 from vidrase.source.random import RandomAccess, random_access
 from vidrase.source.spool import Spool
+from vidrase.source.stretch import Changed, FrameTable, Stretch
 from vidrase.source.video import VideoSource
 from vidrase.written import url_of
 
-__all__ = ["PICTURES", "Damage", "Gap", "RandomAccess", "Source", "open_random", "open_source"]
+__all__ = [
+    "PICTURES",
+    "Changed",
+    "Damage",
+    "FrameTable",
+    "Gap",
+    "RandomAccess",
+    "Source",
+    "Stretch",
+    "open_random",
+    "open_source",
+]
 
 Note = Callable[[str], None]
 
@@ -127,9 +139,12 @@ def _open(
     return _file(path, text, note, threads, None, how)
 
 
-def open_random(where: str | Path | SourceInfo, *, note: Note | None = None) -> RandomAccess:
+def open_random(
+    where: str | Path | SourceInfo, *, note: Note | None = None, threads: int | None = None
+) -> RandomAccess:
     """`where` (or the source that `info` describes, still open) for frames in any order.
 
+    threads: of the decoder; None: its own choice.
     Raises as `open_source`; UnsupportedSource for standard input by name and for live URLs, which cannot go back.
     """
     note, references = note or _silent, False
@@ -140,7 +155,7 @@ def open_random(where: str | Path | SourceInfo, *, note: Note | None = None) -> 
         where = where.path if where.path is not None and where.kind != "frames" else where.url
     if str(where) == "-":
         raise UnsupportedSource("standard input can only be read once; give the opened source's info instead")
-    return random_access(_open(where, None, note, None, references=references), note)
+    return random_access(_open(where, None, note, threads, references=references), note)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,11 @@ class RandomAccess(Closable):
     def frame(self, index: int) -> Frame:
         """Frame `index`, exactly as iterating the source gives it. Raises OptionError outside 0..len-1."""
 
+    @property
+    def seeks(self) -> bool:
+        """Whether a frame costs about as much anywhere in the clip; False: everything before it is decoded too."""
+        return True
+
     def peek(self, index: int, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """uint8 [H, W, 3] RGB as displayed, scaled to `size` (height, width): a quick look, colours may be a shade off."""
         return self.frame(index).rgb(size=size)
@@ -80,6 +85,10 @@ class _Animation(RandomAccess):
         super().__init__(source)
         self._animation = source
         self._times = array("q", (frame.pts for frame in source))
+
+    @property
+    def seeks(self) -> bool:
+        return False
 
     def __len__(self) -> int:
         return len(self._times)
@@ -157,6 +166,10 @@ class _Video(RandomAccess):
             return ordered, array("q", sorted(keys))
         self._note(f"{self.info.url} has no usable time stamps for going back and forth: read from its start each time")
         return array("q", (frame.pts for frame in self._video)), array("q")
+
+    @property
+    def seeks(self) -> bool:
+        return bool(self._keys)
 
     def __len__(self) -> int:
         return len(self._times)
