@@ -41,7 +41,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
     {"keyframes"},
     {"weights", "flow", "camera", "cuts", "plate", "metrics", "avplanes", "avtracks", "imagemeta"},
     {"streams", "clock", "timing", "options", "report", "labels", "phrase", "summary", "tracklets"},
-    {"frames"},
+    {"frames", "light"},
     {"colour", "crops", "part", "paths", "closable", "rules", "torchvision_ops", "pickled", "addresses"},
     {"errors"},
     {"starred"},

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vidrase import rules
 from vidrase.fill.blending import LIGHT_REACH, Candidate, SampleSites, blend, compensate_exposure, sample_sources
 from vidrase.fill.composite import PlaneHole, by_grid
+from vidrase.fill.light_matching import LightMatching
 from vidrase.fill.seams import blend_seams
 from vidrase.fill.source_planes import SourcePlanes
 from vidrase.fill.trajectories import trace_trajectories
@@ -53,6 +54,7 @@ def propagate(
     grid: WorkGrid,
     reach: int,
     quality: str,
+    light: LightMatching,
     both: Both = in_turn,
 ) -> Propagation:
     """Fill the hole of `here` from the frames within `reach`. both: runs the work of the two directions."""
@@ -66,13 +68,22 @@ def propagate(
 
     def direction(step: int) -> tuple[SourceMap, list[Candidate]] | None:
         """The trajectories of one direction and their samples on every plane grid; None: they show nothing."""
-        trajectory = trace_trajectories(frames, here, step, reach)
+        trajectory = trace_trajectories(frames, here, step, reach, usable=light.usable)
         if not (trajectory.source >= 0).any():
             return None
         candidates = []
         for sites, planes in grids:
             points = sites.between(grid, trajectory.box)
-            candidate = sample_sources(trajectory, sites, planes, points, grid, lambda number: _picture(frames[number]))
+            candidate = sample_sources(
+                trajectory,
+                sites,
+                planes,
+                points,
+                grid,
+                lambda number: _picture(frames[number]),
+                here.frame.layout,
+                lambda number: light.between(here, frames[number]),
+            )
             compensate_exposure(candidate, sites, sites.rim_of(here.frame.planes, planes), LIGHT_REACH * full)
             if quality != "fast" and rules.enabled("blend.seams"):
                 blend_seams(candidate, sites, full)

@@ -6,7 +6,7 @@ once, so no pixel is blurred by repeated warping.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -22,11 +22,18 @@ Points = NDArray[np.float32]
 
 
 def trace_trajectories(
-    frames: Mapping[int, WindowFrame], start: WindowFrame, step: int, reach: int, *, min_hops: int = 1
+    frames: Mapping[int, WindowFrame],
+    start: WindowFrame,
+    step: int,
+    reach: int,
+    *,
+    min_hops: int = 1,
+    usable: Callable[[WindowFrame, WindowFrame], bool] = lambda *_: True,
 ) -> SourceMap:
     """Find where the query pixels of `start` are first visible. A source is the `number` of a frame.
 
     step: +1 forward, -1 backward. reach: largest number of frames to go.
+    usable: whether the light of the second frame can be made that of the first; other frames are passed through.
     min_hops: shortest length of a trajectory, frames; larger than 1 it makes visible pixels behave like hidden ones.
 
     If a trajectory leaves the hole where forward and backward flow disagree, it ends on an occluder in front of the point that it
@@ -61,7 +68,7 @@ def trace_trajectories(
         if not inside.all():
             x, y, active, occluded = x[inside], y[inside], active[inside], occluded[inside]
             moved_x, moved_y = moved_x[inside], moved_y[inside]
-        if hop >= min_hops:
+        if hop >= min_hops and usable(start, there):
             visible = there.samples_known(x, y)
             if there.occluder is not None:
                 # an occluder hides the background as the hole does, but the query pixel may belong to the occluder
