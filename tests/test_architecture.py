@@ -54,7 +54,7 @@ LAYERS = [  # top to bottom; modules of one row never import each other
         "instancefile",
         "crew",
     },
-    {"frames"},
+    {"frames", "light"},
     {"colour", "crops", "part", "paths", "closable", "rules", "torchvision_ops", "pickled", "addresses"},
     {"errors"},
     {"starred"},

@@ -235,3 +235,21 @@ def test_input_frames_are_not_changed() -> None:
     with eraser() as live:
         live.step(picture, 0.0)
     assert np.array_equal(picture, before)
+
+
+def test_a_lamp_that_flickers_lights_the_hole_as_well() -> None:
+    scene = backdrop(SIZE)
+    errors = []
+    with eraser() as live:
+        for index in range(15):
+            live.step(scene.copy(), index / 30)
+        for index in range(15, 60):
+            lamp = np.array([0.5, 0.7, 1.0]) if (index // 5) % 2 else np.array([1.0, 1.0, 1.0])
+            live.step(with_person((scene * lamp).astype(np.uint8), 140, 100), index / 30)
+            shown = live.result
+            assert shown is not None
+            if shown.index > 17:
+                lamp = np.array([0.5, 0.7, 1.0]) if (shown.index // 5) % 2 else np.array([1.0, 1.0, 1.0])
+                area = _grown(shown.area, SIZE)
+                errors.append(np.abs(shown.rgb.astype(int) - (scene * lamp).astype(int))[area].mean())
+    assert np.mean(errors) < 3, errors

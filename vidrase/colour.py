@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import cv2
@@ -93,6 +94,25 @@ def _yuv_to_rgb_matrix(layout: PixelLayout) -> NDArray[np.float32]:
     scaled = base / np.array([luma_s, chroma_s, chroma_s])
     offset = -scaled @ np.array([luma_0, chroma_0, chroma_0])
     return np.concatenate([scaled, offset[:, None]], axis=1).astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def sample_matrices(layout: PixelLayout) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(float32 [3, C + 1] rows R, G, B in [0, 1] from native samples and 1; float32 [C, 4] native samples from R, G, B and 1),
+    for C colour planes: `to_rgb` and `from_rgb` of single samples, not cut off."""
+    if layout.model == "yuv":
+        forward = _yuv_to_rgb_matrix(layout)
+    else:
+        luma_0, luma_s, _, _ = _levels(layout)
+        part = np.eye(3) / luma_s if layout.model == "rgb" else np.full((3, 1), 1 / luma_s)
+        forward = np.concatenate([part, np.full((3, 1), -luma_0 / luma_s)], axis=1).astype(np.float32)
+    back = np.linalg.pinv(forward[:, :-1].astype(np.float64))
+    return forward, np.concatenate([back, -back @ forward[:, -1:]], axis=1).astype(np.float32)
+
+
+def fitted(plane: NDArray, size: tuple[int, int]) -> NDArray:
+    """A plane at the size (height, width) of another component of its frame."""
+    return _resize(plane, *size)
 
 
 def reduced_planes(planes: Sequence[NDArray], layout: PixelLayout, size: tuple[int, int]) -> list[NDArray]:

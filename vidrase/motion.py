@@ -19,6 +19,7 @@ from vidrase.crops import Crop, paste_crop
 from vidrase.cuts import Shots
 from vidrase.flow import FlowModel
 from vidrase.frames import Box, Frame
+from vidrase.light import under_one_light
 
 LONG_SIDE = 384  # px: size at which flow is estimated. Limbs are still several px wide, and a pair costs a few ms
 MARGIN_PX, MARGIN_SHARE = 20.0, 0.15
@@ -112,7 +113,10 @@ class Motion:
             forward, backward = self.between(target, source)[part], self.between(source, target)
             points = self._grid(target)[part] + forward
             warped = cv2.remap(self._small[source], points, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            difference = cv2.blur(cv2.absdiff(warped, self._small[target][part]), (3, 3))
+            target_picture, warped = under_one_light(
+                self._small[target][part], np.asarray(warped, np.uint8), stretch=False
+            )
+            difference = cv2.blur(cv2.absdiff(warped, target_picture), (3, 3))
             error = cv2.remap(backward, points, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             error += forward
             # squared error less its tolerance, summed over x and y

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vidrase import fill as fill_stage
 from vidrase import mask as mask_stage
 from vidrase import masktrack, prompts
-from vidrase.cuts import Shots
+from vidrase.cuts import MAX_TRANSITION, Shots
 from vidrase.errors import OptionError, SourceError, UnsupportedSource
 from vidrase.frames import Frame, Hole, HoleFrame, Instances, SourceInfo
 from vidrase.holefile import lead_in, open_masks
@@ -38,7 +38,7 @@ DEPTH = 4  # frames a prefetch runs ahead: evens out the encoder's and detector'
 
 def max_frames_in_flight(options: Options) -> int:
     """Largest number of frames of a clip in memory at once: prefetches, windows, and one between each two stages."""
-    detecting = 2 * (DEPTH + 2) + frames_held(options.models.batch, options.models.detect_every) + 2
+    detecting = 2 * (DEPTH + 2) + frames_held(options.models.batch, options.models.detect_every) + 2 + MAX_TRANSITION
     erasing = 4 * (DEPTH + 2) + mask_stage.frames_held(options.masks) + fill_stage.frames_held(options.fill) + 2
     return max(detecting, erasing)
 

@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.frames import Frame
+from vidrase.light import LightSample, match_light
 
 MEMORY = 192 << 20
 """Bytes of samples: 25 a pixel up to 1080p, fewer above."""
 MAX_SAMPLES, MIN_SLOTS = 25, 5
 MIN_SAMPLES = 2
 """Frames that must show a pixel before its plate value counts as known."""
+BETTER = 1.25  # gain from one frame's contrast to another's, above which the other shows more
+MAX_BURNT = 0.02  # share of a frame that may be burnt out beyond that of the frame whose light the plate has
+MIN_CONFIDENCE = 0.15  # of a light, below which a frame is no sample of the plate: its values are amplified too much
 _ROWS_PER_BLOCK = 64  # rows that are sorted at a time
 
 
@@ -46,16 +50,18 @@ class PlateBuilder:
         self._samples = [np.zeros((self._slots, plane.size), plane.dtype) for plane in first.planes]
         self._counts = [np.zeros(plane.size, np.uint16) for plane in first.planes]
         self._shapes = [plane.shape for plane in first.planes]
-        self._first = tuple(first.planes)
-        self._first_visible: list[NDArray[np.bool_] | None] = [None] * len(first.planes)
-        self._full = (1 << first.layout.bits) - 1
         self._random = np.random.default_rng(0)
+        self._light: LightSample | None = None  # of the frame whose light the plate has
+        self._like: tuple[tuple[NDArray, ...], list[NDArray[np.bool_]]] = (
+            (),
+            [],
+        )  # its planes and where they show the background
 
     def add(self, frame: Frame, visible: Sequence[NDArray[np.bool_] | None]) -> None:
         """Add a frame. visible: for each plane bool, its shape, True where no object hides the background; None: everywhere."""
-        for number, raw_plane in enumerate(frame.planes):
+        planes = self._matched(frame, visible)
+        for number, plane in enumerate(planes):
             count, mask = self._counts[number], visible[number]
-            plane = self._match_exposure(number, raw_plane, mask)
             pixels = np.arange(plane.size) if mask is None else np.flatnonzero(mask)
             filled = count[pixels].astype(np.intp)
             slot = filled.copy()
@@ -66,21 +72,47 @@ class PlateBuilder:
             self._samples[number][slot[keep], pixels[keep]] = plane.reshape(-1)[pixels[keep]]
             count[pixels] = np.minimum(filled + 1, np.iinfo(np.uint16).max)
 
-    def _match_exposure(self, number: int, plane: NDArray, visible: NDArray[np.bool_] | None) -> NDArray:
-        """`plane` with the exposure of the first frame: a median over drifting exposure fits no frame."""
-        first = self._first[number]
+    def _matched(self, frame: Frame, visible: Sequence[NDArray[np.bool_] | None]) -> Sequence[NDArray]:
+        """The planes of `frame` in the plate's light: a median over changing light fits no frame. Empty: the light cannot be
+        matched.
+
+        The plate takes the light of the frame that shows most; what was collected from darker or burnt-out ones is dropped.
+        """
+        sample = LightSample.of(frame.planes, frame.layout, None if visible[0] is None else ~visible[0])
+        if self._light is None or self._shows_more(sample, self._light):
+            self._light = sample
+            self._like = frame.planes, [_known(*pair) for pair in zip(frame.planes, visible, strict=True)]
+            for count in self._counts:
+                count[:] = 0
+            return frame.planes
+        light = match_light(self._light, sample)
+        if light is None or not light.of_whole:
+            pairs = enumerate(zip(frame.planes, visible, strict=True))
+            return [self._offset(number, plane, mask, frame) for number, (plane, mask) in pairs]
+        if light.confidence < MIN_CONFIDENCE:
+            return ()
+        return [*light.relit_planes(frame.planes, frame.layout), *frame.planes[frame.layout.colour_planes :]]
+
+    @staticmethod
+    def _shows_more(sample: LightSample, than: LightSample) -> bool:
+        """Whether a frame shows more of the background than the one whose light the plate has so far."""
+        light = match_light(sample, than)
+        if light is None or not light.of_whole:
+            return False
+        return sample.burnt <= than.burnt + MAX_BURNT and (
+            float(light.gain.mean()) > BETTER or sample.burnt < than.burnt - MAX_BURNT
+        )
+
+    def _offset(self, number: int, plane: NDArray, visible: NDArray[np.bool_] | None, frame: Frame) -> NDArray:
+        """`plane` with the median of the plate's light: small drifts of exposure."""
         grid = np.s_[::4, ::4]
-        known = np.ones(plane[grid].shape, bool) if visible is None else visible[grid]
-        first_known = self._first_visible[number]
-        if first_known is None:
-            self._first_visible[number] = first_known = known
-        offset = light_offset(plane[grid], first[grid], known & first_known)
+        like, like_known = self._like
+        offset = light_offset(plane[grid], like[number][grid], (_known(plane, visible) & like_known[number])[grid])
         if abs(offset) < 0.5:
             return plane
+        full = (1 << frame.layout.bits) - 1
         shifted = plane.astype(np.int32) + round(offset)
-        return np.clip(shifted, 0, np.iinfo(plane.dtype).max if plane.dtype == np.uint8 else self._full).astype(
-            plane.dtype
-        )
+        return np.clip(shifted, 0, full).astype(plane.dtype)
 
     def finish(self) -> Plate:
         """The plate of the frames added so far."""
@@ -103,6 +135,10 @@ class PlateBuilder:
                 else 0.0
             )
         return Plate(tuple(planes), tuple(known), tuple(spreads), tuple(noise))
+
+
+def _known(plane: NDArray, visible: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    return np.ones(plane.shape, bool) if visible is None else visible
 
 
 def light_offset(plane: NDArray, like: NDArray, known: NDArray[np.bool_]) -> float:

@@ -26,6 +26,10 @@ class FillStats:
     """Of these, those taken from key frames beyond the window, registered to the frame."""
     invented: int = 0
     """Seen in no frame: from the inpainter, or warped from an earlier inpainted frame; grey where the whole frame is hole."""
+    relit: int = 0
+    """Frames filled from frames in another light, which was matched."""
+    light_refused: int = 0
+    """Frames for which a source was left out, because its light cannot be matched."""
     modes: dict[str, int] = field(default_factory=dict)
     """Number of shots by fill mode: {"plate": 1, "flow": 2}."""
     doubtful: list[int] = field(default_factory=list)

@@ -5,7 +5,8 @@ Invariant: memory does not grow with the length of the clip.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from vidrase import keyframes
 from vidrase.camera import fit_camera
 from vidrase.colour import chroma_hole
-from vidrase.cuts import Shots
+from vidrase.cuts import MAX_TRANSITION, THUMB, CutDetector, Shots
 from vidrase.flow import DisFlow
 from vidrase.frames import Frame
 from vidrase.keyframes import KeyframeMosaic, KeyframeMosaicBuilder
+from vidrase.light import under_one_light
 from vidrase.plate import Plate, PlateBuilder
 
 Camera = Literal["still", "free"]
@@ -31,6 +33,8 @@ MOVED_SAMPLES = 3
 """Successive sample frames that must show a moved camera: a person close by or a change of exposure spoils single ones."""
 MAX_OUTLIER_SHARE = 0.3
 """Largest share of a still shot's sample frames that may show motion."""
+MIN_CONTRAST = 12.0
+"""Standard deviation of a sample frame's luma, grey levels: one with less, faded to black or white, shows no motion."""
 SAMPLE_EVERY = 4  # every how many frames a sample frame is taken
 MIN_SAMPLES_STILL = 3  # sample frames: fewer do not show whether a camera is still
 MIN_SAMPLES_MOSAIC = 7  # sample frames: the window of the fill covers shorter shots anyway
@@ -47,6 +51,8 @@ class Shot:
     """The background plate, for a still camera."""
     mosaic: KeyframeMosaic | None = None
     """Key frames, for a moving camera."""
+    dissolve: bool = False
+    """Whether these are the frames of a dissolve, which show the shots before and after it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +73,16 @@ class ShotAnalysis:
         return self.shots[low] if low < len(self.shots) and self.shots[low].start <= index else None
 
 
+WAITING_BYTES = 192 << 20
+"""Bytes of frames that wait until it is known whether a dissolve ends with them: large frames wait less."""
+
+
+def waiting_frames(frame: Frame) -> int:
+    """The number of frames of this size that wait, at most `MAX_TRANSITION`."""
+    size = sum(plane.nbytes for plane in frame.planes)
+    return int(np.clip(WAITING_BYTES // max(size, 1), 2, MAX_TRANSITION))
+
+
 def shots_of(analysis: ShotAnalysis | None) -> Shots:
     """Shot numbers of a clip as the first pass found them; without an analysis cuts are detected frame by frame."""
     return Shots([shot.start for shot in analysis.shots] if analysis is not None and analysis.shots else None)
@@ -81,7 +97,10 @@ class ShotAnalyzer:
     """Most bytes of mosaics kept, those of the longest shots."""
 
     def __init__(self) -> None:
-        self._number_of, self._number = Shots(), 0
+        self._cuts, self._size = CutDetector(), (0, 0)
+        self._waiting: deque[tuple[Frame, NDArray[np.bool_] | None, bool]] = deque()
+        self._starts: dict[int, bool] = {}  # first frames of shots to come, by number: whether it is a dissolve
+        self._dissolve = False
         self._flow = DisFlow(finest_scale=1, iterations=12, refinements=0)
         self._shots: list[Shot] = []
         self._start = self._count = 0
@@ -96,16 +115,34 @@ class ShotAnalyzer:
 
         searched: False if no detector ran on it: it is not used as background, since objects in it look like camera motion.
         """
-        number = self._number_of(frame)
-        if number != self._number:
+        seen = self._count + len(self._waiting)
+        transition = self._cuts.transition(frame.luma(size=THUMB))
+        if transition is not None:
+            start = max(seen - transition.began, self._count)
+            if transition.mixed and start - transition.mixed > self._start:
+                self._starts[max(start - transition.mixed, self._count)] = True
+            self._starts[start] = False
+        if self._size not in ((0, 0), frame.size):
+            self._starts[seen] = False
+        self._size = frame.size
+        self._waiting.append((frame, hole, searched))
+        while len(self._waiting) > waiting_frames(frame):
+            self._next()
+
+    def _next(self) -> None:
+        """Analyse the frame that has waited longest: by now it is known whether a shot begins with it."""
+        frame, hole, searched = self._waiting.popleft()
+        if self._count in self._starts:
             self._close()
-            self._number = number
-        if (self._count - self._start) % SAMPLE_EVERY == 0 and searched:
+            self._dissolve = self._starts.pop(self._count)
+        if (self._count - self._start) % SAMPLE_EVERY == 0 and searched and not self._dissolve:
             self._sample(frame, hole)
         self._count += 1
 
     def finish(self) -> ShotAnalysis:
         """The shots so far."""
+        while self._waiting:
+            self._next()
         self._close()
         return ShotAnalysis(tuple(self._shots))
 
@@ -125,6 +162,8 @@ class ShotAnalyzer:
             self._plate = PlateBuilder(frame)
             self._mosaic = KeyframeMosaicBuilder.of(frame, self._flow)
         elif self._still:
+            if self._reference[0].std() < MIN_CONTRAST < luma.std():  # the shot begins in the dark
+                self._reference = (luma, known)
             static = self._is_static(self._reference[0], luma, known & self._reference[1])
             self._outlier_run = 0 if static else self._outlier_run + 1
             self._outliers += not static
@@ -146,6 +185,7 @@ class ShotAnalyzer:
         if known.mean() < 0.1:
             return True  # too little to compare; a later sample frame decides
         flow = self._flow(a[None], b[None])[0]
+        a, b = under_one_light(a, b)
         textured = cv2.morphologyEx(a, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) > 12
         use = known & textured
         if use.sum() < 200:
@@ -166,6 +206,7 @@ class ShotAnalyzer:
         if self._count > self._start:
             still = (
                 self._still
+                and not self._dissolve
                 and self._samples >= MIN_SAMPLES_STILL
                 and self._outliers <= MAX_OUTLIER_SHARE * self._samples
             )
@@ -175,7 +216,8 @@ class ShotAnalyzer:
                 if not still and self._mosaic is not None and self._samples >= MIN_SAMPLES_MOSAIC
                 else None
             )
-            self._shots.append(Shot(self._start, self._count, "still" if still else "free", plate, mosaic))
+            camera: Camera = "still" if still else "free"
+            self._shots.append(Shot(self._start, self._count, camera, plate, mosaic, self._dissolve))
             with_plate = [shot for shot in self._shots if shot.plate is not None]
             if len(with_plate) > self.MAX_PLATES:
                 self._drop_shortest(with_plate)
@@ -189,7 +231,7 @@ class ShotAnalyzer:
     def _drop_shortest(self, shots: list[Shot]) -> Shot:
         """Remove plate and mosaic of the shortest of `shots`; returns it as it was."""
         shortest = min(shots, key=lambda shot: shot.stop - shot.start)
-        self._shots[self._shots.index(shortest)] = Shot(shortest.start, shortest.stop, shortest.camera)
+        self._shots[self._shots.index(shortest)] = replace(shortest, plate=None, mosaic=None)
         return shortest
 
 

@@ -24,6 +24,7 @@ from vidrase.bench.table import COLUMNS, HEADINGS, live_lines, weaknesses
 
 TITLES = {
     "quality": "Completion: somebody else's hole in a clip whose truth is known",
+    "light": "Light: the same clip with a change of light and without it",
     "removal": "Removal: a file in, a file out, the person gone",
     "stills": "Stills: photographs by share of the picture that is hole",
     "masks": "Masks: is the person found, all of it, steadily",
@@ -34,6 +35,7 @@ TITLES = {
 PLOTTED = {
     "quality": (("psnr", None), ("flicker", 1.0), ("seam", 1.0)),
     "stills": (("psnr", None), ("seam", 1.0), ("texture", 0.0)),
+    "light": (("psnr", None), ("loss", 0.0)),
     "removal": (
         ("psnr", None),
         ("leftover", 0.0),

@@ -6,7 +6,7 @@ A new peer (ProPainter, LaMa, ...) is one class with `name`, `videos`, `stills` 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import cv2
@@ -17,6 +17,7 @@ from vidrase.bench.chain import NaiveChain
 from vidrase.bench.logo import Delogo, LogoFilter, RemoveLogo
 from vidrase.bench.perceptual import load_lpips
 from vidrase.errors import DependencyError
+from vidrase.frames import Frame
 from vidrase.report import FillStats, Notes
 
 OURS = "vidrase"
@@ -85,12 +86,14 @@ class Vidrase:
         name: str = OURS,
         inpainter: str = "auto",
         device: str = "auto",
+        frames_of: Callable[[Sequence[Rgb]], Iterator[Frame]] = as_frames,
     ) -> None:
+        """frames_of: makes the engine's frames, in the layout that is to be measured."""
         from vidrase.flow import load_flow
         from vidrase.inpaint import load_inpainter
         from vidrase.options import FillOptions
 
-        self.name = name
+        self.name, self._frames_of = name, frames_of
         self.options = FillOptions(mode=mode, quality=quality, shadows=False, inpainter=inpainter)  # type: ignore[arg-type]
         self._notes = Notes()
         self._flow, self._inpainter = load_flow(note=self._notes), load_inpainter(self.options.inpainter, device=device)
@@ -112,10 +115,10 @@ class Vidrase:
         analysis = None
         if len(shown) > 1:
             builder = ShotAnalyzer()
-            for frame, hole in zip(as_frames(shown), holes, strict=True):
+            for frame, hole in zip(self._frames_of(shown), holes, strict=True):
                 builder.add(frame, hole)
             analysis = builder.finish()
-        upstream = (HoleFrame(frame, Hole.of(hole)) for frame, hole in zip(as_frames(shown), holes, strict=True))
+        upstream = (HoleFrame(frame, Hole.of(hole)) for frame, hole in zip(self._frames_of(shown), holes, strict=True))
         filled = fill(
             upstream,
             options=self.options,

@@ -28,7 +28,7 @@ from vidrase.errors import OptionError, SinkError, VidraseError
 from vidrase.report import Note
 from vidrase.segment.device import choose_device
 
-SUITES = ("quality", "stills", "removal", "masks", "speed", "memory", "live", "inputs")
+SUITES = ("quality", "light", "stills", "removal", "masks", "speed", "memory", "live", "inputs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,17 @@ def _quality(options: BenchOptions, data: Path | None, results: Results) -> None
     run_cases(_chosen([*real, *sample, *made], options), _methods(options, results), results, "quality")
 
 
+def _light(options: BenchOptions, data: Path | None, results: Results) -> None:
+    from vidrase.bench.light import light_names, run_light
+
+    if data is None:
+        results.skip("light on real clips: no --data and no VIDRASE_DATA")
+    names = light_names(data)
+    if options.quick and not options.cases:
+        names = [name for name in names if name.split("/")[1] in ("pan", "static")]
+    run_light(data, chosen(names, options.cases), results, options.quality, options.device)
+
+
 def _stills(options: BenchOptions, data: Path | None, results: Results) -> None:
     from vidrase.bench.stills import still_cases
 
@@ -275,6 +286,7 @@ def _inputs(options: BenchOptions, _: Path | None, results: Results) -> None:
 
 _RUNNERS: dict[str, Callable[[BenchOptions, Path | None, Results], None]] = {
     "quality": _quality,
+    "light": _light,
     "stills": _stills,
     "removal": _removal,
     "masks": _masks,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vidrase.bench.evaluation import MEASURES
 from vidrase.bench.inputs.measure import inputs_table
+from vidrase.bench.light import LIGHT_MEASURES
 from vidrase.bench.masks import MASK_MEASURES
 from vidrase.bench.peers import OURS
 from vidrase.bench.ratios import RATIOS
@@ -13,7 +14,13 @@ from vidrase.bench.removal import REMOVAL_MEASURES
 from vidrase.bench.results import Results, Row, mean_by
 from vidrase.bench.speed import growth
 
-HEADINGS = {"quality": MEASURES, "stills": MEASURES, "removal": REMOVAL_MEASURES, "masks": MASK_MEASURES}
+HEADINGS = {
+    "quality": MEASURES,
+    "light": LIGHT_MEASURES,
+    "stills": MEASURES,
+    "removal": REMOVAL_MEASURES,
+    "masks": MASK_MEASURES,
+}
 """suite -> measure -> (heading, meaning, direction)."""
 COLUMNS = {
     "quality": (
@@ -29,6 +36,7 @@ COLUMNS = {
         "share_copied",
         "cpu_ms_per_frame",
     ),
+    "light": tuple(LIGHT_MEASURES),
     "stills": (
         "psnr",
         "ssim",
@@ -92,6 +100,8 @@ def weaknesses(rows: Sequence[Row], most: int = 14) -> list[str]:
         if n.get("shadow_recall", 1.0) < 0.8:
             words = "the shadow stage finds {:.0%} of the visible shadow".format(n["shadow_recall"])
             found.append(((1 - n["shadow_recall"]) / 0.2, f"{row.case}: {words}"))
+        if n.get("loss", 0.0) > 3:
+            found.append((n["loss"] / 3, f"{row.case}: {n['loss']:.1f} dB below the same frames in steady light"))
         if n.get("texture", 0.0) < -0.012:
             found.append(
                 (n["texture"] / -0.012, f"{row.case}: blurred, texture {n['texture']:.3f} below its surroundings")

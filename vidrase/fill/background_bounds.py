@@ -14,8 +14,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.frames import Orientation
 from vidrase.keyframes import KeyframeMosaic
+from vidrase.light import (
+    MAX_AMPLIFICATION,
+    MAX_BURNT_SHARE,
+    MAX_MISFIT,
+    MIN_GAIN_OF_FIT,
+    burnt_share,
+    fit_gain,
+    spread_of,
+)
 
 Matrix = NDArray[np.float64]
 
@@ -27,6 +37,9 @@ MIN_FRAMES_SURE = 6  # frames that must show a pixel before a value outside its 
 RANKS = 3  # values kept of each pixel: the third brightest counts as lit, with fewer than `MIN_FRAMES_SURE` frames the second
 EXPOSURE_SAMPLES = 1000  # pixels at which the exposure of two frames is compared, at most about
 MIN_SAMPLES = 20  # samples that both frames must show; with fewer the exposure is not matched
+MIN_LIGHT_ERROR, MIN_LIGHT_CHANGE = 12.0, 0.15
+"""Median error of the gains in grey levels, and logarithm of a gain, from which on the light may have changed by more than
+exposure."""
 MIN_SAMPLE_STEP = 4  # px between those samples, at least
 SHADOW_REACH = 0.8  # of an object's longer side: its shadow may lie this far from it
 MARGIN = 24  # px beyond the frame's borders: the camera moves while the bounds are in use
@@ -169,16 +182,35 @@ class Exposure:
         self._rgb, self._visible = rgb[self._grid].astype(np.float32), visible[self._grid]
 
     def table_for(self, warped: NDArray[np.uint8], valid: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-        """uint8 [1, 256, 3]: for each value of `warped`, uint8 [h, w, 3], its value at this exposure; None: too few samples.
+        """uint8 [1, 256, 3]: for each value of `warped`, uint8 [h, w, 3], its value at this exposure; None: too few samples, or a
+        light that cannot be matched.
 
-        valid: uint8 [h, w], 0 where `warped` does not show the background. The gain of each channel is the median ratio.
+        valid: uint8 [h, w], 0 where `warped` does not show the background. The gain of each channel is the median ratio; where
+        the light has changed, gain and offset are fitted.
         """
         shared = self._visible & (valid[self._grid] > 0)
         count = np.count_nonzero(shared)
         if count < MIN_SAMPLES:
             return None
-        ratios = np.sort((self._rgb[shared] / np.maximum(warped[self._grid][shared], 4)).T, axis=1)
+        here, there = self._rgb[shared], warped[self._grid][shared].astype(np.float32)
+        ratios = np.sort((here / np.maximum(there, 4)).T, axis=1)
         gain = (ratios[:, (count - 1) // 2] + ratios[:, count // 2]) / 2
+        error = np.median(np.abs(there * gain - here).max(1))
+        if not rules.enabled("residual.light") or (
+            error < MIN_LIGHT_ERROR and np.abs(np.log(gain)).max() < MIN_LIGHT_CHANGE
+        ):
+            return cv2.convertScaleAbs(LEVELS * gain)
+        fitted = fit_gain(there, here)
+        if fitted is None:
+            return cv2.convertScaleAbs(LEVELS * gain)
+        if (
+            fitted[2] > MAX_MISFIT * spread_of(here)
+            or fitted[0].max() > MAX_AMPLIFICATION
+            or burnt_share(there, here) > MAX_BURNT_SHARE
+        ):
+            return None
+        if fitted[2] < MIN_GAIN_OF_FIT * error:
+            return np.clip(np.rint(LEVELS * fitted[0] + fitted[1]), 0, 255).astype(np.uint8)
         return cv2.convertScaleAbs(LEVELS * gain)
 
 

@@ -5,13 +5,17 @@ Pixels that differ from the plate and are connected to the hole join the hole.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.fill.components import touching
 from vidrase.fill.flow_completion import dilate
 from vidrase.frames import Frame, Hole
+from vidrase.light import LightSample, match_light
 from vidrase.plate import Plate, light_offset
 
 # Evidence for residual.plate: `rules.py`. Values of constants without a figure have no record yet.
@@ -34,6 +38,9 @@ def subtract_background(frame: Frame, hole: Hole, plate: Plate, protected: Hole 
     protected: protected objects, which are left out even where they touch the hole.
     """
     full_scale = float((1 << frame.layout.bits) - 1)
+    plate_planes = _in_light_of(frame, hole, plate) if rules.enabled("residual.light") else plate.planes
+    if plate_planes is None:
+        return hole
     rows, columns = hole.span
     reach = int(SEARCH_REACH * max(hole.area.shape))
     grid_y, grid_x = 1 << frame.layout.shift_y, 1 << frame.layout.shift_x
@@ -45,13 +52,13 @@ def subtract_background(frame: Frame, hole: Hole, plate: Plate, protected: Hole 
     area[inner], core[inner] = hole.area, hole.core
     known = plate.known[0][top:bottom, left:right]
     spread = plate.spread[0][top:bottom, left:right]
-    current, background = (_smooth(planes[0][top:bottom, left:right]) for planes in (frame.planes, plate.planes))
+    current, background = (_smooth(planes[0][top:bottom, left:right]) for planes in (frame.planes, plate_planes))
     background += light_offset(background[::4, ::4], current[::4, ::4], (known & ~area)[::4, ::4])
     tint = np.zeros((1, 1), np.float32)
     for plane in range(1, frame.layout.colour_planes):
         shift_y, shift_x = frame.layout.shifts(plane)
         crop = np.s_[top >> shift_y : -(-bottom >> shift_y), left >> shift_x : -(-right >> shift_x)]
-        change = cv2.absdiff(_smooth(frame.planes[plane][crop]), _smooth(plate.planes[plane][crop]))
+        change = cv2.absdiff(_smooth(frame.planes[plane][crop]), _smooth(plate_planes[plane][crop]))
         tint = change if tint.shape != change.shape else cv2.max(tint, change)
     tint = cv2.resize(tint, current.shape[::-1], interpolation=cv2.INTER_LINEAR)
     changed, noise = MIN_DIFFERENCE * full_scale, 2.5 * max(plate.noise[0], 1)
@@ -79,6 +86,15 @@ def subtract_background(frame: Frame, hole: Hole, plate: Plate, protected: Hole 
     whole_core[top:bottom, left:right] = core | residual
     whole_area[top:bottom, left:right] = area | soft
     return Hole.of(whole_core, whole_area) or hole
+
+
+def _in_light_of(frame: Frame, hole: Hole, plate: Plate) -> Sequence[NDArray] | None:
+    """The plate's planes in the light of `frame`; None: it cannot be matched."""
+    sample = LightSample.of(plate.planes, frame.layout, ~plate.known[0])
+    light = match_light(LightSample.of(frame.planes, frame.layout, hole.full_area()), sample)
+    if light is None:
+        return plate.planes
+    return light.relit_planes(plate.planes, frame.layout) if light.confidence > 0 else None
 
 
 def _smooth(plane: NDArray) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
+from vidrase.colour import PixelLayout
 from vidrase.fill.composite import PlaneHole
 from vidrase.fill.flow_completion import dilate
 from vidrase.fill.membrane import membrane
@@ -17,6 +18,7 @@ from vidrase.fill.sampling import at
 from vidrase.fill.source_planes import SourcePlanes
 from vidrase.fill.trajectories import GridPoints, Points, interpolate
 from vidrase.fill.window_frame import Box, SourceMap, WorkGrid
+from vidrase.light import Light
 
 Values = NDArray[np.float32]
 
@@ -74,6 +76,8 @@ class Candidate:
     """[N] number of the source; -1: none."""
     values: list[Values]
     """[N] sample values for each plane of this grid."""
+    weight: Values | None = None
+    """[N] of a source whose light had to be changed, 0..1; None: 1 everywhere."""
     rim_error: Values | None = None
     """[sites.count] expected error, sample values: the difference at the rim, interpolated into the hole."""
 
@@ -90,10 +94,13 @@ def sample_sources(
     points: GridPoints,
     grid: WorkGrid,
     picture_of: Callable[[int], SourcePlanes],
+    layout: PixelLayout,
+    light_of: Callable[[int], Light | None],
 ) -> Candidate:
-    """Sample the `planes` of the sources in `source_map` at `sites`.
+    """Sample the `planes` of the sources in `source_map` at `sites`, in the light of the frame.
 
     points: the sites within the box of `source_map`, see `SampleSites.between`. picture_of: the planes of a source by its number.
+    light_of: the frame's light against that of a source; None: the same. Sources whose light cannot be matched are left out.
     """
     source, dx, dy = interpolate(source_map, points)
     # int16 sorts several times as fast
@@ -102,14 +109,50 @@ def sample_sources(
     x = (sites.x + dx / np.float32(grid.scale_x)).take(order)
     y = (sites.y + dy / np.float32(grid.scale_y)).take(order)
     starts = np.flatnonzero(np.diff(by_source, prepend=by_source[:1] - 1)) if len(order) else np.zeros(0, np.intp)
-    values = np.zeros((len(order), len(planes)), np.float32)
+    values, weight = np.zeros((len(order), len(planes)), np.float32), None
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(order)], strict=True):
         if by_source[start] >= 0:
-            picture = picture_of(int(by_source[start]))
-            values[start:end] = picture.at(planes, x[start:end], y[start:end], sites.hole.shift_y, sites.hole.shift_x)
+            picture, light = picture_of(int(by_source[start])), light_of(int(by_source[start]))
+            part = slice(start, end)
+            if light is None:
+                values[part] = picture.at(planes, x[part], y[part], sites.hole.shift_y, sites.hole.shift_x)
+                continue
+            if weight is None:
+                weight = np.ones(len(order), np.float32)
+            weight[order[part]] = light.confidence
+            if light.confidence > 0:
+                here = order[part]
+                values[part] = relit_samples(
+                    picture, planes, x[part], y[part], layout, light, sites.x[here], sites.y[here]
+                )
     samples = np.empty((len(planes), len(order)), np.float32)
     samples[:, order] = values.T
-    return Candidate(source, list(samples))
+    if weight is not None:
+        source = np.where(weight > 0, source, -1)
+    return Candidate(source, list(samples), weight)
+
+
+def relit_samples(
+    picture: SourcePlanes,
+    planes: list[int],
+    x: Points,
+    y: Points,
+    layout: PixelLayout,
+    light: Light,
+    target_x: Points,
+    target_y: Points,
+) -> Values:
+    """float32 [N, len(planes)]: samples at (x, y) in another light, that of the points (target_x, target_y). Light scales R, G
+    and B: all components are needed."""
+    colours = [plane for plane in planes if plane < layout.colour_planes]
+    samples = np.empty((len(x), layout.colour_planes), np.float32)
+    for number in range(layout.colour_planes):
+        samples[:, number : number + 1] = picture.at([number], x, y, *layout.shifts(number))
+    lit = light.relit(samples, layout, target_x, target_y)
+    if len(colours) == len(planes):
+        return lit[:, colours]
+    alpha = picture.at([layout.colour_planes], x, y, 0, 0)
+    return np.concatenate([lit, alpha], axis=1)[:, planes]
 
 
 # Evidence for blend.exposure, blend.mix: `rules.py`. Values of constants without a figure have no record yet.
@@ -156,16 +199,18 @@ def compensate_exposure(candidate: Candidate, sites: SampleSites, rim_values: Se
 
 
 def blend(candidates: list[Candidate], count: int) -> tuple[list[Values], NDArray[np.bool_]]:
-    """(values [count] per plane, bool [count] where any candidate is valid): the mean of the valid candidates.
+    """(values [count] per plane, bool [count] where any candidate is valid): the mean of the valid candidates, weighted by
+    what their light allows.
 
     Weights by the length of a trajectory and by the error at the rim were tried: -0.02 and 0.00 dB over twelve moving pairs (the
     record of the ablation).
     """
-    weights = np.stack([c.valid[:count] for c in candidates]).astype(np.float32)
+    weights = np.stack([c.valid[:count] * (1.0 if c.weight is None else c.weight[:count]) for c in candidates])
+    weights = weights.astype(np.float32)
     if not rules.enabled("blend.mix"):
-        weights *= np.cumsum(weights, 0) == 1  # the first valid one
+        weights *= np.cumsum(weights > 0, 0) == 1  # the first valid one
     total = weights.sum(0)
-    weights /= np.maximum(total, 1)
+    weights /= np.maximum(total, 1e-6)
     values = []
     for k in range(len(candidates[0].values)):
         values.append(sum(w * c.values[k][:count] for w, c in zip(weights, candidates, strict=True)).astype(np.float32))

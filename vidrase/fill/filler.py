@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from vidrase import rules
 from vidrase.cuts import Shots
 from vidrase.fill.composite import PlaneHole, by_grid, composite
+from vidrase.fill.dissolve_fill import DissolveEnd, fill_dissolve
 from vidrase.fill.dynamic_texture import DynamicTexture
+from vidrase.fill.flow_bridge import bridge_flash
 from vidrase.fill.flow_estimation import FlowEstimator, complete_from_future
+from vidrase.fill.light_matching import LightMatching
 from vidrase.fill.plate_fill import PlateFill
 from vidrase.fill.propagation import Propagation, propagate
 from vidrase.fill.reference_frames import ReferenceFrames
@@ -87,6 +90,7 @@ class Filler:
         self._both = both
         self._flow_estimator = FlowEstimator(self._flow, rough(flow) if fast else None, both)
         self._grid: WorkGrid | None = None
+        self._light: LightMatching | None = None
         self._shot_number, self._segment = shots, (-1, True)
         self._shot = self._shot_start = 0
         self._pushed = self._popped = 0
@@ -98,12 +102,15 @@ class Filler:
         self._self_check = SelfCheck()
         self._filled_count = 0
         self._counted_shot = 0
+        self._before: tuple[int, Frame] | None = None  # the last frame that was no frame of a dissolve, filled
+        self._ahead: dict[int, Frame] = {}  # the frame after a dissolve, filled before its turn
 
     def push(self, hole_frame: HoleFrame) -> None:
         """Add the next frame to the window."""
         frame = hole_frame.frame
         if self._grid is None or (self._frames and self._last().frame.size != frame.size):
             self._grid = WorkGrid.of(*frame.size, GRID_SIDE[self._options.quality])
+            self._light = LightMatching(self._grid)
             size = sum(plane.nbytes for plane in frame.planes)
             self._max_reach = self._reach = min(
                 window_radius(self._options), max(MAX_PLANE_BYTES // (2 * max(size, 1)), 2)
@@ -118,6 +125,7 @@ class Filler:
             self._shot_start = self._pushed - self._frames_into_shot(frame)
         now = WindowFrame.of(self._pushed, frame, hole, self._shot, self._grid)
         now.nth = now.number - self._shot_start
+        now.dissolve = self._in_dissolve(frame)
         now.passes, now.protected_hole = hole_frame.passes, hole_frame.protected_hole
         if hole_frame.protected_hole is not None:
             now.protected = self._grid.shrink(hole_frame.protected_hole.full_area())
@@ -140,13 +148,20 @@ class Filler:
                 self._reach = max(self._reach - 2, min(MIN_REACH, self._reach))
             elif flow_bytes < REGROW_SHARE * MAX_FLOW_BYTES:
                 self._reach = min(self._reach + 1, self._max_reach)
+        assert self._light is not None
+        self._light.add(now, previous if previous is not None and previous.shot == now.shot else None)
         self._frames[now.number] = now
+        bridge_flash(self._frames, now, self._flow_estimator, self._light)
         self._pushed += 1
 
     def _frames_into_shot(self, frame: Frame) -> int:
         """Frames of the shot before `frame`, with which the stream may begin: what is done every n-th frame keeps its beat."""
         shot = self._analysis.shot(frame.index) if self._analysis is not None and not self._pushed else None
         return frame.index - shot.start if shot is not None else 0
+
+    def _in_dissolve(self, frame: Frame) -> bool:
+        shot = self._analysis.shot(frame.index) if self._analysis is not None else None
+        return shot is not None and shot.dissolve and rules.enabled("sources.dissolve")
 
     def _uses_flow(self, here: WindowFrame) -> bool:
         """Whether flow is needed around `here`. A still shot with a plate needs it only for objects that stay."""
@@ -214,6 +229,8 @@ class Filler:
         here = self._frames.get(self._popped)
         if here is None:
             return False
+        if here.dissolve and not here.unchanged:
+            return self._pushed - 1 - self._popped >= self._reach
         return (
             here.unchanged
             or not self._needs_neighbours(here)
@@ -228,7 +245,13 @@ class Filler:
     def pop(self) -> Frame:
         """Return the next frame, filled."""
         here = self._frames[self._popped]
-        result = here.frame if here.unchanged else self._fill(here)
+        result = self._ahead.pop(here.number, None) or (here.frame if here.unchanged else self._fill(here))
+        if not here.unchanged and self._light is not None:
+            relit, refused = self._light.counted(here.number)
+            self._stats.relit += relit
+            self._stats.light_refused += refused
+        if not here.dissolve:
+            self._before = here.number, result
         self._popped += 1
         if here.flow_pair is not None:
             here.flow_pair.settle()  # only flow ahead of the popped frame is completed from the future
@@ -236,6 +259,8 @@ class Filler:
             del self._frames[number]
         if here.number - self._reach not in self._frames and self._reach == 0:
             self._frames.pop(here.number, None)
+        assert self._light is not None
+        self._light.forget(self._frames)
         return result
 
     def _last(self) -> WindowFrame:
@@ -251,6 +276,10 @@ class Filler:
             ahead = (self._frames[number] for number in range(max(self._popped, self._settled), self._pushed))
             complete_from_future([window_frame for window_frame in ahead if window_frame.shot == here.shot])
             self._future_done, self._settled = here.shot, self._pushed - SETTLED_AFTER
+        ends = self._dissolve_ends(here) if here.dissolve else None
+        if ends is not None:
+            self._stats.copied += int(here.hole.full_area().sum())
+            return fill_dissolve(here, *ends, self._grid)
         plate = plate_of(self._analysis, self._options, here.frame)
         if plate is not None:
             holes = here.plane_holes
@@ -268,9 +297,10 @@ class Filler:
             else None
         )
         known_count = int(propagation.known[0].sum())
+        assert self._light is not None
         if references is not None or known_count < propagation.known[0].size:
             from_references, newly_known = self._synthesis.fill(
-                here, propagation, self._frames, self._reach, self._grid, references, self._propagate
+                here, propagation, self._frames, self._reach, self._grid, references, self._propagate, self._light
             )
             self._stats.distant += from_references
             known_count += newly_known
@@ -280,10 +310,32 @@ class Filler:
             self._stats.doubtful.append(here.frame.index)
         return composite(here.frame, propagation.holes, propagation.values)
 
+    def _dissolve_ends(self, here: WindowFrame) -> tuple[DissolveEnd, DissolveEnd] | None:
+        """The filled frames before and after the dissolve of `here`; None: one of them is not in the window, or of another
+        size."""
+        assert self._grid is not None
+        first = last = here.number
+        while (one := self._frames.get(first)) is not None and one.dissolve:
+            first -= 1
+        while (one := self._frames.get(last)) is not None and one.dissolve:
+            last += 1
+        start, end = self._frames.get(first), self._frames.get(last)
+        if start is None or end is None or self._before is None or self._before[0] != first:
+            return None
+        if start.frame.size != here.frame.size or end.frame.size != here.frame.size:
+            return None
+        if last not in self._ahead:
+            self._ahead[last] = end.frame if end.unchanged else self._fill(end)
+        return (
+            DissolveEnd.of(self._before[1], start, self._frames, self._grid, -1),
+            DissolveEnd.of(self._ahead[last], end, self._frames, self._grid, 1),
+        )
+
     def _propagate(self, target: WindowFrame) -> Propagation:
         """Fill the hole of `target`, any frame of the window, from the window."""
         assert self._grid is not None
-        return propagate(self._frames, target, self._grid, self._reach, self._options.quality, self._both)
+        assert self._light is not None
+        return propagate(self._frames, target, self._grid, self._reach, self._options.quality, self._light, self._both)
 
     def _fill_from_plate(self, here: WindowFrame, holes: list[PlaneHole], plate: Plate) -> Frame:
         plate_fill = self._plate_fill_for(plate, here)
@@ -292,8 +344,10 @@ class Filler:
         dynamic = self._dynamic_texture_for(plate, here)
         overlays = dynamic.overlays(here, holes[0], self._frames, self._grid) if dynamic is not None else []
         values: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(holes)
+        assert self._light is not None
+        light = self._light.count(here, plate_fill.light_of(here.frame, here.area))
         for hole, planes in by_grid(holes):
-            values_in, known = plate_fill.values_in(here.frame, hole, planes, overlays, here.nth)
+            values_in, known = plate_fill.values_in(here.frame, hole, planes, overlays, here.nth, light)
             for plane, value in zip(planes, values_in, strict=True):
                 values[plane] = value
             if 0 in planes:

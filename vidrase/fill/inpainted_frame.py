@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from vidrase.camera import CameraMotion
 from vidrase.fill.flow_completion import dilate
+from vidrase.fill.light_matching import FrameLight
 from vidrase.fill.membrane import membrane
 from vidrase.fill.registration_quality import SIGMAS, estimate_defocus
 from vidrase.fill.source_planes import SourcePlanes
 from vidrase.fill.window_frame import Box, WindowFrame, WorkGrid
+from vidrase.light import matched_luma
 
 # Evidence for synthesis.refocus: `rules.py`. Values of constants without a figure have no record yet.
 HOLE_MARGIN = 3  # px of the work grid around the hole that are not compared
@@ -36,6 +38,8 @@ class InpaintedFrame:
     """A key frame with its missing pixels inpainted."""
 
     inpainted: SourcePlanes
+    light: FrameLight | None = None
+    """Of the key frame; None: unknown."""
     sliver: bool = False
     """Whether only slivers were missing: pixels around them are not good enough to be shown."""
     picture: SourcePlanes = field(init=False)
@@ -64,6 +68,7 @@ class InpaintedFrame:
         visible = inside & ~dilate(here.dilated_hole, HOLE_MARGIN)[box.span]
         if np.count_nonzero(visible) < MIN_PIXELS:
             return
+        warped = matched_luma(np.asarray(warped, np.uint8), here.luma[box.span], visible)
         blur, _ = estimate_defocus(here.luma[box.span], warped, visible)
         if self._blur is None:
             if not blur[visible].any():

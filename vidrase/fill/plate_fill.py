@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
-from vidrase.fill.blending import Candidate, SampleSites, compensate_exposure
+from vidrase.fill.blending import LIGHT_REACH, Candidate, SampleSites, compensate_exposure, relit_samples
 from vidrase.fill.composite import PlaneHole
 from vidrase.fill.dynamic_texture import Overlay, sample_overlays
 from vidrase.fill.grain import grain, measured_grain
 from vidrase.fill.inpainting import inpaint_key_frame
+from vidrase.fill.source_planes import SourcePlanes
 from vidrase.frames import Frame
 from vidrase.inpaint import Inpainter
+from vidrase.light import Light, LightSample, match_light
 from vidrase.plate import Plate, light_offset
 
 # Evidence for blend.local_light: `rules.py`. Values of constants without a figure have no record yet.
@@ -43,6 +45,8 @@ class PlateFill:
     plate: Plate
     planes: tuple[NDArray, ...]
     """The plate's planes, completed."""
+    sample: LightSample
+    """Of the plate, to compare light with."""
 
     @classmethod
     def of(cls, plate: Plate, like: Frame, inpainter: Inpainter) -> PlateFill:
@@ -66,14 +70,27 @@ class PlateFill:
                 completed[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
                 filled.append(completed)
             planes = tuple(filled)
-        return cls(plate, planes)
+        return cls(plate, planes, LightSample.of(plate.planes, like.layout, ~plate.known[0]))
+
+    def light_of(self, frame: Frame, hidden: NDArray[np.bool_] | None) -> Light | None:
+        """The light of `frame` against the plate; None: the same. hidden: bool [H, W] of any size, what hides the background."""
+        if not rules.enabled("blend.light"):
+            return None
+        return match_light(LightSample.of(frame.planes, frame.layout, hidden), self.sample)
 
     def values_in(
-        self, frame: Frame, hole: PlaneHole, planes: list[int], overlays: list[Overlay], nth: int
+        self,
+        frame: Frame,
+        hole: PlaneHole,
+        planes: list[int],
+        overlays: list[Overlay],
+        nth: int,
+        light: Light | None,
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.bool_]]:
         """(values [N] of each of `planes` in the hole, bool [N] whether a frame of the shot shows them).
 
-        layers: overlays for dynamic texture. nth: number of the frame in its shot, for the grain.
+        light: of the frame against the plate, see `light_of`. layers: overlays for dynamic texture. nth: number of the frame
+        in its shot, for the grain.
         """
         shape = frame.planes[planes[0]].shape
         sites = SampleSites.of(hole, (shape[0], shape[1]), RIM)
@@ -85,19 +102,21 @@ class PlateFill:
         known = self.plate.known[planes[0]][rows, columns]
         source = np.zeros(len(rows), np.int32)
         rim_rows, rim_columns = sites.rim
-        offsets = [self._exposure_offset(frame, plane, hole) for plane in planes]
-        for k in range(len(planes)):
-            values[k] += offsets[k]
+        if light is None:
+            for k, plane in enumerate(planes):
+                values[k] += self._exposure_offset(frame, plane, hole)
+        else:
+            picture, layout = SourcePlanes(self.planes), frame.layout
+            values = list(relit_samples(picture, planes, sites.x, sites.y, layout, light, sites.x, sites.y).T.copy())
         difference = frame.planes[planes[0]][rim_rows, rim_columns].astype(np.float32) - values[0][sites.count :]
         dynamic = ~self._is_static(planes[0], sites.rim, full_scale)
         source[sites.count :][
             (np.abs(difference) > MAX_RIM_DEVIATION * full_scale) | ~known[sites.count :] | dynamic
         ] = -1
         candidate = Candidate(source, values)
-        if rules.enabled("blend.local_light"):
-            compensate_exposure(
-                candidate, sites, sites.rim_of(frame.planes, planes), reach=MAX_LOCAL_OFFSET * full_scale
-            )
+        if light is not None or rules.enabled("blend.local_light"):
+            reach = (MAX_LOCAL_OFFSET if light is None else LIGHT_REACH) * full_scale
+            compensate_exposure(candidate, sites, sites.rim_of(frame.planes, planes), reach)
         valid = candidate.valid[sites.count :]
         strengths = []
         for plane in planes:
@@ -121,7 +140,8 @@ class PlateFill:
         self, plane: int, rim: tuple[NDArray[np.intp], NDArray[np.intp]], full_scale: int
     ) -> NDArray[np.bool_]:
         """bool [N]: which rim samples are static; only those measure exposure and noise (moving leaves do not)."""
-        return self.plate.spread[plane][rim] <= MAX_SPREAD * max(self.plate.noise[plane], MIN_NOISE * full_scale)  # type: ignore[no-any-return]
+        # type: ignore[no-any-return]
+        return self.plate.spread[plane][rim] <= MAX_SPREAD * max(self.plate.noise[plane], MIN_NOISE * full_scale)
 
     def _exposure_offset(self, frame: Frame, plane: int, hole: PlaneHole) -> float:
         """Median offset of the frame to the plate, in sample values, outside the hole."""

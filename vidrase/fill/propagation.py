@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vidrase import rules
 from vidrase.fill.blending import LIGHT_REACH, Candidate, SampleSites, blend, compensate_exposure, sample_sources
 from vidrase.fill.composite import PlaneHole, by_grid
+from vidrase.fill.light_matching import LightMatching
 from vidrase.fill.seams import blend_seams
 from vidrase.fill.source_planes import SourcePlanes
 from vidrase.fill.trajectories import fits_better, shows_kept, trace_trajectories
@@ -61,6 +62,7 @@ def propagate(
     grid: WorkGrid,
     reach: int,
     quality: str,
+    light: LightMatching,
     both: Both = in_turn,
 ) -> Propagation:
     """Fill the hole of `here` from the frames within `reach`. both: runs the work of the two directions."""
@@ -74,11 +76,11 @@ def propagate(
     full = (1 << here.frame.layout.bits) - 1
     grids = [(_sites(here, hole, planes, grid), planes) for hole, planes in by_grid(holes)]
 
-    kept = _kept_layer(frames, here, reach, both)
+    kept = _kept_layer(frames, here, reach, both, light)
 
     def direction(step: int) -> tuple[SourceMap, list[Candidate]] | None:
         """The trajectories of one direction and their samples on every plane grid; None: they show nothing."""
-        trajectory = trace_trajectories(frames, here, step, reach)
+        trajectory = trace_trajectories(frames, here, step, reach, usable=light.usable)
         if kept is not None:
             for name in ("source", "dx", "dy"):
                 getattr(trajectory, name)[kept.masks[step]] = getattr(kept.maps[step], name)[kept.masks[step]]
@@ -87,7 +89,16 @@ def propagate(
         candidates = []
         for sites, planes in grids:
             points = sites.between(grid, trajectory.box)
-            candidate = sample_sources(trajectory, sites, planes, points, grid, lambda number: _picture(frames[number]))
+            candidate = sample_sources(
+                trajectory,
+                sites,
+                planes,
+                points,
+                grid,
+                lambda number: _picture(frames[number]),
+                here.frame.layout,
+                lambda number: light.between(here, frames[number]),
+            )
             compensate_exposure(candidate, sites, sites.rim_of(here.frame.planes, planes), LIGHT_REACH * full)
             if quality != "fast" and rules.enabled("blend.seams"):
                 blend_seams(candidate, sites, full)
@@ -129,7 +140,9 @@ class _KeptLayer:
     """By step: where they are visible, -1 elsewhere."""
 
 
-def _kept_layer(frames: Mapping[int, WindowFrame], here: WindowFrame, reach: int, both: Both) -> _KeptLayer | None:
+def _kept_layer(
+    frames: Mapping[int, WindowFrame], here: WindowFrame, reach: int, both: Both, light: LightMatching
+) -> _KeptLayer | None:
     """The parts of protected objects that the hole of `here` hides: every query pixel is followed along their motion to the first
     frame that shows it. If that frame, the nearer one of past and future, shows an object there, the pixel is the object's.
     None: no such object is near."""
@@ -137,8 +150,8 @@ def _kept_layer(frames: Mapping[int, WindowFrame], here: WindowFrame, reach: int
     if not reach or not any(pair is not None and pair.kept is not None for pair in pairs):
         return None
     past, future = both(
-        lambda: trace_trajectories(frames, here, -1, reach, kept=True),
-        lambda: trace_trajectories(frames, here, 1, reach, kept=True),
+        lambda: trace_trajectories(frames, here, -1, reach, kept=True, usable=light.usable),
+        lambda: trace_trajectories(frames, here, 1, reach, kept=True, usable=light.usable),
     )
     for one in (past, future):
         for number in np.unique(one.source[one.source >= 0]).tolist():

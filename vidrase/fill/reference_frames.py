@@ -17,6 +17,7 @@ from vidrase import rules
 from vidrase.camera import CameraMotion
 from vidrase.fill.flow_completion import dilate
 from vidrase.fill.flow_estimation import FlowEstimator, measured_region
+from vidrase.fill.light_matching import LightMatching
 from vidrase.fill.registration_quality import SIGMAS, RegistrationQuality
 from vidrase.fill.residual import residual_of_key_frame
 from vidrase.fill.source_planes import SourcePlanes
@@ -24,6 +25,7 @@ from vidrase.fill.window_frame import SourceMap, WindowFrame, WorkGrid
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, Hole
 from vidrase.keyframes import Keyframe, KeyframeMosaic
+from vidrase.light import Light, LightSample
 from vidrase.streams import Both, in_turn
 
 # Evidence for sources.*: `rules.py`. Values of constants without a figure have no record yet.
@@ -78,6 +80,7 @@ class _Reference:
     shadow: NDArray[np.bool_]
     """[h, w] shadows of the objects, as far as they are known."""
     picture: SourcePlanes
+    light: LightSample
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +103,8 @@ class ReferenceFrames:
     _numbers: dict[int, int] = field(default_factory=dict)
     _blurred: dict[int, SourcePlanes] = field(default_factory=dict)
     """By source number."""
+    _lights: dict[tuple[int, int], Light | None] = field(default_factory=dict)
+    """By number of the window frame and of the key frame, for the current window frame."""
 
     def __post_init__(self) -> None:
         self._estimator = FlowEstimator(self.flow, both=self.both)
@@ -117,6 +122,18 @@ class ReferenceFrames:
             self._blurred[source] = _blurred(frame, self._reference(number).hidden, SIGMAS[level] / self.grid.scale_x)
         self._blurred[source] = self._blurred.pop(source)  # least recently used first
         return self._blurred[source]
+
+    def light_of(self, here: WindowFrame, source: int, light: LightMatching) -> Light | None:
+        """The light of `here` against that of the source number `source`; None: the same."""
+        number = (source - FIRST_REFERENCE) % BLUR_STRIDE
+        if (here.number, number) not in self._lights:
+            self._lights = {key: found for key, found in self._lights.items() if key[0] == here.number}
+            camera = self._homography_to_key_frame(here, self.mosaic.key_frames[number])
+            sample = self._reference(number).light
+            self._lights[here.number, number] = (
+                None if camera is None else light.against(here, sample, camera.homography)
+            )
+        return self._lights[here.number, number]
 
     def learn(self, frame: Frame, hole: Hole | None) -> None:
         """Update a key frame with the final hole of its frame: its shadows and attached parts are known only then. Frames that
@@ -341,7 +358,8 @@ class ReferenceFrames:
                 shadow = cv2.resize(cast, self.grid.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
                 known = known & (cv2.resize(cast, known.shape[::-1], interpolation=cv2.INTER_NEAREST) == 0)
             luma, picture = key_frame.frame.luma(size=self.grid.size), SourcePlanes(key_frame.frame.planes)
-            self._references[number] = _Reference(luma, blocked | shadow, known, shadow, picture)
+            sample = LightSample.of(key_frame.frame.planes, key_frame.frame.layout, blocked | shadow)
+            self._references[number] = _Reference(luma, blocked | shadow, known, shadow, picture, sample)
         return self._references[number]
 
 

@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase import rules
 from vidrase.fill.flow_completion import dilate
 from vidrase.fill.flow_estimation import Registration
 from vidrase.fill.membrane import membrane
 from vidrase.fill.sampling import at
 from vidrase.fill.window_frame import WindowFrame
+from vidrase.light import matched_luma
 
 # Evidence for sources.misfit, sources.defocus: `rules.py`. Values of constants without a figure have no record yet.
 MAX_MEDIAN_MISFIT = 12.0
@@ -70,7 +72,13 @@ class RegistrationQuality:
         y = (rows + forward.y + motion[:, 1]).astype(np.float32)
         backward, valid = registration.backward.at(x, y)
         round_trip = np.hypot(*(motion + backward)[valid].T)
-        difference = at(picture.luma, x, y).astype(np.float32) - here.luma[span][rows, columns]
+        seen, own = at(picture.luma, x, y), here.luma[span][rows, columns]
+        column = np.asarray(seen[:, None], np.uint8)
+        lit = matched_luma(column, own[:, None], np.ones(column.shape, bool))
+        if lit is not column and rules.enabled("blend.light"):
+            sharp, seen = sharp.copy(), lit[:, 0]
+            sharp[span] = matched_luma(sharp[span], here.luma[span], visible)
+        difference = seen.astype(np.float32) - own
         difference = np.abs(difference - np.median(difference))
         # Medians over the whole surroundings, so that objects that only one of the pictures shows do not count.
         if (

@@ -11,6 +11,7 @@ from vidrase.fill.flow_completion import dilate
 from vidrase.fill.registration_quality import FINE, QUIET
 from vidrase.fill.source_planes import SourcePlanes
 from vidrase.fill.window_frame import WindowFrame, WorkGrid
+from vidrase.light import matched_luma
 
 # Evidence for synthesis.renew: `rules.py`. Values of constants without a figure have no record yet.
 RING_WIDTH = 12  # px of the work grid around the hole that are compared
@@ -43,6 +44,7 @@ def sharpness_mismatch(
         small, x.astype(np.float32), y.astype(np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     frame = here.luma[box.span]
+    warped = matched_luma(np.asarray(warped, np.uint8), frame, ring)
     ratio = (_detail(warped, ring) + QUIET) / (_detail(frame, ring) + QUIET)
     return not MIN_RATIO < ratio < MAX_RATIO
 

@@ -4,26 +4,26 @@ and cached through the shot."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidrase import rules
 from vidrase.camera import CameraMotion
-from vidrase.fill.blending import LIGHT_REACH, SampleSites, compensate_exposure, sample_sources
+from vidrase.fill.blending import LIGHT_REACH, Candidate, SampleSites, compensate_exposure, sample_sources
 from vidrase.fill.composite import PlaneHole, by_grid, composite, mixed_at
 from vidrase.fill.flow_completion import dilate
 from vidrase.fill.inpainted_frame import InpaintedFrame, close_gaps, inside_frame, is_sliver
 from vidrase.fill.inpainting import inpaint_key_frame, is_thin
 from vidrase.fill.key_frame import IDENTITY, camera_between, select_key_frame
+from vidrase.fill.light_matching import LightMatching
 from vidrase.fill.propagation import Propagation
 from vidrase.fill.reference_frames import FIRST_REFERENCE, ReferenceFrames
 from vidrase.fill.sharpness import sharpness_mismatch
-from vidrase.fill.source_planes import SourcePlanes
+from vidrase.fill.synthesis_sources import SynthesisSources, merge, references_only
 from vidrase.fill.trajectories import warp_source_map
 from vidrase.fill.window_frame import RIM, SourceMap, WindowFrame, WorkGrid
-from vidrase.frames import Frame
 from vidrase.inpaint import Inpainter
 
 Values = list[NDArray[np.float32]]
@@ -58,7 +58,7 @@ class SynthesisCache:
         self._shot, self._chosen_at, self._renewed_at = -1, -RENEW_AFTER, -RENEW_AFTER  # in frames of the shot
         self._deferred: NDArray[np.bool_] | None = None  # synthesized until the next search
         self._fading: SourceMap | None = None  # content that new inpainting has replaced
-        self._pictures = _Pictures(self._inpainted, None)
+        self._pictures = SynthesisSources(self._inpainted, None, None)
 
     def fill(
         self,
@@ -69,6 +69,7 @@ class SynthesisCache:
         grid: WorkGrid,
         references: ReferenceFrames | None,
         propagate_at: Callable[[WindowFrame], Propagation],
+        light: LightMatching,
     ) -> tuple[int, int]:
         """Fill the pixels of the hole of `here` that `filled` does not know. Returns (luma samples from reference frames, how
         many of these were unknown before).
@@ -81,7 +82,7 @@ class SynthesisCache:
         if here.shot != self._shot:
             self._shot, self._chosen_at, self._renewed_at = here.shot, -RENEW_AFTER, -RENEW_AFTER
         mosaic_changed = references is not self._pictures.references
-        self._pictures, self._deferred = _Pictures(self._inpainted, references), None
+        self._pictures, self._deferred = SynthesisSources(self._inpainted, references, light), None
         memory, fading = SourceMap.empty(here.box), self._fading if self._current == here.number - 1 else None
         self._advance(window, here)
         if before is not None and rules.enabled("synthesis.carry"):
@@ -120,7 +121,7 @@ class SynthesisCache:
             new = SourceMap.empty(here.box)
             new.source[:] = self._new
             self._add(new, here, filled, grid)
-            _merge(memory, new, uncovered)
+            merge(memory, new, uncovered)
         self._fade(here, filled, copied, grid)
         if self._deferred is not None:
             memory.source[self._deferred & (memory.source < FIRST_REFERENCE)] = -1
@@ -220,7 +221,7 @@ class SynthesisCache:
             found.dy[rows[valid], columns[valid]] = (y - y0)[valid]
         found.source[memory.source >= 0] = -1
         self._add(found, here, filled, grid)
-        _merge(memory, found, found.source >= 0)
+        merge(memory, found, found.source >= 0)
 
     def _choice_due(self, here: WindowFrame, missing: NDArray[np.bool_]) -> bool:
         """Whether to look for a better key frame now. Slivers do not need one."""
@@ -265,7 +266,9 @@ class SynthesisCache:
         made = np.zeros_like(missing)
         made[filled.holes[0].span][filled.holes[0].area] = filled.known[0] & ~copied
         picture = inpaint_key_frame(completed, missing, inpainter, moves=not self._alone, made=made)
-        self._inpainted[self._count] = InpaintedFrame(picture, is_sliver(missing, missing.shape[0]))
+        light = self._pictures.light
+        sliver = is_sliver(missing, missing.shape[0])
+        self._inpainted[self._count] = InpaintedFrame(picture, light.of(there) if light is not None else None, sliver)
         self._cameras[self._count] = ahead
         return self._count
 
@@ -294,7 +297,7 @@ class SynthesisCache:
         references.drop_occluded(memory)
         added = 0
         if (memory.source >= FIRST_REFERENCE).any():
-            added += self._add(_references_only(memory), here, sure, grid)
+            added += self._add(references_only(memory), here, sure, grid)
         if not sure.known[0].all():
             # Synthesized content stays: replacing it would be visible.
             query = grid.shrink(sure.missing(here.frame.size))[here.box.span] & (memory.source < FIRST_REFERENCE)
@@ -306,7 +309,7 @@ class SynthesisCache:
                 found = references.source_map(here, dilate(query, RIM + 1))
                 if (found.source >= 0).any():
                     added += self._add(found, here, sure, grid)
-                    _merge(memory, found, (found.source >= 0) & (query | (memory.source < 0)))
+                    merge(memory, found, (found.source >= 0) & (query | (memory.source < 0)))
         for number, confident_known in enumerate(sure.known):
             known[number] = known[number] | confident_known
         return added
@@ -321,10 +324,10 @@ class SynthesisCache:
             shape = here.frame.planes[planes[0]].shape
             rim = max(int(RIM / grid.scale_x) >> hole.shift_x, 1)
             sites = SampleSites.of(hole, (shape[0], shape[1]), rim).only(unknown)
-            found = sample_sources(source_map, sites, planes, sites.between(grid, source_map.box), grid, self._pictures)
+            found = self._sampled(source_map, sites, planes, grid, here)
             distant = (found.source >= 0) & (found.source != self._new)
             if distant.any():
-                matched = self._matched(source_map, distant, hole, unknown, rim, here.frame, values, planes, grid)
+                matched = self._matched(source_map, distant, hole, unknown, rim, here, values, planes, grid)
                 for k, value in enumerate(matched):
                     found.values[k][distant] = value
                 from_references += int((found.source >= FIRST_REFERENCE).sum()) if planes[0] == 0 else 0
@@ -337,6 +340,22 @@ class SynthesisCache:
                 known[plane] = now_known
         return from_references
 
+    def _sampled(
+        self, source_map: SourceMap, sites: SampleSites, planes: list[int], grid: WorkGrid, here: WindowFrame
+    ) -> Candidate:
+        """Samples of the `planes` at `sites`, in the light of `here`."""
+        pictures = self._pictures
+        return sample_sources(
+            source_map,
+            sites,
+            planes,
+            sites.between(grid, source_map.box),
+            grid,
+            pictures,
+            here.frame.layout,
+            lambda number: pictures.light_of(here, number),
+        )
+
     def _matched(
         self,
         source_map: SourceMap,
@@ -344,47 +363,24 @@ class SynthesisCache:
         hole: PlaneHole,
         unknown: NDArray[np.intp],
         rim: int,
-        frame: Frame,
+        here: WindowFrame,
         values: Values,
         planes: list[int],
         grid: WorkGrid,
     ) -> Values:
         """Values of the `distant` ones among the `unknown` samples of a hole, with exposure compensated to the known `values`
-        and the `frame` around."""
+        and the frame around."""
+        frame = here.frame
         inside = np.zeros(hole.area.shape, bool)
         pixels = np.nonzero(hole.area)
         inside[pixels[0][unknown[distant]], pixels[1][unknown[distant]]] = True
         part = PlaneHole(hole.top, hole.left, inside, hole.alpha, hole.shift_y, hole.shift_x)
         shape = frame.planes[planes[0]].shape
         sites = SampleSites.of(part, (shape[0], shape[1]), rim)
-        found = sample_sources(source_map, sites, planes, sites.between(grid, source_map.box), grid, self._pictures)
+        found = self._sampled(source_map, sites, planes, grid, here)
         unknown_area = np.zeros(np.add(hole.area.shape, 2 * rim), bool)  # the crop with the rim around it
         unknown_area[pixels[0][unknown] + rim, pixels[1][unknown] + rim] = True
         found.source[sites.count :][unknown_area[sites.rim[0] - hole.top + rim, sites.rim[1] - hole.left + rim]] = -1
         around = [mixed_at(frame, hole, plane, values[plane], sites.rim) for plane in planes]
         compensate_exposure(found, sites, around, LIGHT_REACH * ((1 << frame.layout.bits) - 1))
         return [value[: sites.count] for value in found.values]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pictures:
-    """Planes by source number."""
-
-    inpainted: dict[int, InpaintedFrame]
-    references: ReferenceFrames | None
-
-    def __call__(self, number: int) -> SourcePlanes:
-        if number >= FIRST_REFERENCE:
-            assert self.references is not None
-            return self.references.picture(number)
-        return self.inpainted[number].picture
-
-
-def _references_only(memory: SourceMap) -> SourceMap:
-    """Only the samples that come from reference frames."""
-    return SourceMap(memory.box, np.where(memory.source >= FIRST_REFERENCE, memory.source, -1), memory.dx, memory.dy)
-
-
-def _merge(into: SourceMap, other: SourceMap, where: NDArray[np.bool_]) -> None:
-    for name in ("source", "dx", "dy"):
-        getattr(into, name)[where] = getattr(other, name)[where]

@@ -6,7 +6,7 @@ once, so no pixel is blurred by repeated warping.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -29,10 +29,12 @@ def trace_trajectories(
     *,
     min_hops: int = 1,
     kept: bool = False,
+    usable: Callable[[WindowFrame, WindowFrame], bool] = lambda *_: True,
 ) -> SourceMap:
     """Find where the query pixels of `start` are first visible. A source is the `number` of a frame.
 
     step: +1 forward, -1 backward. reach: largest number of frames to go.
+    usable: whether the light of the second frame can be made that of the first; other frames are passed through.
     min_hops: shortest length of a trajectory, frames; larger than 1 it makes visible pixels behave like hidden ones.
     kept: whether the pixels are followed as parts of protected objects that move on their own. Otherwise they are background, and
     such an object hides them as the hole does.
@@ -69,7 +71,7 @@ def trace_trajectories(
         if not inside.all():
             x, y, active, occluded = x[inside], y[inside], active[inside], occluded[inside]
             moved_x, moved_y = moved_x[inside], moved_y[inside]
-        if hop >= min_hops:
+        if hop >= min_hops and usable(start, there):
             visible = there.samples_known(x, y)
             if there.occluder is not None and not kept:
                 visible &= ~_touches(there.occluder, x, y)

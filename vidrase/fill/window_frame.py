@@ -160,6 +160,8 @@ class WindowFrame:
     """The frame's planes as a source, without the hole; made on first use."""
     nth: int = 0
     """Frame number within the shot. Schedules and noise use it, so that a shot's result does not depend on earlier shots."""
+    dissolve: bool = False
+    """The frame is one of a dissolve: it shows the shots before and after it."""
     passes: bool = False
     """The frame is not filled; its hole only keeps other frames from sampling there."""
     protected_hole: Hole | None = None

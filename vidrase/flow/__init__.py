@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.errors import OptionError, ShapeError
+from vidrase.light import under_one_light
 
 PATCH = 8  # px: side of the patches of OpenCV's preset
 
@@ -69,6 +70,7 @@ class DisFlow:
         search = self._search()
         for one, two, out in zip(a, b, flow, strict=True):
             if not np.array_equal(one, two):
+                one, two = under_one_light(one, two)
                 out[:] = search.calc(np.ascontiguousarray(one), np.ascontiguousarray(two), None)
         return flow[:, :height, :width]
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidrase.cuts import CutDetector
+from vidrase.light import under_one_light
 
 CameraState = Literal["still", "moved", "unsure", "lost"]
 
@@ -116,7 +117,7 @@ class CameraTracker:
         free = np.where(masked, 0, 255).astype(np.uint8)
         gain = self._anchor_mean / max(float(cv2.mean(gray, free)[0]), 1.0)
         # a lamp that is switched on is no motion
-        exposure_matched = gray if 0.95 < gain < 1.05 else cv2.convertScaleAbs(gray, alpha=gain)
+        exposure_matched = gray if 0.95 < gain < 1.05 else under_one_light(self._anchor_gray, gray, stretch=False)[1]
         small = np.linalg.inv(self._scale) @ self.homography @ self._scale
         guess = cv2.perspectiveTransform(self._points, small).astype(np.float32)
         tracked, status, error = cv2.calcOpticalFlowPyrLK(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vidrase.fill.membrane import membrane
 from vidrase.live.background import HIDDEN, NEAR, VISIBLE, BackgroundModel, Rect, max_channel
+from vidrase.live.modellight import RelitBackground
 from vidrase.live.texture import Texture
 
 DILATION_SHARE = 0.012  # dilation of the mask / longer side
@@ -65,7 +66,7 @@ class Compositor:
         self,
         area: NDArray[np.bool_],
         small: NDArray[np.uint8],
-        background: BackgroundModel,
+        background: BackgroundModel | RelitBackground,
         homography: NDArray[np.float64] | None,
     ) -> NDArray[np.bool_]:
         """`area` [h, w] of the reduced frame `small` uint8 [h, w, 3], plus adjacent pixels that differ from the background.
@@ -121,7 +122,7 @@ class Compositor:
         rgb: NDArray[np.uint8],
         area: NDArray[np.bool_],
         visibility_map: NDArray[np.uint8],
-        background: BackgroundModel,
+        background: BackgroundModel | RelitBackground,
         homography: NDArray[np.float64] | None,
         *,
         texture: bool = True,
@@ -177,7 +178,7 @@ class Compositor:
         known: NDArray[np.bool_],
         synthesized: NDArray[np.bool_],
         colour: NDArray[np.float32],
-        background: BackgroundModel,
+        background: BackgroundModel | RelitBackground,
         rect: Rect,
         homography: NDArray[np.float64] | None,
     ) -> NDArray[np.float32]:

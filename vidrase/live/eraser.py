@@ -21,6 +21,7 @@ from vidrase.live.compositor import Composite, Compositor
 from vidrase.live.detect import Detection, Detector
 from vidrase.live.ids import IdAssigner
 from vidrase.live.masks import LiveFrame, MaskPropagator, rasterize, small_size
+from vidrase.live.modellight import ModelLight
 from vidrase.live.quality import QualityController
 from vidrase.options import ModelOptions
 from vidrase.report import Note, Notes
@@ -119,6 +120,7 @@ class LiveEraser:
             BackgroundModel.load(plate)  # report a wrong file before the camera is opened
         self._size: tuple[int, int] | None = None
         self._compositor: Compositor | None = None
+        self._light = ModelLight()
         self._count = 0
         self._last_offered = -(10**6)
         self._interval = 1 / 30
@@ -263,14 +265,13 @@ class LiveEraser:
         still = np.array_equal(self._camera_tracker.homography, np.eye(3))
         homography = None if still else self._camera_tracker.homography
         area = self._compositor.dilate(mask, self._masks.speed)
+        light, shown = self._light.step(frame.small, area | self._masked, self.background, homography)
         if level.refine and camera_state != "unsure":
-            area = self._compositor.refine(area, frame.small, self.background, homography)
+            area = self._compositor.refine(area, frame.small, shown, homography)
         visibility = self._compositor.visibility_map(area | self._masked)
-        if camera_state != "unsure":
+        if camera_state != "unsure" and light is None:
             self._update_background(frame.rgb, visibility, area | self._masked, homography)
-        composite = self._compositor.composite(
-            frame.rgb, area, visibility, self.background, homography, texture=level.refine
-        )
+        composite = self._compositor.composite(frame.rgb, area, visibility, shown, homography, texture=level.refine)
         if homography is None and composite.area is not None and composite.rect is not None:
             self.background.invalidate(composite.rect, composite.area)
         self._masked = area
