@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ from livefakes import MagentaSegmenter, backdrop, with_person
 
 from vidrase.bench import live
 from vidrase.bench.clipfile import write_clip
+from vidrase.bench.paced import run_paced
 from vidrase.bench.page import save_page
 from vidrase.bench.record import make_record
 from vidrase.bench.results import Results
@@ -50,3 +52,15 @@ def test_a_fixed_camera_against_its_clean_plate(tmp_path: Path) -> None:
     assert row.numbers["psnr"] > 28
     assert row.numbers["share_real"] > 0.95
     assert any("intel_car" in text for text in results.skipped)
+
+
+def test_a_paced_recording_says_how_far_memory_moves(tmp_path: Path) -> None:
+    scene = backdrop((60, 80))
+    write_clip(tmp_path / "walk.mp4", [with_person(scene, 4 * k, 20, 12) for k in range(12)])
+    results = Results(say=lambda text: None)
+    child = (sys.executable, str(Path(__file__).parent / "live_child.py"))
+    run_paced(results, 0.05, tmp_path, program=child)
+    row, *curve = results.rows
+    assert row.numbers["recorded"] == row.numbers["frames"] > 12  # the file goes on after its first turn
+    assert row.numbers["memory_moves"] < 0.2
+    assert curve
