@@ -39,22 +39,38 @@ def run_paced(
     folder: samples/. program: what is called with `live` and its options. Raises ChildFailed with its last line.
     """
     with tempfile.TemporaryDirectory(prefix="vidrase-paced-") as made:
-        clip, report = Path(made) / "camera.mkv", Path(made) / "report.json"
-        turn = _turn(folder, Path(made) / "turn.mp4")
-        write_repeated(turn, clip, minutes * 60 + 5)
-        command = [*program, "live", str(clip), "--pace", "--remove", "person", "-q"]
-        command += ["--device", device, "--for", f"{minutes * 60:g}", "--segment", str(SEGMENT)]
-        command += ["-o", str(Path(made) / "out.ts"), "--report", str(report)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=minutes * 60 + 300, check=False)
-        if done.returncode:
-            raise ChildFailed((done.stderr.strip().splitlines() or [""])[-1] or f"code {done.returncode}")
-        found = json.loads(report.read_text(encoding="utf-8"))
-        recorded = sum(_frames(path) for path in Path(made).glob("out-*.ts"))
-    results.add(
-        Row("live", "paced", f"a file of {minutes:g} min", OURS, _numbers(found, minutes) | {"recorded": recorded})
-    )
+        found = record(make_clip(folder, Path(made), minutes), Path(made), minutes, device, program)
+    results.add(Row("live", "paced", f"a file of {minutes:g} min", OURS, numbers_of(found, minutes)))
     for point in found["series"][:: max(len(found["series"]) // 120, 1)]:
         results.rows.append(Row("live", "paced curve", f"{point['seconds']:.0f} s", OURS, dict(point)))
+
+
+def make_clip(samples: Path, made: Path, minutes: float) -> Path:
+    """A file in the folder `made` that plays for a little longer than `minutes`: the walker there and back, with a tone."""
+    clip = made / "camera.mkv"
+    write_repeated(_turn(samples, made / "turn.mp4"), clip, minutes * 60 + 5)
+    return clip
+
+
+def record(
+    clip: Path, made: Path, minutes: float, device: str, program: Sequence[str], more: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The report of `vidrase live clip --pace`, recording into the folder `made` for `minutes`.
+
+    more: further options. "recorded" is added: how many frames the files hold. Raises ChildFailed.
+    """
+    report = made / "report.json"
+    command = [*program, "live", str(clip), "--pace", "--remove", "person", "-q", "-y"]
+    command += ["--device", device, "--for", f"{minutes * 60:g}", "--segment", str(SEGMENT)]
+    command += ["-o", str(made / "out.ts"), "--report", str(report), *more]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=minutes * 60 + 300, check=False)
+    if done.returncode:
+        raise ChildFailed((done.stderr.strip().splitlines() or [""])[-1] or f"code {done.returncode}")
+    pieces = list(made.glob("out-*.ts"))
+    found = json.loads(report.read_text(encoding="utf-8")) | {"recorded": sum(map(_frames, pieces))}
+    for piece in pieces:
+        piece.unlink()
+    return found
 
 
 def write_repeated(turn: Path, to: Path, seconds: float) -> None:
@@ -89,7 +105,8 @@ def _small(picture: Rgb) -> Rgb:
     return cv2.resize(picture, SIZE[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def _numbers(found: dict[str, Any], minutes: float) -> dict[str, float]:
+def numbers_of(found: dict[str, Any], minutes: float) -> dict[str, float]:
+    """What a record keeps of the report of `minutes`."""
     late = [p["memory_mib"] for p in found["series"] if p["seconds"] >= min(SETTLED, minutes * 30)]
     middle = float(np.median(late)) if late else found["peak_memory_mib"]
     return {
@@ -102,6 +119,7 @@ def _numbers(found: dict[str, Any], minutes: float) -> dict[str, float]:
         else 0.0,
         "dropped": found["dropped"],
         "frames": found["frames"],
+        "recorded": found["recorded"],
         "share_real": found["share_real"],
         "level_changes": found["level_changes"],
         **{f"latency_ms_{name}": value for name, value in found["latency_ms"].items()},

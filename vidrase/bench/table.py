@@ -169,6 +169,9 @@ def live_lines(rows: Sequence[Row]) -> list[str]:
         elif row.group == "paced":
             text = f"{n['fps']:.1f} fps recorded, {n['memory_mib']:.0f} MiB, which moved by {n['memory_moves']:.1%} "
             text += f"({n['memory_growth']:+.1%} from the first quarter to the last)"
+        elif row.group == "slow clients":
+            text = f"{n['recorded']:.0f} frames recorded in {n['minutes']:g} min, {n['dropped']:.0f} dropped; at most "
+            text += f"{n['most_held']:.0f} connections, {n['sent_away']:.0f} sent away"
         elif row.group == "fixed camera":
             text = f"{n['psnr']:.1f} dB in the hole against the clean plate ({n['psnr_beside']:.1f} beside it), "
             text += f"{n['share_real']:.0%} real background"
