@@ -117,15 +117,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if debug and not isinstance(error, click.ClickException | BrokenPipeError):
             click.echo(starred(traceback.format_exc()), err=True)
             sys.exit(error.exit_code if isinstance(error, VidraseError) else 1)
-        sys.exit(_told(error))
+        sys.exit(_told(error, arguments))
 
 
-def _told(error: BaseException) -> int:
+def _told(error: BaseException, arguments: Sequence[str] = ()) -> int:
     """Say in one line what went wrong; returns the exit code."""
     if isinstance(error, click.ClickException):
         _say(f"{error.format_message()}  (see: vidrase --help)")
         return 2
-    lack = None if type(error) is OutOfMemory else memory.lacking(error)
+    lack = None if type(error) is OutOfMemory else memory.lacking(error, arguments)
     if lack is not None:
         _say(lack)
         return 1
@@ -133,7 +133,7 @@ def _told(error: BaseException) -> int:
         _say(" ".join(str(error).split()))
         return error.exit_code
     if isinstance(error, ImportError):
-        return _told(explain_import(error))
+        return _told(explain_import(error), arguments)
     if isinstance(error, BrokenPipeError):
         # the reader of our output has closed it; redirecting stdout keeps the interpreter's own flush quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -35,7 +35,7 @@ def check(arguments: Sequence[str]) -> None:
     limit = _limit_mib()
     if limit is None or not arguments or {"--help", "-h", "--version"} & set(arguments) or arguments[0] == "models":
         return
-    finds = any(word.partition("=")[0] in _FINDS for word in arguments)
+    finds = _finds(arguments)
     need = DETECT_MIB if finds else MASK_MIB
     if limit < need:
         what = "detecting objects" if finds else "a run with masks"
@@ -48,16 +48,32 @@ def check(arguments: Sequence[str]) -> None:
             os.environ.setdefault(name, "1")
 
 
-def lacking(error: BaseException) -> str | None:
-    """The line to say when `error` comes from a lack of memory, else None."""
+def lacking(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
+    """The line to say when `error` comes from a lack of memory, else None. arguments: of the command, for what helps it."""
     if not any(_is_lack(one) for one in _chain(error)):
         return None
     limit = _limit_mib()
     had = f"the limit of {limit} MB on this process (ulimit -v)" if limit is not None else "what this machine has free"
+    helps = _helps(arguments)
     return (
-        f"out of memory: the run needs more than {had}; raise it or close other programs,"
-        " or give --quality fast, a smaller --imgsz or a smaller picture"
+        f"out of memory: the run needs more than {had}; raise it or close other programs{helps and ', or give '}{helps}"
     )
+
+
+def _helps(arguments: Sequence[str]) -> str:
+    """Options by which a command takes less."""
+    if arguments[:1] == ["live"]:
+        return "--level 4 or a smaller --size"
+    if arguments and arguments[0] in ("bench", "train", "models"):
+        return ""
+    if _finds(arguments):
+        return "--quality fast, a smaller --imgsz or a smaller picture"
+    network = not any(word.startswith("--inpainter") for word in arguments)
+    return f"{'--inpainter telea (about 300 MB less), ' if network else ''}--quality fast or a smaller picture"
+
+
+def _finds(arguments: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] in _FINDS for word in arguments)
 
 
 def _limit_mib() -> int | None:
