@@ -1,23 +1,28 @@
 """A large still is filled in windows around its holes: time and memory are those of the holes, not of the picture.
 
+A window that is itself large is filled at a size that an ordinary photograph has, and enlarged inside the hole.
 Invariant: nothing of the picture outside a window is looked at, and planes outside the hole are bit-identical.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidrase.fill.composite import composite, plane_holes
 from vidrase.fill.inpainting import CONTEXT, MIN_CONTEXT
 from vidrase.frames import Box, Frame, Hole, HoleFrame
 
 LARGE = 16_000_000
 """Pixels of a still from which windows are used. Whole, a hole of 600x400 px in 100 megapixels took 12 of 28 s of processor time
 for masks, distances and reductions of the whole picture."""
-MOST = 0.25  # share of the picture that windows may cover; where they cover more, the picture is filled whole
+WHOLE = 12_000_000
+"""Pixels of a window up to which it is filled as it is. A person of 5.5 % of 100 megapixels, with surroundings, took 6 GB and
+more than nine minutes of processor time."""
 COARSE = 8  # px of the hole's crop that are one when its parts are looked for
 SPARE = 32  # px around what the inpainter looks at: the rim of the hole that is compared
 
@@ -30,10 +35,7 @@ def windows(still: HoleFrame) -> list[Box]:
     height, width = still.frame.size
     if still.hole is None or still.passes or height * width < LARGE:
         return []
-    boxes = [_with_context(box, still.frame) for box in _parts(still.hole)]
-    boxes = _apart(boxes)
-    covered = sum((y1 - y0) * (x1 - x0) for y0, y1, x0, x1 in boxes)
-    return boxes if covered <= MOST * height * width else []
+    return _apart([_with_context(box, still.frame) for box in _parts(still.hole)])
 
 
 def fill_in_windows(still: HoleFrame, boxes: list[Box], fill_whole: FillWhole) -> Frame:
@@ -42,7 +44,9 @@ def fill_in_windows(still: HoleFrame, boxes: list[Box], fill_whole: FillWhole) -
     assert hole is not None
     planes = [plane.copy() for plane in frame.planes]
     for box in boxes:
-        filled = fill_whole(HoleFrame(_cut_out(frame, box), _hole_in(hole, box)))
+        window = HoleFrame(_cut_out(frame, box), _hole_in(hole, box))
+        factor = math.ceil(math.sqrt(window.frame.height * window.frame.width / WHOLE))
+        filled = fill_whole(window) if factor == 1 else _enlarged(window, fill_whole(_reduced(window, factor)), factor)
         for number, part in enumerate(filled.planes):
             planes[number][_span(frame, box, number)] = part
     return frame.with_planes(tuple(planes))
@@ -117,3 +121,62 @@ def _hole_in(hole: Hole, box: Box) -> Hole:
     part = Hole.of(placed(core), placed(area))
     assert part is not None
     return part
+
+
+def _reduced(window: HoleFrame, factor: int) -> HoleFrame:
+    """`window` at a whole fraction of its size; a pixel is of the hole where any under it is."""
+    frame, hole = window.frame, window.hole
+    assert hole is not None
+    height, width = (
+        -(-side // (factor << shift)) << shift for side, shift in zip(frame.size, _shifts(frame), strict=True)
+    )
+    planes = []
+    for number, plane in enumerate(frame.planes):
+        shift_y, shift_x = frame.layout.shifts(number)
+        rows, columns = -(-height >> shift_y), -(-width >> shift_x)
+        padded = _padded(plane, (rows * factor, columns * factor))
+        planes.append(cv2.resize(padded, (columns, rows), interpolation=cv2.INTER_AREA))
+    core, area = (
+        cv2.resize(
+            _padded(mask.astype(np.uint8) * np.uint8(255), (height * factor, width * factor)),
+            (width, height),
+            interpolation=cv2.INTER_AREA,
+        )
+        > 0
+        for mask in (hole.full_core(), hole.full_area())
+    )
+    small = Frame(
+        tuple(planes), frame.layout, frame.index, frame.pts, frame.time_base, frame.duration, frame.orientation
+    )
+    return HoleFrame(small, Hole.of(core, area))
+
+
+def _enlarged(window: HoleFrame, filled: Frame, factor: int) -> Frame:
+    """`window` with its hole filled from `filled`, its reduced picture."""
+    frame, hole = window.frame, window.hole
+    assert hole is not None
+    holes, values = plane_holes(hole, frame.layout), []
+    for number, place in enumerate(holes):
+        small = filled.planes[number]
+        rows, columns = (np.arange(side.start, side.stop, dtype=np.float32) for side in place.span)
+        # where the centre of each sample lies among those of the reduced plane
+        x, y = ((axis + 0.5) / factor - 0.5 for axis in (columns, rows))
+        large = cv2.remap(
+            small,
+            np.broadcast_to(x, place.area.shape),
+            np.broadcast_to(y[:, None], place.area.shape),
+            cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        values.append(large[place.area].astype(np.float32))
+    return composite(frame, holes, values)
+
+
+def _shifts(frame: Frame) -> tuple[int, int]:
+    return frame.layout.shift_y, frame.layout.shift_x
+
+
+def _padded(plane: NDArray, size: tuple[int, int]) -> NDArray:
+    """`plane` continued at its lower and right border up to `size`."""
+    below, right = size[0] - plane.shape[0], size[1] - plane.shape[1]
+    return cv2.copyMakeBorder(plane, 0, below, 0, right, cv2.BORDER_REPLICATE)
