@@ -141,6 +141,8 @@ def _told(error: BaseException, arguments: Sequence[str] = ()) -> int:
         _say(
             f"the disk is full; what a run keeps for a while lies in {tempfile.gettempdir()} (TMPDIR names another folder)"
         )
+    elif isinstance(error, OSError) and isinstance(error.filename, str | bytes):
+        _say(f"{os.fsdecode(error.filename)} cannot be reached: {error.strerror}")
     else:  # unexpected: one line for the user; --debug shows the traceback
         _say(f"internal error, {type(error).__name__}: {' '.join(str(error).split())}  (please report it with --debug)")
     return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
@@ -103,7 +104,9 @@ def contents(folder: Path) -> dict[str, str]:
         if path.is_symlink():
             found[name] = f"-> {path.readlink()}"
         elif path.is_file():
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[name] = (
+                hashlib.sha256(path.read_bytes()).hexdigest() if os.access(path, os.R_OK) else "may not be read"
+            )
         else:
             found[name] = str(stat.S_IFMT(path.lstat().st_mode))
     return found

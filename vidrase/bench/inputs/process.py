@@ -20,6 +20,7 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from vidrase.bench.inputs.case import Case, Fault, Outcome, evaluate, furnish
+from vidrase.bench.inputs.permissions import drop_override
 
 LIMIT_SECONDS = 60.0
 TIGHT_SECONDS = 300.0  # of a case with little memory: it starts from nothing
@@ -100,6 +101,7 @@ def _child(name: str, top: str) -> None:
     except BaseException:  # noqa: BLE001 - told by the parent
         Path(top, "failed").write_text(traceback.format_exc())
         return
+    drop_override()
     for variable, value in case.environment.items():
         os.environ.pop(variable, None)
         if value is not None:
