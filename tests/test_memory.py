@@ -74,3 +74,13 @@ def test_a_limit_that_is_too_low_is_known_before(words: str, what: str) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("vidrase: this process may have 400 MB of memory (ulimit -v), and " + what)
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space")
+def test_what_libraries_print_is_kept_and_understood() -> None:
+    code = "import os, resource; resource.setrlimit(resource.RLIMIT_AS, 2 * (2000 << 20,))\n"
+    code += "from vidrase.cli import memory\nfrom vidrase.cli.main import _told\nmemory.check(['a.mp4', '--mask', 'm.png'])\n"
+    code += "os.write(2, b'x264 [error]: malloc of size 7088704 failed\\n')\n_told(OSError('Generic error'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("vidrase: out of memory: the run needs more than the limit of 2000 MB")
+    assert done.stderr.count("\n") == 1
