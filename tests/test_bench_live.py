@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -9,10 +10,14 @@ from livefakes import MagentaSegmenter, backdrop, with_person
 
 from vidrase.bench import live
 from vidrase.bench.clipfile import write_clip
+from vidrase.bench.crowd import run_crowd
+from vidrase.bench.paced import make_clip, run_paced
 from vidrase.bench.page import save_page
 from vidrase.bench.record import make_record
 from vidrase.bench.results import Results
 from vidrase.bench.table import table
+from vidrase.live.serve import MAX_CONNECTIONS
+from vidrase.source import open_source
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +55,40 @@ def test_a_fixed_camera_against_its_clean_plate(tmp_path: Path) -> None:
     assert row.numbers["psnr"] > 28
     assert row.numbers["share_real"] > 0.95
     assert any("intel_car" in text for text in results.skipped)
+
+
+CHILD = (sys.executable, str(Path(__file__).parent / "live_child.py"))
+
+
+def _walk(folder: Path) -> None:
+    scene = backdrop((60, 80))
+    write_clip(folder / "walk.mp4", [with_person(scene, 4 * k, 20, 12) for k in range(12)])
+
+
+def test_a_paced_recording_says_how_far_memory_moves(tmp_path: Path) -> None:
+    _walk(tmp_path)
+    results = Results(say=lambda text: None)
+    run_paced(results, 0.05, tmp_path, program=CHILD)
+    row, *curve = results.rows
+    assert row.numbers["recorded"] == row.numbers["frames"] > 0
+    assert row.numbers["memory_moves"] < 0.2
+    assert curve
+
+
+def test_a_clip_is_repeated_from_end_to_end(tmp_path: Path) -> None:
+    _walk(tmp_path)
+    with open_source(make_clip(tmp_path, tmp_path, 0.02)) as source:
+        times = [frame.seconds for frame in source]
+    assert len(times) >= 2 * 24  # there and back, twice
+    assert max(np.diff(times)) < 0.5  # a frame takes 0.125 s
+
+
+def test_slow_clients_do_not_stop_a_recording(tmp_path: Path) -> None:
+    _walk(tmp_path)
+    results = Results(say=lambda text: None)
+    run_crowd(results, 0.08, tmp_path, program=CHILD, clients=MAX_CONNECTIONS + 16)
+    alone, crowded = (row.numbers for row in results.rows)
+    assert alone["connected"] == 0
+    assert crowded["connected"] > 0
+    assert crowded["most_held"] <= 2 * MAX_CONNECTIONS  # and what waits to be accepted or is being sent away
+    assert crowded["recorded"] == crowded["frames"] > 0

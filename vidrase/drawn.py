@@ -26,7 +26,8 @@ def mask_of(frame: Frame) -> tuple[NDArray[np.bool_], str]:
         bright: NDArray = values > (1 << frame.layout.bits) // 2 - 1
         if values.max() == 1 and _exact(frame):
             bright, how = values > 0, "holds zeros and ones: one goes"
-        colours: NDArray = np.asarray(values >> (frame.layout.bits - 8), np.uint8)[..., None]
+        deep = frame.layout.bits > 8
+        colours: NDArray = (np.asarray(values >> (frame.layout.bits - 8), np.uint8) if deep else values)[..., None]
     else:
         colours = frame.orientation.to_stored(frame.rgb())
         if _is_label_map(frame, colours):

@@ -9,7 +9,7 @@ import pytest
 
 from vidrase.bench.inputs import process
 from vidrase.bench.inputs.case import KINDS, Case, Outcome, contents, evaluate, furnish
-from vidrase.bench.inputs.corpus import CASES, GROUPS, SAMPLE
+from vidrase.bench.inputs.corpus import CASES, GROUPS, SAMPLE, named
 from vidrase.bench.inputs.measure import run_inputs
 from vidrase.bench.results import Results
 from vidrase.cli import main as cli
@@ -39,6 +39,14 @@ def test_the_whole_corpus(group: str) -> None:
         found = zip(GROUPS[group], pool.map(process.run, GROUPS[group]), strict=True)
         faults = [(case.name, fault) for case, (_, some) in found for fault in some]
     assert not faults
+
+
+@pytest.mark.inputs
+@pytest.mark.parametrize("name", ["into a folder that may not be entered", "a frame that may not be read"])
+def test_permissions_hold_for_whoever_runs_this(name: str) -> None:
+    outcome, faults = process.run(named(name))
+    assert not faults
+    assert outcome.code == 1
 
 
 def faults_of(case: Case, folder: Path, outcome: Outcome, change: str = "") -> set[str]:

@@ -268,14 +268,26 @@ def _memory(options: BenchOptions, _: Path | None, results: Results) -> None:
 
 
 def _live(options: BenchOptions, data: Path | None, results: Results) -> None:
+    from vidrase.bench.crowd import run_crowd
     from vidrase.bench.live import run_fixed, run_soak
+    from vidrase.bench.paced import run_paced
 
     minutes = options.minutes if options.minutes is not None else 0.5 if options.quick else 10.0
-    run_soak(results, minutes, sample_folder(), options.device)
-    if data is not None:
-        run_fixed(results, data, 300 if options.quick else 1400, options.device)
-    else:
-        results.skip("live against clean plates: no --data and no VIDRASE_DATA")
+    names = chosen(["soak", "fixed", "paced", "crowd"], options.cases)
+    samples = sample_folder()
+    if "soak" in names:
+        run_soak(results, minutes, samples, options.device)
+    for name, measure in (("paced", run_paced), ("crowd", run_crowd)):
+        if name in names and options.cases:  # as long as the soak again: only when it is named
+            if samples is not None:
+                measure(results, minutes, samples, options.device)
+            else:
+                results.skip("a paced file: no samples/ here")
+    if "fixed" in names:
+        if data is not None:
+            run_fixed(results, data, 300 if options.quick else 1400, options.device)
+        else:
+            results.skip("live against clean plates: no --data and no VIDRASE_DATA")
 
 
 def _inputs(options: BenchOptions, _: Path | None, results: Results) -> None:

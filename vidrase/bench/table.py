@@ -176,6 +176,12 @@ def live_lines(rows: Sequence[Row]) -> list[str]:
             text += f"peak {n['peak_mib']:.0f} MiB"
             if n["minutes"] >= 3:  # sooner it is warming up, not growth
                 text += f", {n['growth_mib_per_minute']:+.2f} MiB a minute"
+        elif row.group == "paced":
+            text = f"{n['fps']:.1f} fps recorded, {n['memory_mib']:.0f} MiB, which moved by {n['memory_moves']:.1%} "
+            text += f"({n['memory_growth']:+.1%} from the first quarter to the last)"
+        elif row.group == "slow clients":
+            text = f"{n['recorded']:.0f} frames recorded in {n['minutes']:g} min, {n['dropped']:.0f} dropped; at most "
+            text += f"{n['most_held']:.0f} connections, {n['sent_away']:.0f} sent away"
         elif row.group == "fixed camera":
             text = f"{n['psnr']:.1f} dB in the hole against the clean plate ({n['psnr_beside']:.1f} beside it), "
             text += f"{n['share_real']:.0%} real background"

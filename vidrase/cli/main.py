@@ -119,15 +119,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if debug and not isinstance(error, click.ClickException | BrokenPipeError):
             click.echo(starred(traceback.format_exc()), err=True)
             sys.exit(error.exit_code if isinstance(error, VidraseError) else 1)
-        sys.exit(_told(error))
+        sys.exit(_told(error, arguments))
 
 
-def _told(error: BaseException) -> int:
+def _told(error: BaseException, arguments: Sequence[str] = ()) -> int:
     """Say in one line what went wrong; returns the exit code."""
     if isinstance(error, click.ClickException):
         _say(f"{error.format_message()}  (see: vidrase --help)")
         return 2
-    lack = None if type(error) is OutOfMemory else memory.lacking(error)
+    lack = None if type(error) is OutOfMemory else memory.lacking(error, arguments)
     if lack is not None:
         _say(lack)
         return 1
@@ -135,7 +135,7 @@ def _told(error: BaseException) -> int:
         _say(" ".join(str(error).split()))
         return error.exit_code
     if isinstance(error, ImportError):
-        return _told(explain_import(error))
+        return _told(explain_import(error), arguments)
     if isinstance(error, BrokenPipeError):
         # the reader of our output has closed it; redirecting stdout keeps the interpreter's own flush quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -143,6 +143,8 @@ def _told(error: BaseException) -> int:
         _say(
             f"the disk is full; what a run keeps for a while lies in {tempfile.gettempdir()} (TMPDIR names another folder)"
         )
+    elif isinstance(error, OSError) and isinstance(error.filename, str | bytes):
+        _say(f"{os.fsdecode(error.filename)} cannot be reached: {error.strerror}")
     else:  # unexpected: one line for the user; --debug shows the traceback
         _say(f"internal error, {type(error).__name__}: {' '.join(str(error).split())}  (please report it with --debug)")
     return 1

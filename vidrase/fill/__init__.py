@@ -6,11 +6,16 @@ and is not counted. At most `frames_held` frames are held. No pixel comes from t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from functools import partial
+from itertools import islice
 
 from vidrase.cuts import Shots
 from vidrase.fill.bars import with_bars_filled
 from vidrase.fill.filler import Filler, plate_of, window_radius
+from vidrase.fill.hole_windows import fill_in_windows, windows
 from vidrase.fill.residual import LOOK_AHEAD, add_residuals
 from vidrase.flow import FlowModel
 from vidrase.frames import Frame, HoleFrame
@@ -77,17 +82,51 @@ def fill(
     shots:  the shot numbers, if other stages share them; None: those of `analysis`.
     """
     source = iter(upstream)
-    filler = Filler(options, flow, inpainter, analysis, stats, note, shots or shots_of(analysis))
+    begun = deque(islice(source, 2))
+    boxes = windows(begun[0]) if len(begun) == 1 else []
     try:
-        for hole_frame in source:
-            filler.push(with_bars_filled(hole_frame))
-            del hole_frame
-            while filler.ready():
-                yield filler.pop()
-        while filler.waiting():
-            yield filler.pop()
+        if boxes:
+            alone = partial(_fill_alone, options=options, flow=flow, inpainter=inpainter, stats=stats, note=note)
+            yield fill_in_windows(with_bars_filled(begun.popleft()), boxes, alone)
+        else:
+            filler = Filler(options, flow, inpainter, analysis, stats, note, shots or shots_of(analysis))
+            with closing(filler):
+                for hole_frame in _all_of(begun, source):
+                    filler.push(with_bars_filled(hole_frame))
+                    del hole_frame
+                    while filler.ready():
+                        yield filler.pop()
+                while filler.waiting():
+                    yield filler.pop()
     finally:
-        filler.close()
         close = getattr(source, "close", None)
         if close is not None:
             close()
+
+
+def _all_of(begun: deque[HoleFrame], source: Iterator[HoleFrame]) -> Iterator[HoleFrame]:
+    """The frames read already, which are not held longer than the others, and then those of `source`."""
+    while begun:
+        yield begun.popleft()
+    yield from source
+
+
+def _fill_alone(
+    still: HoleFrame,
+    *,
+    options: FillOptions,
+    flow: FlowModel,
+    inpainter: Inpainter,
+    stats: FillStats,
+    note: Callable[[str], None],
+) -> Frame:
+    """One frame of which no other is known."""
+    counted = FillStats()
+    with closing(Filler(options, flow, inpainter, None, counted, note, Shots())) as filler:
+        filler.push(still)
+        frame = filler.pop()
+    stats.invented += counted.invented
+    stats.modes |= counted.modes
+    if counted.doubtful and stats.doubtful[-1:] != counted.doubtful:
+        stats.doubtful += counted.doubtful
+    return frame

@@ -154,7 +154,7 @@ def _picture(frame: Frame, kind: str, native: ImageNative) -> tuple[Image.Image,
         settings: dict[str, Any] = {"quality": _JPEG_QUALITY, "subsampling": 0 if layout.model == "rgb" else "4:2:0"}
         if layout.model == "yuv" and layout.bits == 8 and layout.full_range and layout.matrix == "bt601":
             full = [planes[0], *(_repeated(plane, layout, *frame.size) for plane in planes[1:3])]
-            picture = Image.fromarray(np.stack(full, axis=2), "YCbCr")
+            picture = Image.merge("YCbCr", [Image.fromarray(plane, "L") for plane in full])
         elif layout.model == "gray":
             picture = Image.fromarray(eight_bits(planes[0], layout), "L")
         else:
@@ -179,6 +179,9 @@ def _picture(frame: Frame, kind: str, native: ImageNative) -> tuple[Image.Image,
         return Image.fromarray(eight_bits(planes[0], layout), "L"), settings
     if layout.model == "gray":
         return Image.fromarray(np.stack([eight_bits(p, layout) for p in planes], axis=2), "LA"), settings
+    if layout.model == "rgb" and layout.bits == 8:
+        bands = planes if alpha else planes[: layout.colour_planes]  # one by one: a large picture is not held twice
+        return Image.merge("RGBA" if alpha else "RGB", [Image.fromarray(plane, "L") for plane in bands]), settings
     rgb = to_rgb8(planes, layout)
     if alpha:
         return Image.fromarray(np.dstack([rgb, eight_bits(planes[-1], layout)]), "RGBA"), settings

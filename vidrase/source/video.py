@@ -21,7 +21,7 @@ from vidrase.avtracks import moving
 from vidrase.closable import Closable
 from vidrase.errors import DecodeError, SourceError, SourceNotFound, UnsupportedSource
 from vidrase.frames import Frame
-from vidrase.source import gif
+from vidrase.source import ending, gif
 from vidrase.source.describe import claimed_seconds, codec_name, describe, readable_frame, reason
 from vidrase.source.losses import Damage, Losses
 from vidrase.source.spool import Spool
@@ -188,8 +188,9 @@ class VideoSource(Closable):
             return None
 
     def _tell_losses(self, decoded: Decoding, claimed: float | None) -> None:
-        if decoded.container.format.name == "gif" and self.info.path is not None and not decoded.losses.broken:
-            decoded.losses.broken = gif.fault(self.info.path)
+        kind = decoded.container.format.name
+        if self.info.path is not None and not decoded.losses.broken:
+            decoded.losses.broken = gif.fault(self.info.path) if kind == "gif" else ending.fault(self.info.path, kind)
         exact = bool(EXACT & set(decoded.container.format.name.split(",")))
         self.damage = decoded.losses.damage(claimed=claimed, exact=exact, size=decoded.container.size)
         if not self.damage:

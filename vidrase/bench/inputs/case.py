@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
@@ -44,6 +45,8 @@ class Case:
     """At least so many frames are in the first of `makes`, or a line says that some are missing."""
     environment: Mapping[str, str | None] = field(default_factory=dict)
     """Variables for the command; None: not set."""
+    memory_mib: int = 0
+    """Address space that the command may have (`ulimit -v`); 0: no limit. Then nothing but our own lines may be on stderr."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,9 @@ def contents(folder: Path) -> dict[str, str]:
         if path.is_symlink():
             found[name] = f"-> {path.readlink()}"
         elif path.is_file():
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[name] = (
+                hashlib.sha256(path.read_bytes()).hexdigest() if os.access(path, os.R_OK) else "may not be read"
+            )
         else:
             found[name] = str(stat.S_IFMT(path.lstat().st_mode))
     return found
@@ -125,7 +130,13 @@ def evaluate(case: Case, folder: Path, before: Mapping[str, str], outcome: Outco
     after = contents(folder)
     if outcome.code == 0:
         return faults + _result(case, folder, before, after, said)
-    return faults + _refusal(outcome, before, after)
+    return faults + _foreign(case, outcome) + _refusal(outcome, before, after)
+
+
+def _foreign(case: Case, outcome: Outcome) -> list[Fault]:
+    """Lines of libraries, which print their own before they end a process that has no memory left."""
+    lines = [line for line in outcome.err.splitlines() if line.strip() and not line.startswith("vidrase: ")]
+    return [Fault("line", f"not ours: '{lines[0][:200]}'")] if case.memory_mib and lines else []
 
 
 def _refusal(outcome: Outcome, before: Mapping[str, str], after: Mapping[str, str]) -> list[Fault]:

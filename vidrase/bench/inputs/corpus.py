@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 
-from vidrase.bench.inputs import byproducts, damage, homes, names, random_damage, recordings, requests
+from vidrase.bench.inputs import (
+    byproducts,
+    damage,
+    homes,
+    limits,
+    names,
+    permissions,
+    random_damage,
+    recordings,
+    requests,
+)
 from vidrase.bench.inputs.case import Case
 
 GROUPS: dict[str, list[Case]] = {
@@ -15,6 +25,8 @@ GROUPS: dict[str, list[Case]] = {
     "requests": requests.CASES,
     "random damage": random_damage.CASES,
     "homes": homes.CASES,
+    "memory": limits.CASES,
+    "permissions": permissions.CASES,
 }
 CASES = [case for group in GROUPS.values() for case in group]
 
@@ -49,4 +61,4 @@ def _sample() -> list[Case]:
 
 
 SAMPLE = _sample()
-"""A few seconds' worth of all groups but `homes`, which need a process of their own."""
+"""A few seconds' worth of all groups but `homes`, `memory` and `permissions`, which need processes of their own."""

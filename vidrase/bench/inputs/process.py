@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import runpy
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,13 +20,17 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from vidrase.bench.inputs.case import Case, Fault, Outcome, evaluate, furnish
+from vidrase.bench.inputs.permissions import drop_override
 
 LIMIT_SECONDS = 60.0
+TIGHT_SECONDS = 300.0  # of a case with little memory: it starts from nothing
 _PRELOADED = ["vidrase.cli.main", "vidrase.cli.erase", "vidrase.inpaint", "vidrase.mask", "vidrase.bench.inputs.corpus"]
 
 
 def run(case: Case, limit: float = LIMIT_SECONDS) -> tuple[Outcome, list[Fault]]:
     """Build, run and evaluate `case`, one of the corpus, in a folder that is removed again."""
+    if case.memory_mib:
+        return run_limited(case)
     with tempfile.TemporaryDirectory(prefix="vidrase-inputs-") as made:
         top = Path(made)
         folder = top / "here"
@@ -51,6 +56,33 @@ def run(case: Case, limit: float = LIMIT_SECONDS) -> tuple[Outcome, list[Fault]]
         return outcome, evaluate(case, folder, before, outcome)
 
 
+def run_limited(case: Case) -> tuple[Outcome, list[Fault]]:
+    """`run` for a case with a limit on its memory: by a new interpreter, which has taken nothing yet."""
+    limit = f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_AS, 2 * ({case.memory_mib << 20},)); "
+    code = limit + "sys.argv[0] = 'vidrase'; runpy.run_module('vidrase', run_name='__main__', alter_sys=True)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with tempfile.TemporaryDirectory(prefix="vidrase-inputs-") as made:
+        folder = Path(made)
+        before = furnish(case, folder)
+        begun = time.perf_counter()
+        command = [sys.executable, "-c", code, *case.command]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=TIGHT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            outcome = Outcome(None, "", "", TIGHT_SECONDS)
+        else:
+            outcome = Outcome(done.returncode, done.stdout, done.stderr, time.perf_counter() - begun)
+        return outcome, evaluate(case, folder, before, outcome)
+
+
 @cache
 def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
@@ -69,6 +101,7 @@ def _child(name: str, top: str) -> None:
     except BaseException:  # noqa: BLE001 - told by the parent
         Path(top, "failed").write_text(traceback.format_exc())
         return
+    drop_override()
     for variable, value in case.environment.items():
         os.environ.pop(variable, None)
         if value is not None:
