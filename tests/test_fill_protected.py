@@ -78,7 +78,7 @@ def test_a_person_who_walks_past_the_hole_is_not_copied_into_it() -> None:
         )
         for told in (True, False)
     )
-    assert error(known, truth, evaluated) > 22
+    assert error(known, truth, evaluated) > 21.5
     assert error(known, truth, evaluated) > error(unknown, truth, evaluated) + 2
 
 

@@ -27,7 +27,7 @@ def _candidate(step: float, doubt: float) -> tuple[Candidate, SampleSites]:
     rim = np.zeros(len(sites.x) - sites.count, np.float32)
     source = np.concatenate([np.where(right, 7, 3), np.full(len(rim), -1)]).astype(np.int32)
     values = np.concatenate([100 + step * right + texture, rim]).astype(np.float32)
-    return Candidate(source, [values], np.full(sites.count, doubt, np.float32)), sites
+    return Candidate(source, [values], rim_error=np.full(sites.count, doubt, np.float32)), sites
 
 
 def _step(candidate: Candidate, sites: SampleSites) -> tuple[float, float]:
