@@ -83,6 +83,7 @@ def test_a_clip_is_repeated_from_end_to_end(tmp_path: Path) -> None:
     assert max(np.diff(times)) < 0.5  # a frame takes 0.125 s
 
 
+@pytest.mark.slow
 def test_slow_clients_do_not_stop_a_recording(tmp_path: Path) -> None:
     _walk(tmp_path)
     results = Results(say=lambda text: None)

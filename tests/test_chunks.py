@@ -92,7 +92,7 @@ def test_odd_sources_are_entered_where_they_should(tmp_path: Path, kind: str) ->
         assert np.array_equal(one.planes[0][known], other.planes[0][known])
 
 
-@pytest.mark.parametrize("pan", [(0.0, 0.7), (0.0, 0.0)])
+@pytest.mark.parametrize("pan", [(0.0, 0.7), pytest.param((0.0, 0.0), marks=pytest.mark.slow)])
 def test_seams_within_a_shot_are_not_seen(tmp_path: Path, pan: tuple[float, float]) -> None:
     masks = make_clip(tmp_path, 60, pan=pan)
     run(tmp_path, "whole.mp4")
@@ -121,6 +121,7 @@ class Fickle:
         return np.where(hole, np.float32(0.3 + 0.4 * (self.calls % 2)), pixels)
 
 
+@pytest.mark.slow
 def test_inventions_of_two_stretches_fade_into_each_other(tmp_path: Path) -> None:
     _, _, shown = synth.clip(48, 64, 112, pan=(0.0, 1.0), seed=4)
     masks = []
@@ -169,6 +170,7 @@ def test_a_kept_folder_gives_everything_back(tmp_path: Path) -> None:
     assert again.fill == first.fill
 
 
+@pytest.mark.slow
 def test_one_changed_mind_costs_only_what_depends_on_it(tmp_path: Path) -> None:
     masks = make_clip(tmp_path, 16, 14)
 

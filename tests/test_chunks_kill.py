@@ -27,6 +27,7 @@ def started(folder: Path, to: str, workers: int = 1) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_the_same_command_comes_to_the_same_end(tmp_path: Path) -> None:
     make_clip(tmp_path, 14, 15, 13)
     run(tmp_path, "whole.mp4", fill="image")

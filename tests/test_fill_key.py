@@ -147,6 +147,7 @@ def test_synthesis_is_fixed_to_the_background(pillar) -> None:  # type: ignore[n
         assert np.abs(before.astype(float) - result[t + 1])[core[t + 1]].mean() < 3
 
 
+@pytest.mark.slow
 def test_synthesis_follows_the_exposure() -> None:
     shown, masks, truth = _pillar(light=0.008)
     result = _filled(shown, masks)

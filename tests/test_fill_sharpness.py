@@ -103,6 +103,7 @@ def test_a_replaced_synthesis_does_not_come_back(filled_out_of_focus) -> None:  
     assert not any(still_used)
 
 
+@pytest.mark.slow
 def test_outpainted_pixels_are_inpainted_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A camera that tilts on: what comes into view would be the mirror image of what was there, again and again."""
     world = texture(180, 200, 5)

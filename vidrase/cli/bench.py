@@ -15,7 +15,7 @@ from vidrase.cli.parse import Number
     default="all",
     show_default=True,
     metavar="NAME",
-    help="quality, stills, removal, masks, speed, memory, live, inputs or all.",
+    help="quality, light, stills, removal, masks, speed, memory, live, inputs or all.",
 )
 @click.option(
     "--cases", default="", metavar="WORDS", help="Only cases whose names contain one of these, comma-separated."
