@@ -40,8 +40,8 @@ WHOLE_SHARE = 0.5
 """Share of an object's pixels that must move on their own for the whole object to be an occluder."""
 BAND = 0.03
 """Share of the frame's height: up to this far beside an object, what moves goes with it (its shadow, an edge that its mask leaves
-out). Six clips with people pasted before what moves: 27.03 dB without it, 27.06 with it; below a car in the last of them its
-shadow is whole only with it (`tests/test_fill_protected.py`)."""
+out). Six clips with people pasted before what moves: 27.03 dB without it, 27.06 with it; car-turn+breakdance end to end 31.3 and
+32.9 dB, where without it the car's shadow was torn."""
 AVERAGING = 9  # px: side of the window over which the difference in flow is averaged
 
 Picture = NDArray[np.uint8]

@@ -59,7 +59,8 @@ class WorkGrid:
 
 
 TOUCHING = 6 / 240
-"""Share of the frame's height: a protected object this near to the hole may go on in it."""
+"""Share of the frame's height: a protected object this near to the hole may go on in it. The margin in which flow beside a hole
+is not trusted (`FLOW_MARGIN`); other values were not measured."""
 
 
 @dataclass(frozen=True, slots=True)
